@@ -1,0 +1,165 @@
+//! What can stand in an audit log. Pure: no clock, no I/O; the writer adds `v`, `seq`, `time`, `session` and
+//! the hash of the line before.
+//!
+//! Data comes from every room that decides something and goes to `audit::writer`. Values that the guest chose
+//! (names, paths) are escaped by JSON, so that they cannot forge a line.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the audit log, tagged by `event` (`flow.open`, `flow.deny`, ...).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum Event {
+    /// The first line: what runs, and under which policy.
+    #[serde(rename = "session.start")]
+    SessionStart {
+        /// The version of npxc that wrote the log.
+        npxc: String,
+        /// `run`, `fetch` or `build`.
+        purpose: String,
+        /// The package spec as resolved, for example `some-mcp-server@1.2.3`.
+        package: String,
+        /// The package's version, once known.
+        version: Option<String>,
+        /// The package's Subresource Integrity string, where the registry gave one.
+        integrity: Option<String>,
+        /// `native`, `podman`, `docker` or `apple`.
+        runtime: String,
+        /// `tun`, `wireguard` or `socket`.
+        link: String,
+        /// `none`, `allowlist`, `observe` or `open`.
+        network: String,
+        /// The allow rules in their canonical form, presets expanded.
+        allow: Vec<String>,
+        /// The allow rules that may also reach private addresses.
+        allow_private: Vec<String>,
+        /// The deny rules.
+        deny: Vec<String>,
+        /// Host paths that are mounted, as `HOST:GUEST:ro|rw`.
+        mounts: Vec<String>,
+        /// Names of environment variables handed in; never their values.
+        env: Vec<String>,
+    },
+    /// A question the guest asked its resolver.
+    #[serde(rename = "dns")]
+    Dns {
+        /// The name asked for, as far as it could be read.
+        name: String,
+        /// The record type, `A`, `AAAA`, `TXT`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// `answered`, `empty`, `nxdomain`, `servfail`, `refused` or `formerr`.
+        answer: String,
+        /// Addresses handed out to the guest.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        addresses: Vec<IpAddr>,
+        /// Why the name was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        /// The options that would have allowed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    /// A flow was allowed and its upstream connection stands.
+    #[serde(rename = "flow.open")]
+    FlowOpen {
+        /// Number of the flow in this session.
+        flow: u64,
+        /// `tcp` or `udp`.
+        protocol: String,
+        /// The rule that allowed it.
+        rule: String,
+        /// The name the guest asked for, if the flow goes to a name.
+        name: Option<String>,
+        /// The guest's end.
+        source: SocketAddr,
+        /// The address the guest sent to.
+        guest_destination: SocketAddr,
+        /// The address npxc dialled.
+        dialled: SocketAddr,
+        /// In observe mode: why the flow would have been denied.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        observed: Option<String>,
+        /// In observe mode: the options that would have allowed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
+    },
+    /// A flow was refused.
+    #[serde(rename = "flow.deny")]
+    FlowDeny {
+        /// `tcp`, `udp`, `icmp` or the IP protocol's number.
+        protocol: String,
+        /// The name the destination stands for, if it stands for one.
+        name: Option<String>,
+        /// The guest's end.
+        source: SocketAddr,
+        /// The address the guest sent to.
+        guest_destination: SocketAddr,
+        /// The name that the guest's first bytes claimed (TLS SNI, HTTP Host).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sniffed: Option<String>,
+        /// Stable identifier of the reason, for programs.
+        code: String,
+        /// The reason as a sentence, for people.
+        reason: String,
+        /// The options that would have allowed it, where some exist.
+        hint: Option<String>,
+    },
+    /// Denials that were not written one by one because there were too many; none is lost.
+    #[serde(rename = "flow.deny.summary")]
+    FlowDenySummary {
+        /// How many denials this line stands for.
+        count: u64,
+        /// `tcp`, `udp`, `icmp`, `dns` or the IP protocol's number.
+        protocol: String,
+        /// Stable identifier of the reason they share.
+        code: String,
+        /// One destination out of them.
+        example: String,
+    },
+    /// A flow ended.
+    #[serde(rename = "flow.close")]
+    FlowClose {
+        /// Number of the flow in this session.
+        flow: u64,
+        /// Payload bytes from the guest.
+        bytes_up: u64,
+        /// Payload bytes to the guest.
+        bytes_down: u64,
+        /// Lifetime in milliseconds.
+        duration_ms: u64,
+        /// What the first bytes were: `tls`, `http` or `other`.
+        detected: String,
+        /// The name that the first bytes claimed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sniffed: Option<String>,
+        /// `finished`, `reset by guest`, `reset by peer`, `idle`, `session ended` or `internal error`.
+        how: String,
+    },
+    /// A bound was reached.
+    #[serde(rename = "limit")]
+    Limit {
+        /// Which bound.
+        what: String,
+        /// What was hit, in words.
+        detail: String,
+        /// How often since the last such line.
+        count: u64,
+    },
+    /// The last line of a log that was closed in order.
+    #[serde(rename = "session.end")]
+    SessionEnd {
+        /// Exit status of the package, where it ended by itself.
+        status: Option<i32>,
+        /// Signal that ended the package, where one did.
+        signal: Option<i32>,
+        /// Why the session ended: `package exited`, `client closed stdin`, `interrupted`, ...
+        how: String,
+        /// Denials in the whole session.
+        denied: u64,
+        /// Flows allowed in the whole session.
+        allowed: u64,
+    },
+}

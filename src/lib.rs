@@ -1,0 +1,20 @@
+//! npxc is `npx`, contained: it runs an npm package in a sandbox that starts with no network, no environment
+//! and no host files, and whose only way out is a packet link that ends in this process.
+//!
+//! # The two paths
+//!
+//! **Path A, packets:** guest → [`egress`] (link) → [`net`] (packet, flow, sniff, dns, pins) → [`policy`] →
+//! `Permit` → [`egress`] (upstream) → the internet, and back the same way. Every verdict leaves the router as
+//! one [`audit::Event`].
+//!
+//! **Path B, messages:** client stdin → [`rpc`] → guest stdin, and back; stderr beside it.
+//!
+//! # Reading order
+//!
+//! [`policy`] says what may be reached, [`net`] applies it to packets, [`egress`] does the I/O for it,
+//! [`runtime`] builds the sandbox, [`package`] fills it, [`session`] puts one run together, [`cli`] talks to
+//! people. Dependencies point in that direction only; `policy`, `net` and `audit::event` do no I/O and are
+//! given the time as an argument.
+
+pub mod audit;
+pub mod runtime;

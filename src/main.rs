@@ -1,0 +1,2 @@
+//! npxc, the program.
+fn main() {}
