@@ -155,7 +155,13 @@ impl Guard {
                         })
                     }
                 },
-                State::Http(watch) => watch.outbound(bytes, &mut self.claims),
+                State::Http(watch) => {
+                    let verdict = watch.outbound(bytes, &mut self.claims);
+                    if watch.is_switched() {
+                        self.state = State::Open;
+                    }
+                    verdict
+                }
             };
             return match verdict {
                 Ok(0) => Step::NeedMore,
@@ -278,5 +284,7 @@ fn judge_hello(claims: &mut Claims, server_name: Option<&[u8]>) -> Result<(), De
     server_name.map_or(Ok(()), |name| claims.server_name(name))
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
