@@ -49,10 +49,11 @@ enum State {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
+    /// `greeted`: the server has already sent something, so its answers cannot be followed.
+    pub(super) fn new(greeted: bool) -> Self {
         Self {
             state: State::Head(0),
-            responses: Responses::new(),
+            responses: Responses::new(greeted),
             upgrade: false,
             expect: false,
         }

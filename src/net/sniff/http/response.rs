@@ -46,10 +46,11 @@ enum State {
 }
 
 impl Responses {
-    pub(super) fn new() -> Self {
+    /// `lost`: the server has already sent something that answers nothing.
+    pub(super) fn new(lost: bool) -> Self {
         Self {
             awaited: VecDeque::new(),
-            state: State::Head(0),
+            state: if lost { State::Lost } else { State::Head(0) },
             partial: Vec::new(),
             continued: false,
         }
@@ -147,13 +148,10 @@ impl Responses {
             State::Head(scanned) => match end_of_head(bytes, scanned) {
                 None => 0,
                 Some(length) => {
-                    self.state = match self.after_head(&bytes[..length]) {
-                        Some(state) => state,
-                        None => {
-                            self.lose();
-                            State::Lost
-                        }
-                    };
+                    match self.after_head(&bytes[..length]) {
+                        Some(state) => self.state = state,
+                        None => self.lose(),
+                    }
                     length
                 }
             },

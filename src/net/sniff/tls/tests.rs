@@ -364,13 +364,13 @@ fn a_second_hello_is_judged_like_the_first() {
             let mut router = Router::new(expect("example.com"), 443);
             router.guest(&client[..first]);
             if asked {
-                server[..retry].iter().for_each(|byte| {
+                for byte in &server[..retry] {
                     router.server(&[*byte]);
-                });
+                }
             }
-            second.iter().for_each(|byte| {
+            for byte in &second {
                 router.guest(&[*byte]);
-            });
+            }
             let ended = router.end();
             assert_eq!(ended.code(), Some("server-name-mismatch"));
             assert!(!ended.sent.windows(9).any(|window| window == b"evil.test"));
