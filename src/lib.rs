@@ -17,4 +17,5 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod policy;
 pub mod runtime;
