@@ -17,4 +17,5 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod package;
 pub mod runtime;
