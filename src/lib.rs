@@ -17,5 +17,8 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod config;
+pub mod exit;
+pub mod package;
 pub mod policy;
 pub mod runtime;
