@@ -17,6 +17,7 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod package;

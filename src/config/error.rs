@@ -106,9 +106,10 @@ pub struct ConfigError {
 impl ConfigError {
     /// About an option's value.
     pub fn option(option: &str, value: &str, fault: Fault) -> Self {
+        let status = fault.status();
         let what = if fault.at.is_some() { fault.what } else { format!("`{}`: {}", printable(value, EXCERPT), fault.what) };
         Self {
-            status: fault.status(),
+            status,
             place: Place::Option(option.to_owned()),
             what,
             excerpt: fault.at.map(|at| (value.to_owned(), at)),
