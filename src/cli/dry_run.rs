@@ -18,7 +18,11 @@ pub(super) fn describe(run: &Resolved) -> String {
         row("bin", bin.clone());
     }
     if !run.args.is_empty() {
-        let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let args: Vec<_> = run
+            .args
+            .iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
         row("arguments", args.join(" "));
     }
     row("network", network(run));
@@ -38,7 +42,10 @@ pub(super) fn describe(run: &Resolved) -> String {
         row("host entry", entry.to_string());
     }
     for publish in &run.publish {
-        row("publish", format!("{} -> port {} inside", publish.listen, publish.guest));
+        row(
+            "publish",
+            format!("{} -> port {} inside", publish.listen, publish.guest),
+        );
     }
     for mount in &run.mounts {
         let access = match mount.access {
@@ -46,21 +53,53 @@ pub(super) fn describe(run: &Resolved) -> String {
             Access::ReadWrite => "read-write",
         };
         let (host, guest) = (mount.host.display(), mount.guest.display());
-        row("mount", if mount.host == mount.guest { format!("{host} ({access})") } else { format!("{host} at {guest} ({access})") });
+        row(
+            "mount",
+            if mount.host == mount.guest {
+                format!("{host} ({access})")
+            } else {
+                format!("{host} at {guest} ({access})")
+            },
+        );
     }
     if run.mounts.is_empty() {
         row("files", "none of this machine's".to_owned());
     }
     let names: Vec<_> = run.env.keys().map(ToString::to_string).collect();
-    row("environment", if names.is_empty() { "nothing of this machine's".to_owned() } else { names.join(" ") });
-    row("starts in", run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()));
+    row(
+        "environment",
+        if names.is_empty() {
+            "nothing of this machine's".to_owned()
+        } else {
+            names.join(" ")
+        },
+    );
+    row(
+        "starts in",
+        run.guest_cwd
+            .as_ref()
+            .map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
+    );
     row("runtime", format!("{}, link {}", run.runtime, run.link));
-    let cpus = run.limits.cpus.map_or_else(|| "no limit on processors".to_owned(), |cpus| format!("{cpus} cores"));
-    row("limits", format!("{} MiB of memory, {cpus}, {} processes", run.limits.memory >> 20, run.limits.pids));
-    row("audit log", match &run.audit {
-        Target::Directory { directory, .. } => format!("a new file in {}", directory.display()),
-        Target::File(path) => path.display().to_string(),
-    });
+    let cpus = run.limits.cpus.map_or_else(
+        || "no limit on processors".to_owned(),
+        |cpus| format!("{cpus} cores"),
+    );
+    row(
+        "limits",
+        format!(
+            "{} MiB of memory, {cpus}, {} processes",
+            run.limits.memory >> 20,
+            run.limits.pids
+        ),
+    );
+    row(
+        "audit log",
+        match &run.audit {
+            Target::Directory { directory, .. } => format!("a new file in {}", directory.display()),
+            Target::File(path) => path.display().to_string(),
+        },
+    );
     for file in &run.files {
         row("configured by", file.display().to_string());
     }

@@ -33,8 +33,9 @@ use crate::package::HostEnv;
 use options::Options;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 9] =
-    ["probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
+pub const NAMES: [&str; 9] = [
+    "probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help",
+];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
 const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
@@ -113,7 +114,11 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
     let args = Args::try_parse_from(&argv)?;
     let at = argv.len() - args.words.len();
     let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
-    let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let name = args
+        .words
+        .first()
+        .and_then(|word| word.to_str())
+        .unwrap_or_default();
     if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
         return Ok(Command::Run(args));
     }
@@ -123,7 +128,12 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
         other => other,
     };
     let mut rest: Vec<OsString> = vec![format!("npxc {title}").into()];
-    rest.extend(argv.iter().enumerate().filter(|(index, _)| *index != 0 && *index != at).map(|(_, word)| word.clone()));
+    rest.extend(
+        argv.iter()
+            .enumerate()
+            .filter(|(index, _)| *index != 0 && *index != at)
+            .map(|(_, word)| word.clone()),
+    );
     if name == "rebuild" {
         rest.insert(1, "--force".into());
     }

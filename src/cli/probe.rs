@@ -1,7 +1,7 @@
 //! `npxc probe`.
-use std::ffi::OsString;
-use clap::Parser;
 use crate::exit::{ExitStatus, Failure};
+use clap::Parser;
+use std::ffi::OsString;
 /// Starts a server, lists its tools, shows what it tried to reach, stops it
 #[derive(Debug, Parser)]
 #[command(name = "npxc probe")]
@@ -11,5 +11,11 @@ pub(super) struct Args {
     #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC")]
     words: Vec<OsString>,
 }
-impl Args { pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> { Ok(super::parse_keeping::<Self>(argv)?.0) } }
-pub(super) fn execute(_args: &Args) -> Result<ExitStatus, Failure> { Ok(ExitStatus::Success) }
+impl Args {
+    pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
+        Ok(super::parse_keeping::<Self>(argv)?.0)
+    }
+}
+pub(super) fn execute(_args: &Args) -> Result<ExitStatus, Failure> {
+    Ok(ExitStatus::Success)
+}

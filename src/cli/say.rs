@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn every_line_has_the_prefix_and_nothing_is_obeyed() {
-        let failure = Failure::new(ExitStatus::Config, "--allow: no\nexa mple\n   ^").hint("try \u{1b}[2J this");
+        let failure =
+            Failure::new(ExitStatus::Config, "--allow: no\nexa mple\n   ^").hint("try \u{1b}[2J this");
         let mut out = Vec::new();
         write(&mut out, &failure);
         assert_eq!(

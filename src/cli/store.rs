@@ -87,8 +87,10 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
             }
         }
         if chosen.len() == before {
-            return Err(Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
-                .hint("npxc list shows what is"));
+            return Err(
+                Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
+                    .hint("npxc list shows what is"),
+            );
         }
     }
     if args.all {
@@ -97,8 +99,8 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     let mut said = String::new();
     for entry in chosen {
         let what = match store.remove(entry).map_err(failed)? {
-            Removed::InUse => "is in use and stays",
-            Removed::Done => "is removed",
+            Removed::Later => "is in use, and is removed once it is not",
+            Removed::Gone => "is removed",
         };
         let _ = writeln!(said, "{} {what}", name(entry));
     }
@@ -116,21 +118,37 @@ fn failed(error: PackageError) -> Failure {
 }
 
 fn roots(entry: &Listed) -> Vec<String> {
-    let roots = entry.manifest.as_ref().map(|manifest| manifest.roots.as_slice()).unwrap_or_default();
-    roots.iter().map(|root| format!("{}@{}", root.package, root.version)).collect()
+    let roots = entry
+        .manifest
+        .as_ref()
+        .map(|manifest| manifest.roots.as_slice())
+        .unwrap_or_default();
+    roots
+        .iter()
+        .map(|root| format!("{}@{}", root.package, root.version))
+        .collect()
 }
 
 fn name(entry: &Listed) -> String {
     let roots = roots(entry);
-    if roots.is_empty() { entry.dir.display().to_string() } else { roots.join(" ") }
+    if roots.is_empty() {
+        entry.dir.display().to_string()
+    } else {
+        roots.join(" ")
+    }
 }
 
 fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
-    let Some(manifest) = &entry.manifest else { return false };
+    let Some(manifest) = &entry.manifest else {
+        return false;
+    };
     let wanted = spec.to_string();
     manifest.request.contains(&wanted)
         || roots(entry).contains(&wanted)
-        || manifest.roots.iter().any(|root| root.package == wanted || root.name == wanted)
+        || manifest
+            .roots
+            .iter()
+            .any(|root| root.package == wanted || root.name == wanted)
 }
 
 fn day(time: u64) -> String {

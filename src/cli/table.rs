@@ -15,7 +15,9 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|title| (*title).to_owned()).collect()] }
+        Self {
+            rows: vec![head.iter().map(|title| (*title).to_owned()).collect()],
+        }
     }
 
     /// A table without a head.
@@ -68,7 +70,11 @@ pub(super) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
-            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
+            return if unit == "B" {
+                format!("{count} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
         }
         value /= 1024.0;
     }

@@ -16,8 +16,21 @@ const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/usr", "/opt/npxc"];
 
 /// Places inside the guest that are the sandbox's own; what is below them can be mounted.
 const OWN_ALONE: [&str; 15] = [
-    "/", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/home", "/run", "/tmp", "/var",
-    "/etc/resolv.conf", "/etc/hosts", "/etc/passwd",
+    "/",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/etc",
+    "/opt",
+    "/home",
+    "/run",
+    "/tmp",
+    "/var",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/passwd",
 ];
 
 /// An absolute path on the host, without `.`, `..` and doubled slashes. Never valid inside the guest as such.
@@ -36,7 +49,9 @@ impl HostPath {
             Some(rest) => match rest.strip_prefix('/') {
                 Some(rest) => home.join(rest),
                 None => {
-                    return Err(Fault::new("`~name` is not expanded; only `~/` is, to your own home directory"));
+                    return Err(Fault::new(
+                        "`~name` is not expanded; only `~/` is, to your own home directory",
+                    ));
                 }
             },
             None => base.join(text),
@@ -78,7 +93,9 @@ impl FromStr for GuestPath {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let path = Path::new(text);
         if !path.is_absolute() {
-            return Err(Fault::new(format!("the path inside the sandbox, `{text}`, must start with `/`")));
+            return Err(Fault::new(format!(
+                "the path inside the sandbox, `{text}`, must start with `/`"
+            )));
         }
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(Fault::new("`..` cannot stand in a path inside the sandbox"));
@@ -122,8 +139,9 @@ impl MountSpec {
             [host] => (host, None),
             [host, guest] => (host, Some(guest)),
             _ => {
-                return Err(Fault::new("expected HOST[:GUEST][:ro|rw]")
-                    .hint("a path with a colon in it can be mounted from a configuration file ([[mounts]])"));
+                return Err(Fault::new("expected HOST[:GUEST][:ro|rw]").hint(
+                    "a path with a colon in it can be mounted from a configuration file ([[mounts]])",
+                ));
             }
         };
         if host.is_empty() {
@@ -137,7 +155,12 @@ impl MountSpec {
             }
             Some(guest) => Some(guest.parse()?),
         };
-        Ok(Self { place, host: host.to_owned(), guest, access: access.unwrap_or(Access::ReadOnly) })
+        Ok(Self {
+            place,
+            host: host.to_owned(),
+            guest,
+            access: access.unwrap_or(Access::ReadOnly),
+        })
     }
 
     /// Where it goes inside the guest, for a host path that was made absolute.
@@ -157,8 +180,13 @@ pub fn settle(
     mounts
         .iter()
         .map(|(spec, host, guest)| {
-            let real = check(host, spec.access, directories).map_err(|fault| ConfigError::at(&spec.place, fault))?;
-            Ok(Mount { host: real, guest: guest.0.clone(), access: spec.access })
+            let real =
+                check(host, spec.access, directories).map_err(|fault| ConfigError::at(&spec.place, fault))?;
+            Ok(Mount {
+                host: real,
+                guest: guest.0.clone(),
+                access: spec.access,
+            })
         })
         .collect()
 }
@@ -171,23 +199,34 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
         }
         _ => Fault::new(format!("{shown} cannot be opened: {error}")),
     })?;
-    let kind = real.metadata().map_err(|error| Fault::new(format!("{shown} cannot be opened: {error}")))?;
+    let kind = real
+        .metadata()
+        .map_err(|error| Fault::new(format!("{shown} cannot be opened: {error}")))?;
     if !kind.is_dir() && !kind.is_file() {
         return Err(Fault::new(format!("{shown} is neither a file nor a directory"))
             .hint("sockets, pipes and devices are ways out of the sandbox and are not mounted"));
     }
     if real == Path::new("/") {
-        return Err(Fault::new("the whole file system is not mounted").hint("name the directories that are needed"));
+        return Err(
+            Fault::new("the whole file system is not mounted").hint("name the directories that are needed")
+        );
     }
     if access == Access::ReadWrite {
         let own = directories.own();
-        let real_own = own.iter().map(|own| own.canonicalize().unwrap_or_else(|_| tidy(own)));
-        if let Some(own) = real_own.into_iter().find(|own| own.starts_with(&real) || real.starts_with(own)) {
+        let real_own = own
+            .iter()
+            .map(|own| own.canonicalize().unwrap_or_else(|_| tidy(own)));
+        if let Some(own) = real_own
+            .into_iter()
+            .find(|own| own.starts_with(&real) || real.starts_with(own))
+        {
             let what = format!(
                 "a package that may write {shown} could change npxc's own files in {}",
                 own.display()
             );
-            return Err(Fault::new(what).hint("mount it read-only, or a directory that does not contain them"));
+            return Err(
+                Fault::new(what).hint("mount it read-only, or a directory that does not contain them")
+            );
         }
     }
     Ok(real)
@@ -228,9 +267,15 @@ mod tests {
     #[test]
     fn the_three_parts() {
         let mount = parse("/data").unwrap();
-        assert_eq!((mount.host.as_str(), mount.guest, mount.access), ("/data", None, Access::ReadOnly));
+        assert_eq!(
+            (mount.host.as_str(), mount.guest, mount.access),
+            ("/data", None, Access::ReadOnly)
+        );
         let mount = parse("./x:rw").unwrap();
-        assert_eq!((mount.host.as_str(), mount.guest, mount.access), ("./x", None, Access::ReadWrite));
+        assert_eq!(
+            (mount.host.as_str(), mount.guest, mount.access),
+            ("./x", None, Access::ReadWrite)
+        );
         let mount = parse("~/x:/data//y/./z:ro").unwrap();
         assert_eq!(mount.guest.unwrap().to_string(), "/data/y/z");
         assert_eq!(parse("ro").unwrap().host, "ro");
@@ -241,7 +286,15 @@ mod tests {
         assert_eq!(parse("/data:RW").unwrap_err().at, Some(6));
         assert_eq!(parse("/data:data").unwrap_err().at, Some(6));
         assert_eq!(parse(":/x").unwrap_err().at, Some(0));
-        for bad in ["", "/a:/b:/c:ro", "/a:/b/../etc", "/a:/proc/1", "/a:/", "/a:/etc/resolv.conf", "/a:/opt/npxc/x"] {
+        for bad in [
+            "",
+            "/a:/b:/c:ro",
+            "/a:/b/../etc",
+            "/a:/proc/1",
+            "/a:/",
+            "/a:/etc/resolv.conf",
+            "/a:/opt/npxc/x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("/a:/etc/myapp").is_ok() && parse("/a:/opt/data").is_ok());
@@ -254,7 +307,10 @@ mod tests {
         assert_eq!(host("~").as_path(), Path::new("/home/me"));
         assert_eq!(host("/../a//b/.").as_path(), Path::new("/a/b"));
         assert!(HostPath::new("~root/x", Path::new("/"), Path::new("/")).is_err());
-        assert!(parse("/").unwrap().guest(&host("/")).is_err(), "the same path inside is the root");
+        assert!(
+            parse("/").unwrap().guest(&host("/")).is_err(),
+            "the same path inside is the root"
+        );
     }
 
     fn settled(text: &str, root: &Path) -> Result<Vec<Mount>, ConfigError> {
@@ -274,14 +330,23 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
 
         let mounts = settled("link:rw", &root).unwrap();
-        assert_eq!(mounts[0].host, root.join("data"), "links are followed, so that what is shown is what is mounted");
+        assert_eq!(
+            mounts[0].host,
+            root.join("data"),
+            "links are followed, so that what is shown is what is mounted"
+        );
         assert_eq!(mounts[0].guest, root.join("link"));
         assert!(settled("home:ro", &root).is_ok());
         let refused = |text: &str| settled(text, &root).unwrap_err().to_string();
         assert!(refused("missing").ends_with("missing does not exist"));
         assert!(refused("socket").contains("neither a file nor a directory"));
         assert!(refused("/:/host").contains("the whole file system"));
-        for text in ["home:rw", "home/.config:rw", "home/.config/npxc:rw", "home/.config/npxc/packages:rw"] {
+        for text in [
+            "home:rw",
+            "home/.config:rw",
+            "home/.config/npxc:rw",
+            "home/.config/npxc/packages:rw",
+        ] {
             assert!(refused(text).contains("npxc's own files"), "{text}");
         }
     }

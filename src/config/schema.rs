@@ -19,7 +19,13 @@ use crate::policy::Rule;
 use crate::runtime::Access;
 
 /// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 5] = ["storage", "path_arguments", "non_path_arguments", "paths", "audit"];
+const LATER: [&str; 5] = [
+    "storage",
+    "path_arguments",
+    "non_path_arguments",
+    "paths",
+    "audit",
+];
 
 type Text = Spanned<String>;
 
@@ -111,7 +117,10 @@ pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
 }
 
 /// Parses `packages/<name>.toml`: what it grants, and what it says to install.
-pub fn package(path: &Path, text: &str) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
+pub fn package(
+    path: &Path,
+    text: &str,
+) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
     let file: PackageFile = parse(path, text)?;
     let source = Source { path, text };
     let package = source.one(file.package.as_ref(), |text| {
@@ -148,7 +157,12 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError>
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().trim_end();
-        ConfigError::file(path, text, offset, unknown_key(message).unwrap_or_else(|| Fault::new(message)))
+        ConfigError::file(
+            path,
+            text,
+            offset,
+            unknown_key(message).unwrap_or_else(|| Fault::new(message)),
+        )
     })
 }
 
@@ -158,7 +172,9 @@ fn unknown_key(message: &str) -> Option<Fault> {
     let key = words.next()?;
     let known: Vec<&str> = words.collect();
     if LATER.contains(&key) {
-        return Some(Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"));
+        return Some(
+            Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
+        );
     }
     let hint = match nearest(key, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
@@ -181,7 +197,10 @@ impl Source<'_> {
         for (name, value) in &table.env {
             let parsed: EnvName = self.value(name, str::parse)?;
             if value.get_ref().contains('\0') {
-                return Err(self.wrong(value, Fault::new("a variable's value cannot hold a NUL character")));
+                return Err(self.wrong(
+                    value,
+                    Fault::new("a variable's value cannot hold a NUL character"),
+                ));
             }
             env.insert(parsed, EnvValue(value.get_ref().into()));
         }
@@ -201,7 +220,11 @@ impl Source<'_> {
             ignore_scripts: table.install.ignore_scripts,
             env,
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
-            mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
+            mounts: table
+                .mounts
+                .iter()
+                .map(|mount| self.mount(mount))
+                .collect::<Result<_, _>>()?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
             link: self.one(runtime.link.as_ref(), str::parse)?,
             memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
@@ -223,7 +246,9 @@ impl Source<'_> {
             place: self.place(mount.host.span().start),
             host: mount.host.get_ref().clone(),
             guest: self.one(mount.guest.as_ref(), str::parse)?,
-            access: self.one(mount.access.as_ref(), access)?.unwrap_or(Access::ReadOnly),
+            access: self
+                .one(mount.access.as_ref(), access)?
+                .unwrap_or(Access::ReadOnly),
         })
     }
 
@@ -231,7 +256,11 @@ impl Source<'_> {
         self.all(texts, |text| text.parse::<Rule>().map_err(Fault::from))
     }
 
-    fn all<T>(&self, texts: &[Text], parse: impl Fn(&str) -> Result<T, Fault>) -> Result<Vec<T>, ConfigError> {
+    fn all<T>(
+        &self,
+        texts: &[Text],
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, ConfigError> {
         texts.iter().map(|text| self.value(text, &parse)).collect()
     }
 
@@ -254,9 +283,14 @@ impl Source<'_> {
             Scalar::Float(number) => number.to_string(),
             Scalar::Text(text) => text.clone(),
         };
-        parse(&text)
-            .map(Some)
-            .map_err(|fault| ConfigError::file(self.path, self.text, scalar.span().start, Fault { at: None, ..fault }))
+        parse(&text).map(Some).map_err(|fault| {
+            ConfigError::file(
+                self.path,
+                self.text,
+                scalar.span().start,
+                Fault { at: None, ..fault },
+            )
+        })
     }
 
     fn value<T>(&self, text: &Text, parse: impl Fn(&str) -> Result<T, Fault>) -> Result<T, ConfigError> {
