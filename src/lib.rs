@@ -17,5 +17,6 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod net;
 pub mod policy;
 pub mod runtime;
