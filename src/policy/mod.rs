@@ -261,15 +261,13 @@ impl Policy {
             }
         }
         let destination = Destination::Name(name.clone());
-        Err(match revoked {
-            Some(rule) => DenyReason::DeniedByRule { destination, rule },
-            None => {
-                let preset = self.rules.preset_for(&destination, Protocol::Tcp, None);
-                DenyReason::NameNotAllowed {
-                    name: name.clone(),
-                    preset,
-                }
-            }
+        if let Some(rule) = revoked {
+            return Err(DenyReason::DeniedByRule { destination, rule });
+        }
+        let preset = self.rules.preset_for(&destination, Protocol::Tcp, None);
+        Err(DenyReason::NameNotAllowed {
+            name: name.clone(),
+            preset,
         })
     }
 

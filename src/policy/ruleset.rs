@@ -169,10 +169,11 @@ impl RuleSet {
     /// What the allow rules grant to a name: protocol and ports of each.
     pub(super) fn grants_to_name(&self, name: &HostName) -> impl Iterator<Item = (Protocol, Ports)> {
         let destination = Destination::Name(name.clone());
-        self.allow.iter().filter_map(move |entry| {
-            grants_host(entry, &destination)
-                .then(|| (entry.rule.protocol.unwrap_or(Protocol::Tcp), entry.rule.ports))
-        })
+        let entries = self
+            .allow
+            .iter()
+            .filter(move |entry| grants_host(entry, &destination));
+        entries.map(|entry| (entry.rule.protocol.unwrap_or(Protocol::Tcp), entry.rule.ports))
     }
 
     /// The deny rule that takes all of a grant to a name away.
