@@ -19,4 +19,5 @@
 pub mod audit;
 pub mod net;
 pub mod policy;
+pub mod rpc;
 pub mod runtime;

@@ -10,13 +10,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use hickory_proto::rr::RecordType;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::mpsc;
 
 use super::driver::{Handle, Resolve};
-use crate::net::dns::{Lookup, LookupKind, LookupOutcome, RecordKind};
+use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
 use crate::net::router::Token;
 use crate::policy::HostName;
 
@@ -101,7 +100,7 @@ impl Resolver {
                 Ok(found) => LookupOutcome::Addresses(found.iter().collect()),
                 Err(error) => failure(&error),
             },
-            LookupKind::Records(kind) => match resolver.lookup(lookup.name.as_str(), record_type(kind)).await {
+            LookupKind::Records(kind) => match resolver.lookup(lookup.name.as_str(), kind.into()).await {
                 Ok(found) => LookupOutcome::Records(found.answers().to_vec()),
                 Err(error) => failure(&error),
             },
@@ -148,14 +147,5 @@ fn failure(error: &hickory_resolver::net::NetError) -> LookupOutcome {
         LookupOutcome::NoRecords
     } else {
         LookupOutcome::Failed(error.to_string())
-    }
-}
-
-fn record_type(kind: RecordKind) -> RecordType {
-    match kind {
-        RecordKind::Txt => RecordType::TXT,
-        RecordKind::Srv => RecordType::SRV,
-        RecordKind::Mx => RecordType::MX,
-        RecordKind::Caa => RecordType::CAA,
     }
 }

@@ -14,6 +14,8 @@
 mod open;
 mod questions;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -51,6 +53,8 @@ const UDP_QUEUE: usize = 16;
 const TOMBSTONE: Duration = Duration::from_secs(130);
 /// Stacks kept for the next flows: what a burst of short connections uses.
 const MOST_POOLED: usize = 64;
+/// How often the resolver's own bookkeeping runs.
+const TICK: Duration = Duration::from_secs(5);
 /// DNS questions over UDP whose answers are awaited.
 const MOST_QUESTIONS: usize = 1024;
 
@@ -139,6 +143,7 @@ pub struct Router {
     next_question: u64,
     next_flow: u64,
     next_port: u16,
+    ticked: Option<Instant>,
     dropped: HashMap<Malformed, u64>,
     forged: u64,
     allowed: u64,
@@ -199,6 +204,7 @@ impl Router {
             next_question: 0,
             next_flow: 1,
             next_port: FIRST_PORT,
+            ticked: None,
             dropped: HashMap::new(),
             forged: 0,
             allowed: 0,
@@ -269,6 +275,11 @@ impl Router {
     /// Marks the flows whose time has come.
     pub fn wake(&mut self, now: Instant) {
         self.table.wake(now);
+        if self.ticked.is_none_or(|ticked| now.saturating_duration_since(ticked) >= TICK) {
+            self.ticked = Some(now);
+            self.responder.tick(now);
+            self.record_questions();
+        }
     }
 
     /// Flows that exist now.
@@ -281,12 +292,11 @@ impl Router {
         for id in self.table.ids() {
             self.end(now, id, How::SessionEnded);
         }
-        for (why, count) in std::mem::take(&mut self.dropped) {
+        for (why, count) in std::mem::take(&mut self.dropped).into_iter().filter(|(_, count)| *count > 0) {
             self.limit("malformed packets dropped", &why.to_string(), count);
         }
-        while let Some(event) = self.responder.poll_event() {
-            self.journal.record(event);
-        }
+        self.responder.finish();
+        self.record_questions();
         (self.allowed, self.denied)
     }
 
@@ -350,13 +360,13 @@ impl Router {
     }
 
     fn drop_malformed(&mut self, why: Malformed) {
-        let count = self.dropped.entry(why).or_default();
-        *count += 1;
-        if *count == 1 {
-            // The first is said at once; the rest when the session ends.
-            *count = 0;
-            self.limit("malformed packets dropped", &why.to_string(), 1);
-            self.dropped.insert(why, 1);
+        // The first is said at once, the rest in one line when the session ends.
+        match self.dropped.get_mut(&why) {
+            Some(count) => *count += 1,
+            None => {
+                self.dropped.insert(why, 0);
+                self.limit("malformed packets dropped", &why.to_string(), 1);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! far side answered npxc.
 
 use super::*;
+use crate::net::dns::LookupKind;
 use crate::net::pins::Pinned;
 use crate::net::sniff::{Expected, Guard};
 use crate::policy::{Destination, Request, Verdict};
@@ -82,8 +83,11 @@ impl Router {
                 return self.table.put(id, entry);
             }
         };
+        let name = entry.name.clone();
         self.table.put(id, entry);
-        match admit(&permit, outcome) {
+        // Only names are looked up.
+        let Some(name) = name else { return };
+        match admit(&permit, &name, outcome) {
             Ok(candidates) => self.dial(id, &key, candidates),
             Err(why) => self.refuse_opening(id, &why, out),
         }
@@ -231,13 +235,13 @@ impl Router {
             let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
             match self.policy.decide(&request) {
                 Verdict::Allow(_) if self.table.len() >= self.most_flows => {
-                    return Err((name, DenyReason::TooManyFlows));
+                    return Err((name, DenyReason::TooManyFlows { limit: self.most_flows }));
                 }
                 Verdict::Allow(permit) => return Ok(Granted { permit, name }),
                 Verdict::Deny(why) => refusal.get_or_insert((name, why)),
             };
         }
-        Err(refusal.unwrap_or((first, DenyReason::TooManyFlows)))
+        Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
     }
 
     /// The names an address was handed out for.
@@ -274,10 +278,10 @@ impl Router {
         let handed_out = matches!(self.pins.lookup(key.remote.ip()), Some(Pinned::Virtual(_)));
         match granted.name {
             Some(name) if handed_out => {
-                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup::addresses(name)));
+                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
             }
-            Some(_) | None => match admit(&granted.permit, LookupOutcome::Addresses(vec![key.remote.ip()])) {
-                Ok(candidates) => self.dial(id, key, candidates),
+            Some(_) | None => match granted.permit.admit(key.remote.ip()) {
+                Ok(dialable) => self.dial(id, key, vec![dialable]),
                 Err(why) => self.refuse_opening(id, &why, out),
             },
         }
@@ -342,8 +346,8 @@ impl Router {
 }
 
 /// The addresses that may be dialled, in the resolver's order; why none, if none.
-fn admit(permit: &Permit, outcome: LookupOutcome) -> Result<Vec<Dialable>, DenyReason> {
-    let failed = |detail: &str| DenyReason::ResolutionFailed { detail: detail.to_owned() };
+fn admit(permit: &Permit, name: &HostName, outcome: LookupOutcome) -> Result<Vec<Dialable>, DenyReason> {
+    let failed = |why: &str| DenyReason::ResolutionFailed { name: name.clone(), why: why.to_owned() };
     let addresses = match outcome {
         LookupOutcome::Addresses(addresses) => addresses,
         LookupOutcome::NotFound => return Err(failed("the name does not exist")),

@@ -59,7 +59,7 @@ impl Router {
         let mut stack = Box::new(Stack::new(self.link, RESOLVER_BUFFER, self.epoch, self.seed));
         stack.listen(key.remote);
         stack.ingest(now, packet.bytes, out);
-        let resolving = Resolving { stack, framing: TcpFraming::default(), unsent: Vec::new(), pending: 0 };
+        let resolving = Resolving { stack, framing: TcpFraming::new(), unsent: Vec::new(), pending: 0 };
         let number = self.next_flow;
         self.next_flow += 1;
         let state = State::Resolver(Box::new(resolving));
@@ -133,7 +133,7 @@ impl Router {
     }
 
     /// Writes what the responder decided.
-    fn record_questions(&mut self) {
+    pub(super) fn record_questions(&mut self) {
         while let Some(event) = self.responder.poll_event() {
             if matches!(&event, Event::Dns { reason: Some(_), .. }) {
                 self.denied += 1;
@@ -151,10 +151,14 @@ impl Resolving {
         let mut broken = false;
         while socket.can_recv() && self.unsent.len() < MOST_UNSENT && !broken {
             let framing = &mut self.framing;
-            broken = socket.recv(|bytes| (bytes.len(), framing.push(bytes).is_err())).unwrap_or(true);
-            while let Some(message) = self.framing.next_message() {
-                messages.push(message);
-            }
+            let read = socket.recv(|bytes| {
+                let mut rest = &*bytes;
+                while let Some(message) = framing.next(&mut rest) {
+                    messages.push(message);
+                }
+                (bytes.len(), ())
+            });
+            broken = read.is_err();
         }
         if !self.unsent.is_empty()
             && let Ok(sent) = socket.send_slice(&self.unsent)
@@ -174,7 +178,7 @@ impl Resolving {
     }
 
     fn answer(&mut self, message: &[u8]) {
-        self.unsent.extend(TcpFraming::frame(message));
+        self.unsent.extend(TcpFraming::frame(message).unwrap_or_default());
     }
 
     pub(super) fn ended(&self) -> Option<How> {

@@ -336,10 +336,10 @@ fn an_allowed_address_carries_bytes_both_ways_and_closes_in_order() {
         let guest = world.connect(address, 50_000);
         world.settle();
         assert_eq!(world.socket(guest).state(), tcp::State::Established);
-        world.socket(guest).send_slice(b"hello").unwrap();
+        world.socket(guest).send_slice(b"\0hello").unwrap();
         world.settle();
         let (id, far) = world.only_far();
-        assert_eq!(far.received, b"hello");
+        assert_eq!(far.received, b"\0hello");
         far.to_send.extend(b"world");
         world.router.mark(id);
         world.settle();
