@@ -1,2 +1,4 @@
 //! npxc, the program.
-fn main() {}
+fn main() {
+    npxc_guest::dispatch();
+}
