@@ -17,7 +17,9 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod egress;
 pub mod net;
+pub mod package;
 pub mod policy;
 pub mod rpc;
 pub mod runtime;
