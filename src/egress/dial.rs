@@ -30,8 +30,6 @@ pub(super) struct Race {
 pub(super) enum Standing {
     /// Still running; call again at that time, if there is one.
     Running(Option<Instant>),
-    /// Connected.
-    Won(SocketAddr, TcpStream),
     /// Every address failed; the last error that says most.
     Lost(DialError),
 }
