@@ -19,7 +19,10 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod egress;
 pub mod exit;
+pub mod net;
 pub mod package;
 pub mod policy;
+pub mod rpc;
 pub mod runtime;

@@ -128,6 +128,12 @@ pub struct Totals {
 #[derive(Clone)]
 pub struct Recorder(Arc<Queue>);
 
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("healthy", &self.healthy()).finish_non_exhaustive()
+    }
+}
+
 impl Recorder {
     /// Queues one event. Denials are always taken while the log is healthy.
     ///
