@@ -17,6 +17,12 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod egress;
+pub mod exit;
 pub mod net;
+pub mod package;
 pub mod policy;
+pub mod rpc;
 pub mod runtime;
