@@ -125,7 +125,7 @@ pub(super) fn names_private(net: &IpNet) -> bool {
         IpNet::V4(net) => v4_names_private(*net),
         IpNet::V6(net) => {
             V6_BLOCKS.iter().any(|(block, _)| block.contains(net))
-                || embedded_v4(*net).is_some_and(|inner| v4_names_private(inner))
+                || embedded_v4(*net).is_some_and(v4_names_private)
         }
     }
 }
