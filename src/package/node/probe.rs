@@ -212,8 +212,8 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
             "config".as_ref(),
             "get".as_ref(),
             "registry".as_ref(),
-            "--userconfig=/dev/null".as_ref(),
-            "--globalconfig=/dev/null".as_ref(),
+            "--userconfig=/dev/null/user".as_ref(),
+            "--globalconfig=/dev/null/global".as_ref(),
         ],
     )
     .map_err(|problem| PackageError::NodeUnusable {
