@@ -197,6 +197,11 @@ impl Manifest {
         }
     }
 
+    /// Whether it can be used as it is: its scripts were run, or it has none, or they are not wanted.
+    pub fn is_ready(&self, ignore_scripts: bool) -> bool {
+        self.schema == SCHEMA && (self.scripts_run || self.install_scripts.is_empty() || ignore_scripts)
+    }
+
     /// The package that is run as `name@version`, for people and the audit log.
     pub fn title(&self) -> String {
         self.roots.first().map_or_else(

@@ -1,20 +1,25 @@
-//! Packages: what the user asked for ([`spec`], [`request`]), the host's node and npm ([`node`]),
-//! the store of finished installs ([`store`], [`entry`]).
+//! Packages: what the user asked for ([`spec`], [`request`]), the host's node and npm ([`node`], [`registry`]),
+//! the store of finished installs ([`store`], [`entry`]) and how an entry is made ([`install`]).
 //!
-//! Nothing of a package runs in this process or outside a sandbox: an install describes each run of npm as a
+//! Nothing of a package runs in this process or outside a sandbox: [`install`] describes each run of npm as a
 //! [`Step`] and hands it to a [`StepRunner`]. What a step leaves behind is hostile until [`tree`] has looked
 //! at it. A warm start ([`store::Store::lookup`]) runs nothing and opens no socket.
 //!
 //! Data comes from the command line, npm's configuration and the disk; it goes to `session`, which mounts an
 //! entry at [`GUEST_PACKAGE`] and starts [`Entry::command`].
 
+pub mod certificates;
 pub mod entry;
 pub mod error;
 pub mod host;
+mod ini;
+pub mod install;
 pub mod name;
 pub mod node;
+mod npmrc;
 pub mod progress;
 mod range;
+pub mod registry;
 pub mod request;
 pub mod spec;
 pub mod step;
@@ -24,9 +29,11 @@ pub mod tree;
 pub use entry::{Entry, Manifest};
 pub use error::PackageError;
 pub use host::HostEnv;
+pub use install::{InstallOptions, Installer};
 pub use name::PackageName;
 pub use node::Node;
 pub use progress::Progress;
+pub use registry::NpmConfig;
 pub use request::{Request, Resolved};
 pub use spec::{PackageSpec, VersionSpec};
 pub use step::{Purpose, Step, StepError, StepOutcome, StepRunner};

@@ -141,6 +141,11 @@ fn empty(root: &Path) -> io::Result<()> {
             Mode::empty(),
         )?))
     };
+    // `root` itself may have been replaced by a link, which must not be followed.
+    if !fs::symlink_metadata(root)?.is_dir() {
+        fs::remove_file(root)?;
+        return Err(io::ErrorKind::NotFound.into());
+    }
     set_mode_io(root, 0o700)?;
     let top = File::from(rustix::fs::open(root, flags, Mode::empty())?);
     let mut moved = 0_u64;
@@ -373,6 +378,20 @@ mod tests {
         fs::write(dir.path().join("su"), "").unwrap();
         set_mode(&dir.path().join("su"), 0o4755).unwrap();
         assert_eq!(check(dir.path()).unwrap(), Err(Refusal::SetId("su".into())));
+    }
+
+    #[test]
+    fn a_link_is_removed_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("f"), "").unwrap();
+        set_mode(&outside, 0o755).unwrap();
+        let link = dir.path().join("link");
+        symlink(&outside, &link).unwrap();
+        remove(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).is_err() && outside.join("f").exists());
+        assert_eq!(fs::metadata(&outside).unwrap().mode() & 0o777, 0o755);
     }
 
     #[test]
