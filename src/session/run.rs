@@ -83,7 +83,7 @@ impl Bench {
         let host = HostEnv::current();
         let node = Node::find(&host, &resolved.directories.cache).map_err(install_failure)?;
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
-        let trust = Trust::of(&host, npm.cafile.as_deref());
+        let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
         let trusted = node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
         let runtime = Native::new()
