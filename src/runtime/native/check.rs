@@ -94,6 +94,10 @@ fn step_report(report: Report) -> Option<StepReport> {
             step: explain::name(step),
             outcome: Outcome::Passed(note),
         }),
+        Report::Lacking { step, why } => Some(StepReport {
+            step: explain::name(step),
+            outcome: Outcome::Warning { why, hint: None },
+        }),
         Report::Failed(failure) => {
             let why = explain::sentence(&failure);
             Some(StepReport {

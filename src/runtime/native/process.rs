@@ -141,7 +141,8 @@ impl Process {
                 limit = Some(hit(exceeded));
                 killed
             }
-            Some(Report::Passed { .. } | Report::Forked(_) | Report::Ready(_)) | None => killed,
+            Some(Report::Passed { .. } | Report::Lacking { .. } | Report::Forked(_) | Report::Ready(_))
+            | None => killed,
         };
         // A limit that the command survived was met, not hit.
         let limit = limit.filter(|_| status != Status::Exited(0));
