@@ -34,18 +34,9 @@ fn start(launch: &Launch) -> Running {
     let (stdin, input) = std::io::pipe().unwrap();
     let (stdout, output) = std::io::pipe().unwrap();
     let (stderr, errors) = std::io::pipe().unwrap();
-    let stdio = Stdio3 {
-        stdin: OwnedFd::from(stdin),
-        stdout: output.into(),
-        stderr: errors.into(),
-    };
+    let stdio = Stdio3 { stdin: OwnedFd::from(stdin), stdout: output.into(), stderr: errors.into() };
     let guest = native().launch(launch, stdio).unwrap();
-    Running {
-        guest,
-        stdin: Some(input),
-        stdout,
-        stderr,
-    }
+    Running { guest, stdin: Some(input), stdout, stderr }
 }
 
 /// Runs a command to its end: how it ended, what it wrote.
@@ -58,10 +49,7 @@ fn run(launch: &Launch, input: &[u8]) -> (Ended, String, String) {
     let (mut out, mut err) = (String::new(), String::new());
     running.stdout.read_to_string(&mut out).unwrap();
     running.stderr.read_to_string(&mut err).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = runtime.block_on(running.guest.wait()).unwrap();
     (ended, out, err)
 }

@@ -26,10 +26,7 @@ fn start() -> Result<(), Failure> {
     sys::block_signals().at(Step::Start, "sigprocmask")?;
     // Out of the terminal's process group: its Ctrl-C is for npxc to handle. Fails only for a group leader.
     let _ = rustix::process::setsid();
-    let socket = std::io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .at(Step::Start, "control socket")?;
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().at(Step::Start, "control socket")?;
     let null = fs::File::open("/dev/null").at(Step::Start, "/dev/null")?;
     sys::replace_stdio(null.as_fd(), 0).at(Step::Start, "dup2")?;
 
@@ -47,11 +44,7 @@ fn start() -> Result<(), Failure> {
 
 fn enter(spec: &Spec, channel: &mut Channel) -> Result<(), Failure> {
     let mut stdio = || -> Option<[OwnedFd; 3]> {
-        Some([
-            channel.take_descriptor()?,
-            channel.take_descriptor()?,
-            channel.take_descriptor()?,
-        ])
+        Some([channel.take_descriptor()?, channel.take_descriptor()?, channel.take_descriptor()?])
     };
     let missing = std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let stdio = stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))?;
@@ -76,10 +69,7 @@ fn enter(spec: &Spec, channel: &mut Channel) -> Result<(), Failure> {
             | UnshareFlags::NEWCGROUP,
     )
     .at(Step::Namespaces, "unshare")?;
-    passed(
-        Step::Namespaces,
-        "user, mount, pid, network, ipc, uts, cgroup".into(),
-    );
+    passed(Step::Namespaces, "user, mount, pid, network, ipc, uts, cgroup".into());
 
     let maps = [
         ("setgroups", "deny".to_owned()),
@@ -89,10 +79,7 @@ fn enter(spec: &Spec, channel: &mut Channel) -> Result<(), Failure> {
     for (name, content) in maps {
         fs::write(format!("/proc/self/{name}"), content).at(Step::IdentityMap, name)?;
     }
-    passed(
-        Step::IdentityMap,
-        format!("uid {INNER_ID} inside is {} outside", uid.as_raw()),
-    );
+    passed(Step::IdentityMap, format!("uid {INNER_ID} inside is {} outside", uid.as_raw()));
 
     let Some(init) = sys::fork().at(Step::Fork, "fork")? else {
         sys::exit_now(init::main(channel, spec, stdio));

@@ -85,9 +85,7 @@ impl FromStr for Mode {
         [Self::None, Self::Allowlist, Self::Observe, Self::Open]
             .into_iter()
             .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| PolicyError::UnknownMode {
-                input: fault::Shown(text).to_string(),
-            })
+            .ok_or_else(|| PolicyError::UnknownMode { input: fault::Shown(text).to_string() })
     }
 }
 
@@ -172,10 +170,7 @@ impl Policy {
     /// # Errors
     /// See [`PolicyError`].
     pub fn new(spec: PolicySpec) -> Result<Self, PolicyError> {
-        Ok(Self {
-            mode: spec.mode,
-            rules: Arc::new(RuleSet::new(spec)?),
-        })
+        Ok(Self { mode: spec.mode, rules: Arc::new(RuleSet::new(spec)?) })
     }
 
     /// What happens to a destination no rule names.
@@ -195,11 +190,7 @@ impl Policy {
 
     /// The deny rules in canonical form, presets spelled out.
     pub fn deny(&self) -> Vec<String> {
-        self.rules
-            .deny
-            .iter()
-            .map(|entry| entry.rule.to_string())
-            .collect()
+        self.rules.deny.iter().map(|entry| entry.rule.to_string()).collect()
     }
 
     /// Judges one flow by its destination, at its first packet.
@@ -213,13 +204,7 @@ impl Policy {
         if self.mode == Mode::None {
             let preset = self.rules.preset_for(&destination, protocol, Some(port));
             let named = granted.is_some();
-            return Verdict::Deny(DenyReason::NetworkOff {
-                destination,
-                protocol,
-                port,
-                preset,
-                named,
-            });
+            return Verdict::Deny(DenyReason::NetworkOff { destination, protocol, port, preset, named });
         }
         if let Some((entry, private)) = granted {
             let rule = Arc::clone(&entry.text);
@@ -231,14 +216,7 @@ impl Policy {
             Mode::Open if is_public(&destination, port) => None,
             Mode::None | Mode::Allowlist | Mode::Observe | Mode::Open => return Verdict::Deny(reason),
         };
-        Verdict::Allow(self.permit(
-            destination,
-            protocol,
-            port,
-            self.mode.as_str().into(),
-            false,
-            observed,
-        ))
+        Verdict::Allow(self.permit(destination, protocol, port, self.mode.as_str().into(), false, observed))
     }
 
     /// Judges a name that is asked for in DNS: is there any protocol and port on which it could be reached?
@@ -265,45 +243,25 @@ impl Policy {
             return Err(DenyReason::DeniedByRule { destination, rule });
         }
         let preset = self.rules.preset_for(&destination, Protocol::Tcp, None);
-        Err(DenyReason::NameNotAllowed {
-            name: name.clone(),
-            preset,
-        })
+        Err(DenyReason::NameNotAllowed { name: name.clone(), preset })
     }
 
     /// Why the allowlist has nothing for a destination.
     fn refusal(&self, destination: &Destination, protocol: Protocol, port: u16) -> DenyReason {
         if let Some(entry) = self.rules.granting_other_port(destination, protocol) {
             let (destination, rule) = (destination.clone(), entry.text.to_string());
-            return DenyReason::WrongPort {
-                destination,
-                protocol,
-                port,
-                rule,
-            };
+            return DenyReason::WrongPort { destination, protocol, port, rule };
         }
         let preset = self.rules.preset_for(destination, protocol, Some(port));
         match destination {
-            Destination::Name(_) => DenyReason::NotAllowed {
-                destination: destination.clone(),
-                protocol,
-                port,
-                preset,
-            },
+            Destination::Name(_) => {
+                DenyReason::NotAllowed { destination: destination.clone(), protocol, port, preset }
+            }
             Destination::Address(address) => match classify(*address) {
-                Some(class) => DenyReason::PrivateAddress {
-                    name: None,
-                    address: *address,
-                    class,
-                    protocol,
-                    port,
-                },
-                None => DenyReason::UnknownAddress {
-                    address: *address,
-                    protocol,
-                    port,
-                    preset,
-                },
+                Some(class) => {
+                    DenyReason::PrivateAddress { name: None, address: *address, class, protocol, port }
+                }
+                None => DenyReason::UnknownAddress { address: *address, protocol, port, preset },
             },
         }
     }
@@ -318,15 +276,7 @@ impl Policy {
         observed: Option<Box<DenyReason>>,
     ) -> Permit {
         let rules = Arc::clone(&self.rules);
-        Permit {
-            rules,
-            destination,
-            protocol,
-            port,
-            rule,
-            private,
-            observed,
-        }
+        Permit { rules, destination, protocol, port, rule, private, observed }
     }
 
     fn spelled_out(&self, private: bool) -> Vec<String> {

@@ -224,56 +224,25 @@ impl DenyReason {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NetworkOff { named: true, .. } => Some("--network allowlist".to_owned()),
-            Self::NetworkOff {
-                destination,
-                protocol,
-                port,
-                preset,
-                ..
+            Self::NetworkOff { destination, protocol, port, preset, .. }
+            | Self::NotAllowed { destination, protocol, port, preset } => {
+                allow(*protocol, destination, *port, preset.as_deref())
             }
-            | Self::NotAllowed {
-                destination,
-                protocol,
-                port,
-                preset,
-            } => allow(*protocol, destination, *port, preset.as_deref()),
-            Self::WrongPort {
-                destination,
-                protocol,
-                port,
-                ..
-            } => allow(*protocol, destination, *port, None),
-            Self::UnknownAddress {
-                address,
-                protocol,
-                port,
-                preset,
-            } => allow(
-                *protocol,
-                &Destination::Address(*address),
-                *port,
-                preset.as_deref(),
-            ),
+            Self::WrongPort { destination, protocol, port, .. } => allow(*protocol, destination, *port, None),
+            Self::UnknownAddress { address, protocol, port, preset } => {
+                allow(*protocol, &Destination::Address(*address), *port, preset.as_deref())
+            }
             Self::NameNotAllowed { name, preset } => match preset {
                 Some(preset) => option("--allow", &Rule::preset(preset, Protocol::Tcp)),
                 None => option("--allow", &Rule::any_port(name)),
             },
-            Self::PrivateAddress {
-                name: Some(name),
-                protocol,
-                port,
-                ..
-            } => {
+            Self::PrivateAddress { name: Some(name), protocol, port, .. } => {
                 let rule = Rule::exact(*protocol, &Destination::Name(name.clone()), *port)?;
                 option("--allow-private", &rule)
             }
-            Self::PrivateAddress {
-                name: None,
-                address,
-                protocol,
-                port,
-                ..
-            } => allow(*protocol, &Destination::Address(*address), *port, None),
+            Self::PrivateAddress { name: None, address, protocol, port, .. } => {
+                allow(*protocol, &Destination::Address(*address), *port, None)
+            }
             Self::DeniedByRule { .. }
             | Self::NotLoopback { .. }
             | Self::ResolutionFailed { .. }
@@ -315,49 +284,21 @@ fn option(name: &str, rule: &Rule) -> Option<String> {
 impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NetworkOff {
-                destination,
-                protocol,
-                port,
-                named,
-                ..
-            } => {
+            Self::NetworkOff { destination, protocol, port, named, .. } => {
                 write!(
                     f,
                     "this session has no network, so {protocol} to {destination} port {port} is denied"
                 )?;
-                if *named {
-                    f.write_str(", although a rule names it")
-                } else {
-                    Ok(())
-                }
+                if *named { f.write_str(", although a rule names it") } else { Ok(()) }
             }
-            Self::NotAllowed {
-                destination,
-                protocol,
-                port,
-                ..
-            } => {
+            Self::NotAllowed { destination, protocol, port, .. } => {
                 write!(f, "no rule allows {protocol} to {destination} port {port}")
             }
-            Self::WrongPort {
-                destination,
-                protocol,
-                port,
-                rule,
-            } => {
-                write!(
-                    f,
-                    "rule `{rule}` names {destination}, but not {protocol} port {port}"
-                )
+            Self::WrongPort { destination, protocol, port, rule } => {
+                write!(f, "rule `{rule}` names {destination}, but not {protocol} port {port}")
             }
             Self::NameNotAllowed { name, .. } => write!(f, "no rule names {name}"),
-            Self::UnknownAddress {
-                address,
-                protocol,
-                port,
-                ..
-            } => {
+            Self::UnknownAddress { address, protocol, port, .. } => {
                 let destination = Destination::Address(*address);
                 write!(
                     f,
@@ -367,28 +308,14 @@ impl fmt::Display for DenyReason {
             Self::DeniedByRule { destination, rule } => {
                 write!(f, "deny rule `{rule}` covers {destination}")
             }
-            Self::PrivateAddress {
-                name: Some(name),
-                address,
-                class,
-                ..
-            } => {
+            Self::PrivateAddress { name: Some(name), address, class, .. } => {
                 write!(f, "{name} resolves to {address}, {class}")
             }
-            Self::PrivateAddress {
-                name: None,
-                address,
-                class,
-                ..
-            } => {
+            Self::PrivateAddress { name: None, address, class, .. } => {
                 write!(f, "{address} is {class}, and no rule names it")
             }
             Self::NotLoopback { address } => {
-                write!(
-                    f,
-                    "{} is this machine's loopback, and {address} is not",
-                    super::HOST_NAME
-                )
+                write!(f, "{} is this machine's loopback, and {address} is not", super::HOST_NAME)
             }
             Self::ResolutionFailed { name, why } => write!(f, "{name} could not be resolved: {}", Shown(why)),
             Self::ServerNameMismatch { expected, claimed } => write!(
@@ -417,10 +344,7 @@ impl fmt::Display for DenyReason {
             Self::FragmentNotAllowed => f.write_str("IP fragments are not allowed"),
             Self::MalformedPacket { what } => write!(f, "malformed packet: {what}"),
             Self::ForgedSource { address } => {
-                write!(
-                    f,
-                    "the packet claims to come from {address}, which is not the guest's"
-                )
+                write!(f, "the packet claims to come from {address}, which is not the guest's")
             }
             Self::MulticastNotAllowed { address } => write!(f, "multicast to {address} is not allowed"),
             Self::AuditUnavailable => f.write_str("the audit log cannot be written, so nothing is allowed"),

@@ -36,21 +36,11 @@ pub(super) struct RuleSet {
 impl RuleSet {
     pub(super) fn new(spec: PolicySpec) -> Result<Self, PolicyError> {
         for (name, rules) in &spec.presets {
-            if let Some(nested) = rules
-                .iter()
-                .find(|rule| matches!(rule.host, HostPattern::Preset(_)))
-            {
-                return Err(PolicyError::NestedPreset {
-                    preset: name.clone(),
-                    rule: nested.to_string(),
-                });
+            if let Some(nested) = rules.iter().find(|rule| matches!(rule.host, HostPattern::Preset(_))) {
+                return Err(PolicyError::NestedPreset { preset: name.clone(), rule: nested.to_string() });
             }
         }
-        let mut set = Self {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            presets: spec.presets,
-        };
+        let mut set = Self { allow: Vec::new(), deny: Vec::new(), presets: spec.presets };
         let mut allow = Vec::new();
         set.spell_out(&spec.allow, false, &mut allow)?;
         set.spell_out(&spec.allow_private, true, &mut allow)?;
@@ -68,11 +58,7 @@ impl RuleSet {
         for rule in rules {
             let text: Arc<str> = rule.to_string().into();
             let HostPattern::Preset(name) = &rule.host else {
-                out.push(Entry {
-                    rule: rule.clone(),
-                    text,
-                    private,
-                });
+                out.push(Entry { rule: rule.clone(), text, private });
                 continue;
             };
             let Some(known) = self.presets.get(name) else {
@@ -83,15 +69,9 @@ impl RuleSet {
             };
             let before = out.len();
             let narrowed = known.iter().filter_map(|inner| narrow(inner, rule));
-            out.extend(narrowed.map(|rule| Entry {
-                rule,
-                text: Arc::clone(&text),
-                private,
-            }));
+            out.extend(narrowed.map(|rule| Entry { rule, text: Arc::clone(&text), private }));
             if out.len() == before {
-                return Err(PolicyError::EmptyPreset {
-                    rule: rule.to_string(),
-                });
+                return Err(PolicyError::EmptyPreset { rule: rule.to_string() });
             }
         }
         Ok(())
@@ -125,9 +105,7 @@ impl RuleSet {
         destination: &Destination,
         protocol: Protocol,
     ) -> Option<&Entry> {
-        self.allow
-            .iter()
-            .find(|entry| grants_host(entry, destination) && entry.rule.grants(protocol))
+        self.allow.iter().find(|entry| grants_host(entry, destination) && entry.rule.grants(protocol))
     }
 
     /// The deny rule that covers a destination. A name's addresses are judged when they are known.
@@ -162,17 +140,13 @@ impl RuleSet {
 
     /// Whether an address rule lifts the floor for this address.
     pub(super) fn lifts_floor(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
-        self.granting(&Destination::Address(address), protocol, port)
-            .is_some()
+        self.granting(&Destination::Address(address), protocol, port).is_some()
     }
 
     /// What the allow rules grant to a name: protocol and ports of each.
     pub(super) fn grants_to_name(&self, name: &HostName) -> impl Iterator<Item = (Protocol, Ports)> {
         let destination = Destination::Name(name.clone());
-        let entries = self
-            .allow
-            .iter()
-            .filter(move |entry| grants_host(entry, &destination));
+        let entries = self.allow.iter().filter(move |entry| grants_host(entry, &destination));
         entries.map(|entry| (entry.rule.protocol.unwrap_or(Protocol::Tcp), entry.rule.ports))
     }
 
@@ -199,21 +173,11 @@ impl RuleSet {
             .iter()
             .find(|(name, rules)| {
                 let as_given = Rule::preset(name, protocol);
-                rules
-                    .iter()
-                    .filter_map(|rule| narrow(rule, &as_given))
-                    .any(|rule| {
-                        rule.grants(protocol)
-                            && port.is_none_or(|port| rule.ports.contains(port))
-                            && grants_host(
-                                &Entry {
-                                    rule,
-                                    text: "".into(),
-                                    private: false,
-                                },
-                                destination,
-                            )
-                    })
+                rules.iter().filter_map(|rule| narrow(rule, &as_given)).any(|rule| {
+                    rule.grants(protocol)
+                        && port.is_none_or(|port| rule.ports.contains(port))
+                        && grants_host(&Entry { rule, text: "".into(), private: false }, destination)
+                })
             })
             .map(|(name, _)| name.clone())
     }

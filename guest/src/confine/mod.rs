@@ -23,14 +23,7 @@ pub(crate) fn limits(spec: &Spec) -> Result<(), Failure> {
             (Some(most), Some(hard)) => Some(most.min(hard)),
             (most, hard) => most.or(hard),
         };
-        rustix::process::setrlimit(
-            resource,
-            Rlimit {
-                current: most,
-                maximum: most,
-            },
-        )
-        .at(Step::Limits, what)
+        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most }).at(Step::Limits, what)
     };
     set(Resource::Core, Some(0), "RLIMIT_CORE")?;
     set(Resource::Nofile, Some(OPEN_FILES), "RLIMIT_NOFILE")?;
@@ -55,18 +48,11 @@ pub(crate) fn capabilities() -> Result<(), Failure> {
     at(
         rustix::thread::set_capabilities(
             None,
-            CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
-            },
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
         ),
         "capset",
     )?;
-    at(
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
-        "dumpable",
-    )
+    at(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable), "dumpable")
 }
 
 /// Installs the system call filters.

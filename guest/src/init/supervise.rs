@@ -24,13 +24,8 @@ pub(super) fn exceeded(limits: Supervise) -> Option<Limit> {
             let Some((key, value)) = line.split_once(':') else {
                 continue;
             };
-            let number = || {
-                value
-                    .split_whitespace()
-                    .next()
-                    .and_then(|word| word.parse::<u64>().ok())
-                    .unwrap_or(0)
-            };
+            let number =
+                || value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
             match key {
                 "RssAnon" | "RssShmem" => memory += number() * 1024,
                 "Threads" => tasks += number(),

@@ -94,13 +94,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Question, Unfit> {
     if class != CLASS_IN {
         return refuse(ResponseCode::Refused, "a class other than IN");
     }
-    Ok(Question {
-        header,
-        name,
-        text,
-        kind: RecordType::from(kind),
-        edns,
-    })
+    Ok(Question { header, name, text, kind: RecordType::from(kind), edns })
 }
 
 /// Reads from the front of what is left.
@@ -171,8 +165,7 @@ impl<'a> Reader<'a> {
             let at_root = self.rest.first() == Some(&0);
             self.skip_name().ok_or(ResponseCode::FormErr)?;
             let fixed = self.take(10).ok_or(ResponseCode::FormErr)?;
-            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))
-                .ok_or(ResponseCode::FormErr)?;
+            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]]))).ok_or(ResponseCode::FormErr)?;
             if u16::from_be_bytes([fixed[0], fixed[1]]) != KIND_OPT {
                 continue;
             }
@@ -208,9 +201,7 @@ pub(super) fn answer(
     records: Vec<Record>,
 ) -> Option<Vec<u8>> {
     let mut message = response(question.header, code);
-    message
-        .queries
-        .push(WireQuery::query(question.name.clone(), question.kind));
+    message.queries.push(WireQuery::query(question.name.clone(), question.kind));
     message.edns = question.edns.map(|options| edns(options.dnssec_ok));
     let negative = records.is_empty() && matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
     message.answers = records;
@@ -220,9 +211,9 @@ pub(super) fn answer(
     let whole = message.to_vec().ok()?;
     let limit = match transport {
         Transport::Tcp => u16::MAX,
-        Transport::Udp => question
-            .edns
-            .map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP)),
+        Transport::Udp => {
+            question.edns.map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP))
+        }
     };
     if whole.len() <= usize::from(limit) {
         return Some(whole);

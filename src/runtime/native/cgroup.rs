@@ -32,17 +32,12 @@ pub(super) struct Cgroup {
 impl Cgroup {
     /// Makes what can be made. Failing is no error: then the sandbox watches over itself.
     pub(super) fn create(limits: &Limits) -> Self {
-        let (Ok(own), Ok(mounts)) = (
-            fs::read_to_string("/proc/self/cgroup"),
-            fs::read_to_string("/proc/self/mountinfo"),
-        ) else {
+        let (Ok(own), Ok(mounts)) =
+            (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"))
+        else {
             return Self::default();
         };
-        let name = format!(
-            "{PREFIX}{}-{}",
-            std::process::id(),
-            STARTED.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let mut cgroup = Self::default();
         for hierarchy in hierarchies(&own, &mounts) {
             cgroup.create_in(&hierarchy, &name, limits);
@@ -53,10 +48,7 @@ impl Cgroup {
     fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits) {
         let parents = match hierarchy.controllers {
             // Version 2: beside the own group first, since a group with processes cannot have limited children.
-            None => vec![
-                hierarchy.own.parent().map(Path::to_owned),
-                Some(hierarchy.own.clone()),
-            ],
+            None => vec![hierarchy.own.parent().map(Path::to_owned), Some(hierarchy.own.clone())],
             Some(_) => vec![Some(hierarchy.own.clone())],
         };
         for parent in parents.into_iter().flatten() {
@@ -70,10 +62,7 @@ impl Cgroup {
                 Some(controllers) => limit_v1(&group, controllers, limits),
             };
             let useful = held != Held::default()
-                && fs::OpenOptions::new()
-                    .write(true)
-                    .open(group.join("cgroup.procs"))
-                    .is_ok();
+                && fs::OpenOptions::new().write(true).open(group.join("cgroup.procs")).is_ok();
             if !useful {
                 let _ = fs::remove_dir(&group);
                 continue;
@@ -151,14 +140,8 @@ fn limit_v2(group: &Path, limits: &Limits) -> Held {
         let _ = set(group, "memory.swap.max", "0");
         let _ = set(group, "memory.oom.group", "1");
     }
-    let pids = set(
-        group,
-        "pids.max",
-        &(limits.pids + super::OWN_PROCESSES).to_string(),
-    );
-    let cpu = limits
-        .cpus
-        .is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
+    let pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+    let cpu = limits.cpus.is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
     Held { memory, pids, cpu }
 }
 
@@ -170,11 +153,7 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
         let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
     }
     if has("pids") {
-        held.pids = set(
-            group,
-            "pids.max",
-            &(limits.pids + super::OWN_PROCESSES).to_string(),
-        );
+        held.pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
     }
     if has("cpu")
         && let Some(cpus) = limits.cpus
@@ -188,10 +167,8 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split('-').next());
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
         if let Some(owner) = owner
             && owner.parse::<u32>().is_ok()
             && !Path::new("/proc").join(owner).exists()
@@ -218,11 +195,8 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let controllers: Vec<String> = controllers
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Into::into)
-            .collect();
+        let controllers: Vec<String> =
+            controllers.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
         let wanted = |name: &String| matches!(name.as_str(), "memory" | "pids" | "cpu");
         if !controllers.is_empty() && !controllers.iter().any(wanted) {
             continue;
@@ -236,9 +210,7 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
                 kind == "cgroup2"
             } else {
                 kind == "cgroup"
-                    && options
-                        .split(',')
-                        .any(|option| controllers.iter().any(|name| name == option))
+                    && options.split(',').any(|option| controllers.iter().any(|name| name == option))
             };
             let mut before = before.split(' ').skip(3);
             let (root, point) = (before.next()?, before.next()?);
@@ -246,10 +218,7 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
             matches.then(|| Path::new(point).join(inside))
         });
         if let Some(own) = mounted {
-            found.push(Hierarchy {
-                own,
-                controllers: (!version_2).then_some(controllers),
-            });
+            found.push(Hierarchy { own, controllers: (!version_2).then_some(controllers) });
         }
     }
     found

@@ -42,11 +42,7 @@ pub struct Native {
 
 impl Default for Native {
     fn default() -> Self {
-        Self {
-            program: "/proc/self/exe".into(),
-            trusted: Vec::new(),
-            protected: Vec::new(),
-        }
+        Self { program: "/proc/self/exe".into(), trusted: Vec::new(), protected: Vec::new() }
     }
 }
 
@@ -58,10 +54,7 @@ impl Native {
 
     /// Uses another npxc program as the helper; for tests, whose own program is none.
     pub fn with_program(program: PathBuf) -> Self {
-        Self {
-            program,
-            ..Self::default()
-        }
+        Self { program, ..Self::default() }
     }
 
     /// Directories whose content npxc made or chose itself (the store, node): mounts below them are not
@@ -79,13 +72,9 @@ impl Native {
 
     /// Starts the helper with its end of the control socket.
     fn helper(&self) -> Result<(Child, Channel), RuntimeError> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
         rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))
             .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
         // No pre_exec: this way std can use vfork, which does not copy page tables.
@@ -131,17 +120,8 @@ impl Runtime for Native {
         let mut process = Process::new(child, channel, cgroup)?;
         let (ready, tun) = process.start(&spec, stdio)?;
         warnings.extend(ready.warnings.iter().cloned());
-        let link = TunLink {
-            fd: tun,
-            vnet_hdr: ready.vnet_hdr,
-            tso: ready.offload,
-            mtu: MTU,
-        };
-        Ok(Guest {
-            link: Some(link),
-            warnings,
-            process: super::Process::Native(process),
-        })
+        let link = TunLink { fd: tun, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
+        Ok(Guest { link: Some(link), warnings, process: super::Process::Native(process) })
     }
 }
 
@@ -156,9 +136,7 @@ impl Process {
         drop(stdio);
         match channel.receive::<Report>() {
             Ok(Some(Report::Ready(ready))) => {
-                let tun = channel
-                    .take_descriptor()
-                    .ok_or(RuntimeError::Lost(": it sent no link"))?;
+                let tun = channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
                 self.set_nonblocking()?;
                 Ok((ready, tun))
             }
@@ -167,10 +145,7 @@ impl Process {
                 Err(RuntimeError::Lost(": it said something else than expected"))
             }
             Ok(None) => Err(RuntimeError::Lost(" while it was built")),
-            Err(source) => Err(RuntimeError::Io {
-                operation: "waiting for the sandbox",
-                source,
-            }),
+            Err(source) => Err(RuntimeError::Io { operation: "waiting for the sandbox", source }),
         }
     }
 }
@@ -206,11 +181,7 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
 /// The command's environment, with the few variables that belong to the sandbox where they are missing.
 fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let mut all = given.to_vec();
-    for (name, value) in [
-        ("HOME", HOME),
-        ("USER", "user"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ] {
+    for (name, value) in [("HOME", HOME), ("USER", "user"), ("PATH", "/usr/local/bin:/usr/bin:/bin")] {
         if !given.iter().any(|(present, _)| present == name) {
             all.push((name.into(), value.into()));
         }

@@ -35,22 +35,14 @@ pub(in crate::runtime) struct Process {
 
 impl Process {
     pub(super) fn new(mut child: Child, channel: Channel, cgroup: Cgroup) -> Result<Self, RuntimeError> {
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let pidfd = pid
             .ok_or(io::ErrorKind::InvalidData.into())
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from));
         match pidfd {
-            Ok(pidfd) => Ok(Self {
-                child,
-                pidfd,
-                channel,
-                cgroup,
-                silent: false,
-                report: None,
-                outcome: None,
-            }),
+            Ok(pidfd) => {
+                Ok(Self { child, pidfd, channel, cgroup, silent: false, report: None, outcome: None })
+            }
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -65,9 +57,7 @@ impl Process {
 
     /// Puts the helper, and so everything it will start, into the cgroup.
     pub(super) fn join_cgroup(&mut self) -> Result<(), RuntimeError> {
-        self.cgroup
-            .add(self.child.id())
-            .map_err(RuntimeError::io("joining the cgroup"))
+        self.cgroup.add(self.child.id()).map_err(RuntimeError::io("joining the cgroup"))
     }
 
     pub(super) fn set_nonblocking(&self) -> Result<(), RuntimeError> {
@@ -77,9 +67,7 @@ impl Process {
 
     pub(in crate::runtime) fn release(&mut self) -> Result<(), RuntimeError> {
         // Fails only if init is gone, and then `wait` knows more.
-        self.channel
-            .send(&Order::Go, &[])
-            .map_err(RuntimeError::io("starting the command"))
+        self.channel.send(&Order::Go, &[]).map_err(RuntimeError::io("starting the command"))
     }
 
     pub(in crate::runtime) fn terminate(&self) {
@@ -96,9 +84,7 @@ impl Process {
             return Ok(ended);
         }
         while self.report.is_none() && !self.silent {
-            readable(&self.channel)
-                .await
-                .map_err(RuntimeError::io("waiting for the sandbox"))?;
+            readable(&self.channel).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
             match self.channel.fill() {
                 Ok(0) => self.silent = true,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.silent = true,
@@ -107,17 +93,10 @@ impl Process {
                 }
                 Ok(_) | Err(_) => {}
             }
-            self.report = self
-                .channel
-                .buffered()
-                .map_err(RuntimeError::io("control socket"))?;
+            self.report = self.channel.buffered().map_err(RuntimeError::io("control socket"))?;
         }
-        readable(&self.pidfd)
-            .await
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
-        self.child
-            .wait()
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
+        readable(&self.pidfd).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
+        self.child.wait().map_err(RuntimeError::io("waiting for the sandbox"))?;
         self.finish()
     }
 

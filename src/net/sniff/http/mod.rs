@@ -44,11 +44,7 @@ enum State {
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self {
-            state: State::Head(0),
-            requests: 0,
-            upgrade: false,
-        }
+        Self { state: State::Head(0), requests: 0, upgrade: false }
     }
 
     /// How many of `bytes` may go, 0 if more has to be seen. `bytes` starts at the first that may not go yet.
@@ -99,10 +95,7 @@ impl Watch {
             State::Asked(_) => Ok(0),
             State::Head(scanned) => {
                 if *scanned == 0 {
-                    let empty = bytes
-                        .iter()
-                        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                        .count();
+                    let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                     if empty > 0 {
                         return Ok(empty);
                     }
