@@ -26,3 +26,4 @@ pub mod package;
 pub mod policy;
 pub mod rpc;
 pub mod runtime;
+pub mod session;

@@ -40,7 +40,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         for warning in &resolved.warnings {
             say::warning(warning);
         }
-        let title = rooms::install(resolved, args.force)?;
+        let title = rooms::install(&resolved, args.force)?;
         say::note(&format!("{title} is installed"));
     }
     Ok(ExitStatus::Success)

@@ -2,15 +2,16 @@
 
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
+use crate::session;
 
-/// Runs the package: `session::run`.
-pub(super) fn run(resolved: Resolved) -> Result<ExitStatus, Failure> {
-    let _ = resolved;
-    Err(Failure::new(ExitStatus::Runtime, "running packages is not wired up yet"))
+use super::say::Stderr;
+
+/// Runs the package. The guest's files are on disk and its processes gone when this returns.
+pub(super) fn run(resolved: &Resolved) -> Result<ExitStatus, Failure> {
+    session::run(resolved, &Stderr)
 }
 
-/// Installs the package, again when `force` is set: `session::install`. Returns what was installed, as a title.
-pub(super) fn install(resolved: Resolved, force: bool) -> Result<String, Failure> {
-    let _ = (resolved, force);
-    Err(Failure::new(ExitStatus::Install, "installing packages is not wired up yet"))
+/// Installs the package, again when `force` is set. Returns what was installed, as a title.
+pub(super) fn install(resolved: &Resolved, force: bool) -> Result<String, Failure> {
+    session::install(resolved, force, &Stderr)
 }

@@ -13,5 +13,5 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&dry_run::describe(&resolved));
         return Ok(ExitStatus::Success);
     }
-    rooms::run(resolved)
+    rooms::run(&resolved)
 }

@@ -54,13 +54,17 @@ impl Rule {
             Destination::Name(name) => HostPattern::Name(name.clone()),
             Destination::Address(address) => HostPattern::Net(IpNet::from(address.to_canonical())),
         };
-        Some(Self { protocol: Self::shorthand(protocol), host, ports: Ports::one(port)? })
+        Some(Self {
+            protocol: Self::shorthand(protocol),
+            host,
+            ports: Ports::one(port)?,
+        })
     }
 
-    /// The rule `@name`, optionally for one protocol.
-    pub(super) fn preset(name: &str, protocol: Protocol) -> Self {
+    /// The rule `@name`.
+    pub(super) fn preset(name: &str) -> Self {
         Self {
-            protocol: Self::shorthand(protocol),
+            protocol: None,
             host: HostPattern::Preset(name.to_owned()),
             ports: Ports::ANY,
         }
@@ -68,7 +72,11 @@ impl Rule {
 
     /// The rule for a name on any port.
     pub(super) fn any_port(name: &HostName) -> Self {
-        Self { protocol: None, host: HostPattern::Name(name.clone()), ports: Ports::ANY }
+        Self {
+            protocol: None,
+            host: HostPattern::Name(name.clone()),
+            ports: Ports::ANY,
+        }
     }
 
     /// Parses a comma-separated list; spaces around the commas are allowed, empty items are not.
@@ -101,6 +109,11 @@ impl Rule {
     /// The protocol the rule was written with, if it was.
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol
+    }
+
+    /// What an allow rule grants to its hosts.
+    pub(super) fn grant(&self) -> (Protocol, Ports) {
+        (self.protocol.unwrap_or(Protocol::Tcp), self.ports)
     }
 
     /// Whether an allow rule is for `protocol`: TCP unless it says `udp://`.
@@ -165,7 +178,11 @@ impl fmt::Display for Rule {
             write!(f, "{protocol}://")?;
         }
         write!(f, "{}", self.host)?;
-        if self.ports == Ports::ANY { Ok(()) } else { write!(f, ":{}", self.ports) }
+        if self.ports == Ports::ANY {
+            Ok(())
+        } else {
+            write!(f, ":{}", self.ports)
+        }
     }
 }
 
@@ -185,10 +202,12 @@ impl Serialize for Rule {
 
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(|error: RuleError| match error.hint() {
-            Some(hint) => de::Error::custom(format!("{error}; {hint}")),
-            None => de::Error::custom(error),
-        })
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(|error: RuleError| match error.hint() {
+                Some(hint) => de::Error::custom(format!("{error}; {hint}")),
+                None => de::Error::custom(error),
+            })
     }
 }
 
@@ -204,7 +223,10 @@ impl RuleError {
     fn new(input: &str, fault: Fault) -> Self {
         // A list may be long; what is kept of it reaches past the character the complaint is about.
         let kept = grammar::MAX_RULE + fault.at;
-        Self { input: input.chars().take(kept).collect(), fault }
+        Self {
+            input: input.chars().take(kept).collect(),
+            fault,
+        }
     }
 
     /// The text that was refused.

@@ -15,8 +15,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-pub use self::run::{prepare, run};
-
+pub use self::run::{install, run};
 use crate::audit::{Event, Recorder};
 use crate::egress::driver::{Datapath, Published, Totals};
 use crate::egress::resolver::{self, Pinned};
@@ -30,7 +29,6 @@ use crate::runtime::{Ended, Guest, Launch, Runtime, RuntimeError, Stdio3};
 const OTHER_DESCRIPTORS: usize = 128;
 
 /// Everything one sandboxed run consists of.
-#[derive(Debug)]
 pub struct Parts {
     /// What runs, and what it is granted of the host.
     pub launch: Launch,
@@ -43,7 +41,7 @@ pub struct Parts {
     /// Host ports that lead into the guest.
     pub published: Vec<Published>,
     /// Where verdicts go.
-    pub recorder: Recorder,
+    pub journal: Box<dyn Journal>,
 }
 
 /// A guest and the datapath it hangs on.
@@ -86,12 +84,12 @@ impl Session {
         let link = guest.take_link().ok_or(RuntimeError::Lost(" before it handed out its link"))?;
         let cut_off = Arc::new(Notify::new());
         let ended = Arc::clone(&cut_off);
-        let Parts { policy, dns, pinned, published, recorder, .. } = parts;
+        let Parts { policy, dns, pinned, published, journal, .. } = parts;
         let options = move |link| Options {
             policy,
             responder: Responder::new(dns),
             pins: Pins::new(),
-            journal: Box::new(recorder),
+            journal,
             link,
             flows: most_flows(),
             epoch: Instant::now(),

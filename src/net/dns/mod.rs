@@ -160,9 +160,20 @@ impl Responder {
             Ok(question) => question,
             Err(Unfit::Ignore) => return Reaction::Drop,
             Err(Unfit::Refuse(header, code, why)) => {
-                let answer = if code == ResponseCode::FormErr { "formerr" } else { "refused" };
+                let answer = if code == ResponseCode::FormErr {
+                    "formerr"
+                } else {
+                    "refused"
+                };
                 let denial = Some(("malformed-dns", why.to_owned(), None));
-                self.journal.answer(now, Entry { answer, denial, ..Entry::default() });
+                self.journal.answer(
+                    now,
+                    Entry {
+                        answer,
+                        denial,
+                        ..Entry::default()
+                    },
+                );
                 return message::refuse(header, code).map_or(Reaction::Drop, Reaction::Answer);
             }
         };
@@ -174,6 +185,8 @@ impl Responder {
         }
     }
 
+    // By value: an outcome is used once.
+    #[allow(clippy::needless_pass_by_value)]
     /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more.
     pub fn answered(
         &mut self,
@@ -189,7 +202,12 @@ impl Responder {
             self.remember(now, &lookup.name);
         }
         let mut answers = Vec::with_capacity(waiters.len());
-        for Waiter { origin, transport, question } in waiters {
+        for Waiter {
+            origin,
+            transport,
+            question,
+        } in waiters
+        {
             let (outcome, denial) = self.settle(now, &lookup.name, question.kind, &outcome, pins);
             if let Some(message) = self.reply(now, &question, transport, outcome, denial) {
                 answers.push((origin, message));
@@ -228,7 +246,11 @@ impl Responder {
             Ok(name) => name,
             Err(error) => {
                 let hint = error.hint().map(str::to_owned);
-                let denial = ("malformed-name", format!("not a host name: {}", error.what()), hint);
+                let denial = (
+                    "malformed-name",
+                    format!("not a host name: {}", error.what()),
+                    hint,
+                );
                 return Plan::Answer(Outcome::NotFound, Some(denial));
             }
         };
@@ -269,19 +291,27 @@ impl Responder {
         lookup: Lookup,
     ) -> Reaction {
         if !self.pending.contains(&lookup) && !self.budget.admit(now, lookup.name.as_str()) {
-            self.journal.limit(now, "dns-names", "different names looked up in a short time");
-            let denial = denied(&DenyReason::RateLimited { what: "different names" });
+            self.journal
+                .limit(now, "dns-names", "different names looked up in a short time");
+            let denial = denied(&DenyReason::RateLimited {
+                what: "different names",
+            });
             let outcome = Outcome::Refused(ResponseCode::Refused);
             return self
                 .reply(now, &question, transport, outcome, Some(denial))
                 .map_or(Reaction::Drop, Reaction::Answer);
         }
-        let waiter = Waiter { origin, transport, question: question.clone() };
+        let waiter = Waiter {
+            origin,
+            transport,
+            question,
+        };
         match self.pending.queue(now, &lookup, waiter) {
             Queued::New(id) => Reaction::Lookup(id, lookup),
             Queued::Joined => Reaction::Wait,
-            Queued::Full => {
-                self.journal.limit(now, "dns-pending", "questions that wait for the host's resolver");
+            Queued::Full(Waiter { question, .. }) => {
+                self.journal
+                    .limit(now, "dns-pending", "questions that wait for the host's resolver");
                 let denial = denied(&DenyReason::RateLimited { what: "questions" });
                 self.reply(now, &question, transport, Outcome::Failed, Some(denial))
                     .map_or(Reaction::Drop, Reaction::Answer)
@@ -318,7 +348,10 @@ impl Responder {
             (LookupOutcome::NotFound, _) => (Outcome::NotFound, None),
             (LookupOutcome::NoRecords, _) => (Outcome::Empty, None),
             (LookupOutcome::Failed(why), _) => {
-                let reason = DenyReason::ResolutionFailed { name: name.clone(), why: why.clone() };
+                let reason = DenyReason::ResolutionFailed {
+                    name: name.clone(),
+                    why: why.clone(),
+                };
                 (Outcome::Failed, Some(denied(&reason)))
             }
         }
@@ -331,8 +364,11 @@ impl Responder {
         kind: RecordType,
         pins: &mut Pins,
     ) -> (Outcome, Option<Denial>) {
-        let address =
-            if kind == RecordType::A { pins.v4(name).map(IpAddr::V4) } else { pins.v6(name).map(IpAddr::V6) };
+        let address = if kind == RecordType::A {
+            pins.v4(name).map(IpAddr::V4)
+        } else {
+            pins.v6(name).map(IpAddr::V6)
+        };
         match address {
             Ok(address) => (Outcome::Addresses(vec![address]), None),
             Err(Full) => self.full(now),
@@ -340,19 +376,27 @@ impl Responder {
     }
 
     fn full(&mut self, now: Instant) -> (Outcome, Option<Denial>) {
-        self.journal.limit(now, "pins", "names of one session that hold an address");
-        (Outcome::Failed, Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })))
+        self.journal
+            .limit(now, "pins", "names of one session that hold an address");
+        (
+            Outcome::Failed,
+            Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })),
+        )
     }
 
     /// Whether a name is known to have addresses, so that its virtual one can be given at once.
     fn exists(&self, now: Instant, name: &HostName) -> bool {
         self.options.addresses == Addresses::Virtual
-            && self.existing.get(name).is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
+            && self
+                .existing
+                .get(name)
+                .is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
     }
 
     fn remember(&mut self, now: Instant, name: &HostName) {
         if self.existing.len() >= MAX_EXISTING {
-            self.existing.retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
+            self.existing
+                .retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
         }
         if self.existing.len() < MAX_EXISTING {
             self.existing.insert(name.clone(), now);
@@ -394,7 +438,9 @@ impl Responder {
                 (ResponseCode::NoError, records)
             }
             Outcome::Pointer(target) => {
-                let data = Name::from_ascii(format!("{target}.")).ok().map(|name| RData::PTR(PTR(name)));
+                let data = Name::from_ascii(format!("{target}."))
+                    .ok()
+                    .map(|name| RData::PTR(PTR(name)));
                 let record = data.map(|data| Record::from_rdata(name.clone(), ADDRESS_TTL, data));
                 (ResponseCode::NoError, record.into_iter().collect())
             }
@@ -468,13 +514,20 @@ fn reverse(name: &Name) -> Option<IpAddr> {
 }
 
 fn pointer(address: IpAddr, pins: &Pins) -> Plan {
-    match pins.lookup(address).and_then(|pinned| pinned.names().first().cloned()) {
-        Some(name) => Plan::Answer(Outcome::Pointer(name), None),
-        None => {
-            let denial = ("unknown-address", format!("npxc never handed {address} out"), None);
-            Plan::Answer(Outcome::NotFound, Some(denial))
-        }
+    let name = match pins.lookup(address) {
+        Some(pinned) => pinned.names().first().cloned(),
+        None if address.is_loopback() => HostName::from_ascii("localhost").ok(),
+        None => None,
+    };
+    if let Some(name) = name {
+        return Plan::Answer(Outcome::Pointer(name), None);
     }
+    let denial = (
+        "unknown-address",
+        format!("npxc never handed {address} out"),
+        None,
+    );
+    Plan::Answer(Outcome::NotFound, Some(denial))
 }
 
 fn address_data(address: IpAddr) -> RData {
@@ -484,5 +537,7 @@ fn address_data(address: IpAddr) -> RData {
     }
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
