@@ -17,5 +17,13 @@
 //! given the time as an argument.
 
 pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod egress;
+pub mod exit;
+pub mod net;
+pub mod package;
 pub mod policy;
+pub mod rpc;
 pub mod runtime;
+pub mod session;

@@ -1,7 +1,7 @@
 //! The private floor: which addresses are not the public internet, and what each is called.
 //!
 //! Pure tables and functions over [`IpAddr`]. Documentation ranges (192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24,
-//! 2001:db8::/32, 3fff::/20) are *not* in the floor: nobody's service lives there, and examples and tests use them.
+//! `2001:db8::/32`, `3fff::/20`) are *not* in the floor: nobody's service lives there, and examples and tests use them.
 //!
 //! An IPv4 address hidden in an IPv6 one is judged by the IPv4 address inside (mapped, 6to4, NAT64), or counts as
 //! private altogether where the form is obsolete or hides more than one address (IPv4-compatible, Teredo, local-use
@@ -15,39 +15,39 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 /// Why an address is not public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressClass {
-    /// Addresses at which clouds hand credentials to whoever asks: 169.254.169.254, fd00:ec2::254,
+    /// Addresses at which clouds hand credentials to whoever asks: 169.254.169.254, `fd00:ec2::254`,
     /// 168.63.129.16, 100.100.100.200 and their like. Named first because a leak there costs most.
     Metadata,
-    /// 127.0.0.0/8 (RFC 1122, section 3.2.1.3) and ::1 (RFC 4291, section 2.5.3).
+    /// 127.0.0.0/8 (RFC 1122, section 3.2.1.3) and `::1` (RFC 4291, section 2.5.3).
     Loopback,
     /// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 (RFC 1918).
     Private,
     /// 100.64.0.0/10, between a carrier and its customers (RFC 6598).
     Shared,
-    /// 169.254.0.0/16 (RFC 3927) and fe80::/10 (RFC 4291, section 2.5.6).
+    /// 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291, section 2.5.6).
     LinkLocal,
-    /// fc00::/7 (RFC 4193).
+    /// `fc00::/7` (RFC 4193).
     UniqueLocal,
-    /// fec0::/10, deprecated (RFC 3879).
+    /// `fec0::/10`, deprecated (RFC 3879).
     SiteLocal,
-    /// 224.0.0.0/4 (RFC 5771) and ff00::/8 (RFC 4291, section 2.7).
+    /// 224.0.0.0/4 (RFC 5771) and `ff00::/8` (RFC 4291, section 2.7).
     Multicast,
-    /// 0.0.0.0/8 (RFC 1122, section 3.2.1.3) and :: (RFC 4291, section 2.5.2). Linux dials 0.0.0.0 as loopback.
+    /// 0.0.0.0/8 (RFC 1122, section 3.2.1.3) and `::` (RFC 4291, section 2.5.2). Linux dials 0.0.0.0 as loopback.
     Unspecified,
     /// 255.255.255.255 (RFC 919).
     Broadcast,
-    /// 198.18.0.0/15 (RFC 2544), out of which npxc hands out its virtual addresses, and 2001:2::/48 (RFC 5180).
+    /// 198.18.0.0/15 (RFC 2544), out of which npxc hands out its virtual addresses, and `2001:2::/48` (RFC 5180).
     Benchmarking,
     /// 192.0.0.0/24, for protocols (RFC 6890).
     Protocols,
-    /// 240.0.0.0/4 (RFC 1112), ORCHID (RFC 4843, RFC 7343), and all IPv6 outside 2000::/3, the only part that is
+    /// 240.0.0.0/4 (RFC 1112), ORCHID (RFC 4843, RFC 7343), and all IPv6 outside `2000::/3`, the only part that is
     /// global unicast (RFC 4291, section 2.4).
     Reserved,
-    /// ::/96, IPv4-compatible IPv6, deprecated (RFC 4291, section 2.5.5.1).
+    /// `::/96`, IPv4-compatible IPv6, deprecated (RFC 4291, section 2.5.5.1).
     Compatible,
-    /// 2001::/32, a tunnel that hides two IPv4 addresses (RFC 4380).
+    /// `2001::/32`, a tunnel that hides two IPv4 addresses (RFC 4380).
     Teredo,
-    /// 64:ff9b:1::/48, NAT64 for local use, whose embedding is the network's own (RFC 8215).
+    /// `64:ff9b:1::/48`, NAT64 for local use, whose embedding is the network's own (RFC 8215).
     LocalNat64,
 }
 
@@ -122,16 +122,16 @@ pub(super) fn names_private(net: &IpNet) -> bool {
         return true;
     }
     match net {
-        IpNet::V4(net) => v4_names_private(net),
+        IpNet::V4(net) => v4_names_private(*net),
         IpNet::V6(net) => {
             V6_BLOCKS.iter().any(|(block, _)| block.contains(net))
-                || embedded_v4(*net).is_some_and(|inner| v4_names_private(&inner))
+                || embedded_v4(*net).is_some_and(v4_names_private)
         }
     }
 }
 
-fn v4_names_private(net: &Ipv4Net) -> bool {
-    V4_BLOCKS.iter().any(|(block, _)| block.contains(net))
+fn v4_names_private(net: Ipv4Net) -> bool {
+    V4_BLOCKS.iter().any(|(block, _)| block.contains(&net))
 }
 
 /// The IPv4 network that an IPv6 network of 6to4 (RFC 3056) or NAT64 (RFC 6052) addresses stands for.
@@ -248,8 +248,11 @@ const fn v4(octets: [u8; 4], length: u8) -> Ipv4Net {
 }
 
 const fn v6(segments: [u16; 8], length: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = segments;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
+    let s = segments;
+    Ipv6Net::new_assert(
+        Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]),
+        length,
+    )
 }
 
 #[cfg(test)]

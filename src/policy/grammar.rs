@@ -3,15 +3,18 @@
 //! It is strict on purpose: what looks like two things is refused with the one thing to write instead. Nothing is
 //! guessed and nothing is dropped.
 
+mod number;
+mod url;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::address::legacy_ipv4;
 use super::fault::Fault;
 use super::host::{self, HOST_NAME, HostName};
 use super::protocol::{Ports, Protocol};
 use super::rule::{HostPattern, Rule};
+use number::{ports, prefix_length};
 
 /// Characters of one rule at most: a name, a scheme and a port range are fewer than 300.
 pub(super) const MAX_RULE: usize = 1100;
@@ -71,7 +74,7 @@ fn scheme(text: &str) -> Result<(Option<Protocol>, &str), Fault> {
             0,
             "a rule starts with tcp://, udp:// or the host; it is not a URL",
         );
-        return Err(match url_as_rule(scheme, rest) {
+        return Err(match url::as_rule(scheme, rest) {
             Some(rule) => fault.hint(format!("write {rule}")),
             None => fault.hint("write HOST:PORT"),
         });
@@ -83,39 +86,6 @@ fn scheme(text: &str) -> Result<(Option<Protocol>, &str), Fault> {
         ));
     }
     Ok((Some(protocol), rest))
-}
-
-/// The rule somebody means who pasted a URL.
-fn url_as_rule(scheme: &str, rest: &str) -> Option<Rule> {
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let (host, ports) = host_and_ports(host).ok()?;
-    let port = match scheme.to_ascii_lowercase().as_str() {
-        "http" | "ws" => 80,
-        "https" | "wss" => 443,
-        "ssh" | "git+ssh" => 22,
-        "postgres" | "postgresql" => 5432,
-        "mysql" => 3306,
-        "redis" => 6379,
-        "mongodb" => 27017,
-        _ => {
-            return Some(Rule {
-                protocol: None,
-                host,
-                ports,
-            });
-        }
-    };
-    let ports = if ports == Ports::ANY {
-        Ports::one(port)?
-    } else {
-        ports
-    };
-    Some(Rule {
-        protocol: None,
-        host,
-        ports,
-    })
 }
 
 fn host_and_ports(text: &str) -> Result<(HostPattern, Ports), Fault> {
@@ -136,17 +106,20 @@ fn host_and_ports(text: &str) -> Result<(HostPattern, Ports), Fault> {
     Ok((host, port.map_or(Ok(Ports::ANY), ports)?))
 }
 
-/// `2001:db8::1` without brackets, with or without a prefix length or a port that can be told apart.
+/// `2001:db8::1` without brackets, with or without a prefix length.
 fn bare_ipv6(text: &str) -> Option<Fault> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length)),
-        None => (text, None),
+    let address = text.split(['/', '%']).next()?;
+    address.parse::<Ipv6Addr>().ok()?;
+    let length = text
+        .split_once('/')
+        .map_or(String::new(), |(_, length)| format!("/{length}"));
+    let hint = match bracketed_host(&format!("{address}{length}]")) {
+        Ok((host, _)) => Some(format!("write {host}")),
+        Err(fault) => fault.hint,
     };
-    let address: Ipv6Addr = address.split('%').next()?.parse().ok()?;
-    let fault = Fault::new(0, "an IPv6 address stands in brackets");
-    Some(match length {
-        Some(length) => fault.hint(format!("write [{address}/{length}]")),
-        None => fault.hint(format!("write [{address}]")),
+    Some(Fault {
+        hint,
+        ..Fault::new(0, "an IPv6 address stands in brackets")
     })
 }
 
@@ -223,7 +196,7 @@ fn plain_host(text: &str) -> Result<HostPattern, Fault> {
         let column = text.len() - length.len();
         return net(IpAddr::V4(address), prefix_length(length, 32, column)?);
     }
-    refuse_url_parts(text)?;
+    url::refuse_parts(text)?;
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return net(IpAddr::V4(address), 32);
     }
@@ -250,29 +223,6 @@ fn plain_host(text: &str) -> Result<HostPattern, Fault> {
         );
     }
     Ok(HostPattern::Name(name))
-}
-
-/// The parts of a URL that a rule does not have, each with its own sentence.
-fn refuse_url_parts(text: &str) -> Result<(), Fault> {
-    for (at, character) in text.chars().enumerate() {
-        let before: String = text.chars().take(at).collect();
-        match character {
-            '/' if legacy_ipv4(&before).is_some() => break,
-            '/' | '?' | '#' | '\\' => {
-                return Err(
-                    Fault::new(at, "a rule names a host, and no path on it").hint(format!("write {before}"))
-                );
-            }
-            '@' => {
-                let host: String = text.chars().skip(at + 1).collect();
-                return Err(Fault::new(at, "a rule names no user").hint(format!("write {host}")));
-            }
-            '%' => return Err(Fault::new(at, "percent escapes cannot stand in a name")),
-            '[' | ']' => return Err(Fault::new(at, "brackets are for a whole IPv6 address")),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn preset(name: &str) -> Result<HostPattern, Fault> {
@@ -305,15 +255,15 @@ fn wildcard(text: &str) -> Result<HostName, Fault> {
         );
     }
     let parent = host::parse(text).map_err(|fault| fault.shifted(2))?;
-    if is_public_suffix(parent.as_str()) {
-        let what = format!("`*.{parent}` would allow names that anyone can register");
-        return Err(Fault::new(0, what).hint(format!("name the host, or write *.your-domain.{parent}")));
-    }
     if parent.as_str() == "localhost" {
         return Err(
             Fault::new(0, "localhost inside the sandbox is the sandbox itself")
                 .hint(format!("write {HOST_NAME}:PORT for a service on this machine")),
         );
+    }
+    if is_public_suffix(parent.as_str()) {
+        let what = format!("`*.{parent}` would allow names that anyone can register");
+        return Err(Fault::new(0, what).hint(format!("name the host, or write *.your-domain.{parent}")));
     }
     Ok(parent)
 }
@@ -327,17 +277,6 @@ fn is_public_suffix(name: &str) -> bool {
     let is_suffix = |name: &str| psl::suffix_str(name) == Some(name);
     // The second form is for wildcards in the list (`*.ck`), where the level below is made of suffixes.
     is_suffix(name) || (!name.contains('.')) || is_suffix(&format!("a.{name}"))
-}
-
-fn prefix_length(text: &str, longest: u8, column: usize) -> Result<u8, Fault> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u8>() {
-        Ok(length) if plain && length <= longest && (text == "0" || !text.starts_with('0')) => Ok(length),
-        _ => Err(Fault::new(
-            column,
-            format!("a prefix length is a number from 0 to {longest}"),
-        )),
-    }
 }
 
 fn net(address: IpAddr, length: u8) -> Result<HostPattern, Fault> {
@@ -354,56 +293,4 @@ fn net(address: IpAddr, length: u8) -> Result<HostPattern, Fault> {
         )));
     }
     Ok(HostPattern::Net(net))
-}
-
-/// `PORT` or `PORT-PORT`.
-fn ports(text: &str) -> Result<Ports, Fault> {
-    if text.is_empty() {
-        return Err(
-            Fault::new(0, "the port is missing after the colon").hint("leave the colon out for any port")
-        );
-    }
-    if text == "*" {
-        return Err(Fault::new(0, "`*` is not a port").hint("leave the port out for any port"));
-    }
-    let Some((first, last)) = text.split_once('-') else {
-        let port = port(text)?;
-        return Ports::one(port).ok_or_else(zero);
-    };
-    let last_column = first.chars().count() + 1;
-    let first = port(first)?;
-    let last = port(last).map_err(|fault| fault.shifted(last_column))?;
-    Ports::range(first, last)
-        .ok_or_else(|| Fault::new(0, "the range of ports is reversed").hint(format!("write {last}-{first}")))
-}
-
-fn port(text: &str) -> Result<u16, Fault> {
-    if let Some((at, character)) = text
-        .chars()
-        .enumerate()
-        .find(|(_, character)| !character.is_ascii_digit())
-    {
-        return Err(match character {
-            '/' | '?' | '#' => Fault::new(at, "a rule names a host and a port, and no path"),
-            '@' => Fault::new(at, "a rule names no user"),
-            ':' => Fault::new(at, "a second port; a range is written PORT-PORT")
-                .hint("an IPv6 address stands in brackets"),
-            other => Fault::new(at, format!("`{}` cannot stand in a port", other.escape_debug())),
-        });
-    }
-    if text.is_empty() {
-        return Err(Fault::new(0, "a port is missing").hint("write PORT or PORT-PORT"));
-    }
-    if text.starts_with('0') {
-        return Err(match text.trim_start_matches('0') {
-            "" => zero(),
-            rest => Fault::new(0, "a port does not start with 0").hint(format!("write {rest}")),
-        });
-    }
-    text.parse()
-        .map_err(|_| Fault::new(0, "a port is a number from 1 to 65535"))
-}
-
-fn zero() -> Fault {
-    Fault::new(0, "port 0 cannot be reached").hint("leave the port out for any port")
 }

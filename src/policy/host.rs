@@ -170,7 +170,9 @@ pub(super) fn parse(text: &str) -> Result<HostName, Fault> {
     canonical_ascii(&mapped).map_err(|fault| Fault {
         at: first_unicode,
         what: format!("{}, once it is written in ASCII", fault.what).into(),
-        hint: fault.hint,
+        hint: fault
+            .hint
+            .or_else(|| legacy_ipv4(&mapped).map(|address| format!("write {address}"))),
     })
 }
 

@@ -27,137 +27,20 @@ mod protocol;
 mod reason;
 mod rule;
 mod ruleset;
+mod spec;
 mod verdict;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 pub use address::{AddressClass, classify, ipv4_inside};
 pub use host::{HOST_NAME, HostName, HostNameError};
 pub use protocol::{Ports, Protocol};
 pub use reason::DenyReason;
 pub use rule::{HostPattern, Rule, RuleError};
+pub use spec::{Mode, PolicyError, PolicySpec};
 pub use verdict::{Destination, Dialable, Permit, Request, Verdict};
 
 use ruleset::RuleSet;
-
-/// What happens to a destination that no rule names.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// No network at all, whatever the rules say.
-    #[default]
-    None,
-    /// Denied: only what rules name is reached.
-    Allowlist,
-    /// Reached if it is public, and noted as what the allowlist would have denied.
-    Observe,
-    /// Reached if it is public.
-    Open,
-}
-
-impl Mode {
-    /// `none`, `allowlist`, `observe` or `open`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Allowlist => "allowlist",
-            Self::Observe => "observe",
-            Self::Open => "open",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Mode {
-    type Err = PolicyError;
-
-    fn from_str(text: &str) -> Result<Self, PolicyError> {
-        [Self::None, Self::Allowlist, Self::Observe, Self::Open]
-            .into_iter()
-            .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| PolicyError::UnknownMode {
-                input: fault::Shown(text).to_string(),
-            })
-    }
-}
-
-/// A policy as flags and configuration files spell it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PolicySpec {
-    /// What happens to a destination no rule names.
-    pub mode: Mode,
-    /// `--allow`.
-    pub allow: Vec<Rule>,
-    /// `--allow-private`: these may also reach private addresses.
-    pub allow_private: Vec<Rule>,
-    /// `--deny`.
-    pub deny: Vec<Rule>,
-    /// What `@name` stands for, by name without the `@`; also those that no rule uses, so that hints can name them.
-    pub presets: BTreeMap<String, Vec<Rule>>,
-}
-
-/// Why a policy cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyError {
-    /// A mode that does not exist.
-    #[error("`{input}` is not a network mode")]
-    UnknownMode {
-        /// What was given.
-        input: String,
-    },
-    /// A rule uses a preset that does not exist.
-    #[error("rule `{rule}` names a preset that does not exist")]
-    UnknownPreset {
-        /// The rule.
-        rule: String,
-        /// The presets there are, with their `@`.
-        known: Vec<String>,
-    },
-    /// A preset's rules use a preset.
-    #[error("preset `@{preset}` has the rule `{rule}`, and a preset cannot stand for another")]
-    NestedPreset {
-        /// The preset, without the `@`.
-        preset: String,
-        /// Its rule.
-        rule: String,
-    },
-    /// A preset, or what a rule leaves of it, has no rules.
-    #[error("rule `{rule}` stands for nothing: the preset has no rule for that protocol and port")]
-    EmptyPreset {
-        /// The rule.
-        rule: String,
-    },
-    /// More rules than a session may have.
-    #[error("more than {limit} rules, presets spelled out")]
-    TooManyRules {
-        /// The bound.
-        limit: usize,
-    },
-}
-
-impl PolicyError {
-    /// What to do about it, where there is something.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownMode { .. } => Some("write none, allowlist, observe or open".to_owned()),
-            Self::UnknownPreset { known, .. } if !known.is_empty() => {
-                Some(format!("presets are {}", known.join(", ")))
-            }
-            Self::EmptyPreset { .. } => Some("name the preset without protocol and port".to_owned()),
-            Self::UnknownPreset { .. } | Self::NestedPreset { .. } | Self::TooManyRules { .. } => None,
-        }
-    }
-}
 
 /// The policy of one session. Cheap to clone, immutable.
 #[derive(Debug, Clone)]
@@ -211,7 +94,7 @@ impl Policy {
         }
         let granted = self.rules.granting(&destination, protocol, port);
         if self.mode == Mode::None {
-            let preset = self.rules.preset_for(&destination, protocol, Some(port));
+            let preset = self.rules.preset_for(&destination, protocol, port);
             let named = granted.is_some();
             return Verdict::Deny(DenyReason::NetworkOff {
                 destination,
@@ -253,23 +136,35 @@ impl Policy {
         if matches!(self.mode, Mode::Observe | Mode::Open) && !name.is_host() {
             grants.extend([(Protocol::Tcp, Ports::ANY), (Protocol::Udp, Ports::ANY)]);
         }
-        let mut revoked = None;
-        for grant in grants {
-            match self.rules.revoking(name, grant) {
-                Some(rule) => revoked = Some(rule),
-                None => return Ok(()),
-            }
-        }
-        let destination = Destination::Name(name.clone());
-        Err(match revoked {
-            Some(rule) => DenyReason::DeniedByRule { destination, rule },
-            None => {
-                let preset = self.rules.preset_for(&destination, Protocol::Tcp, None);
-                DenyReason::NameNotAllowed {
+        if grants.is_empty() {
+            if let Some(preset) = self.rules.preset_for_name(name) {
+                return Err(DenyReason::NameNotAllowed {
                     name: name.clone(),
-                    preset,
-                }
+                    preset: Some(preset),
+                });
             }
+            // What the hint would grant: if a deny rule takes that away, the deny rule is the reason.
+            grants.push((Protocol::Tcp, Ports::ANY));
+            return Err(match self.revoked(name, &grants) {
+                Some(reason) => reason,
+                None => DenyReason::NameNotAllowed {
+                    name: name.clone(),
+                    preset: None,
+                },
+            });
+        }
+        self.revoked(name, &grants).map_or(Ok(()), Err)
+    }
+
+    /// The deny rule that leaves nothing of these grants to a name.
+    fn revoked(&self, name: &HostName, grants: &[(Protocol, Ports)]) -> Option<DenyReason> {
+        let mut last = None;
+        for grant in grants {
+            last = Some(self.rules.revoking(name, *grant)?);
+        }
+        last.map(|rule| DenyReason::DeniedByRule {
+            destination: Destination::Name(name.clone()),
+            rule,
         })
     }
 
@@ -284,7 +179,7 @@ impl Policy {
                 rule,
             };
         }
-        let preset = self.rules.preset_for(destination, protocol, Some(port));
+        let preset = self.rules.preset_for(destination, protocol, port);
         match destination {
             Destination::Name(_) => DenyReason::NotAllowed {
                 destination: destination.clone(),
@@ -346,3 +241,8 @@ fn is_public(destination: &Destination, port: u16) -> bool {
             Destination::Address(address) => classify(*address).is_none(),
         }
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -61,10 +61,10 @@ impl Rule {
         })
     }
 
-    /// The rule `@name`, optionally for one protocol.
-    pub(super) fn preset(name: &str, protocol: Protocol) -> Self {
+    /// The rule `@name`.
+    pub(super) fn preset(name: &str) -> Self {
         Self {
-            protocol: Self::shorthand(protocol),
+            protocol: None,
             host: HostPattern::Preset(name.to_owned()),
             ports: Ports::ANY,
         }
@@ -109,6 +109,11 @@ impl Rule {
     /// The protocol the rule was written with, if it was.
     pub fn protocol(&self) -> Option<Protocol> {
         self.protocol
+    }
+
+    /// What an allow rule grants to its hosts.
+    pub(super) fn grant(&self) -> (Protocol, Ports) {
+        (self.protocol.unwrap_or(Protocol::Tcp), self.ports)
     }
 
     /// Whether an allow rule is for `protocol`: TCP unless it says `udp://`.

@@ -10,8 +10,8 @@ use super::address::{classify, ipv4_inside, names_private};
 use super::host::HostName;
 use super::protocol::{Ports, Protocol};
 use super::rule::{HostPattern, Rule};
+use super::spec::{PolicyError, PolicySpec};
 use super::verdict::Destination;
-use super::{PolicyError, PolicySpec};
 
 /// Rules in a session at most, presets spelled out: each flow and each DNS question walks all of them.
 pub(super) const MAX_RULES: usize = 4096;
@@ -52,10 +52,10 @@ impl RuleSet {
             presets: spec.presets,
         };
         let mut allow = Vec::new();
-        set.spell_out(&spec.allow, false, &mut allow)?;
-        set.spell_out(&spec.allow_private, true, &mut allow)?;
+        set.spell_out(&spec.allow, List::Allow, &mut allow)?;
+        set.spell_out(&spec.allow_private, List::AllowPrivate, &mut allow)?;
         let mut deny = Vec::new();
-        set.spell_out(&spec.deny, false, &mut deny)?;
+        set.spell_out(&spec.deny, List::Deny, &mut deny)?;
         set.allow = allow;
         set.deny = deny;
         if set.allow.len() + set.deny.len() > MAX_RULES {
@@ -64,7 +64,8 @@ impl RuleSet {
         Ok(set)
     }
 
-    fn spell_out(&self, rules: &[Rule], private: bool, out: &mut Vec<Entry>) -> Result<(), PolicyError> {
+    fn spell_out(&self, rules: &[Rule], list: List, out: &mut Vec<Entry>) -> Result<(), PolicyError> {
+        let private = list == List::AllowPrivate;
         for rule in rules {
             let text: Arc<str> = rule.to_string().into();
             let HostPattern::Preset(name) = &rule.host else {
@@ -82,7 +83,7 @@ impl RuleSet {
                 });
             };
             let before = out.len();
-            let narrowed = known.iter().filter_map(|inner| narrow(inner, rule));
+            let narrowed = known.iter().filter_map(|inner| narrow(inner, rule, list));
             out.extend(narrowed.map(|rule| Entry {
                 rule,
                 text: Arc::clone(&text),
@@ -108,7 +109,7 @@ impl RuleSet {
         let mut found = None;
         let mut private = false;
         for entry in &self.allow {
-            if grants_host(entry, destination)
+            if grants_host(&entry.rule, entry.private, destination)
                 && entry.rule.grants(protocol)
                 && entry.rule.ports.contains(port)
             {
@@ -127,7 +128,7 @@ impl RuleSet {
     ) -> Option<&Entry> {
         self.allow
             .iter()
-            .find(|entry| grants_host(entry, destination) && entry.rule.grants(protocol))
+            .find(|entry| grants_host(&entry.rule, entry.private, destination) && entry.rule.grants(protocol))
     }
 
     /// The deny rule that covers a destination. A name's addresses are judged when they are known.
@@ -169,10 +170,11 @@ impl RuleSet {
     /// What the allow rules grant to a name: protocol and ports of each.
     pub(super) fn grants_to_name(&self, name: &HostName) -> impl Iterator<Item = (Protocol, Ports)> {
         let destination = Destination::Name(name.clone());
-        self.allow.iter().filter_map(move |entry| {
-            grants_host(entry, &destination)
-                .then(|| (entry.rule.protocol.unwrap_or(Protocol::Tcp), entry.rule.ports))
-        })
+        let entries = self
+            .allow
+            .iter()
+            .filter(move |entry| grants_host(&entry.rule, entry.private, &destination));
+        entries.map(|entry| entry.rule.grant())
     }
 
     /// The deny rule that takes all of a grant to a name away.
@@ -187,40 +189,50 @@ impl RuleSet {
             .map(|entry| entry.text.to_string())
     }
 
-    /// The preset that would allow a destination: on this port, or on any where none is given.
+    /// The preset that would allow a destination on this port.
     pub(super) fn preset_for(
         &self,
         destination: &Destination,
         protocol: Protocol,
-        port: Option<u16>,
+        port: u16,
     ) -> Option<String> {
+        self.preset_with(|rule| {
+            rule.grants(protocol) && rule.ports.contains(port) && grants_host(rule, false, destination)
+        })
+    }
+
+    /// The preset that would let a name be asked for, deny rules considered.
+    pub(super) fn preset_for_name(&self, name: &HostName) -> Option<String> {
+        let destination = Destination::Name(name.clone());
+        self.preset_with(|rule| {
+            grants_host(rule, false, &destination) && self.revoking(name, rule.grant()).is_none()
+        })
+    }
+
+    fn preset_with(&self, allows: impl Fn(&Rule) -> bool) -> Option<String> {
         self.presets
             .iter()
-            .find(|(name, rules)| {
-                let as_given = Rule::preset(name, protocol);
-                rules
-                    .iter()
-                    .filter_map(|rule| narrow(rule, &as_given))
-                    .any(|rule| {
-                        rule.grants(protocol)
-                            && port.is_none_or(|port| rule.ports.contains(port))
-                            && grants_host(
-                                &Entry {
-                                    rule,
-                                    text: "".into(),
-                                    private: false,
-                                },
-                                destination,
-                            )
-                    })
-            })
+            .find(|(_, rules)| rules.iter().any(&allows))
             .map(|(name, _)| name.clone())
     }
 }
 
-/// A preset's rule as `@preset` with a protocol or ports grants it; `None` if nothing of it is left.
-fn narrow(inner: &Rule, by: &Rule) -> Option<Rule> {
-    if by.protocol.is_some_and(|protocol| !inner.forbids(protocol)) {
+/// Which option a rule was given with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    Allow,
+    AllowPrivate,
+    Deny,
+}
+
+/// A preset's rule as `@preset` with a protocol or ports takes it; `None` if nothing of it is left. Narrowing never
+/// widens: `udp://@preset` does not make an allow rule for TCP one for UDP.
+fn narrow(inner: &Rule, by: &Rule, list: List) -> Option<Rule> {
+    let is_for = |protocol| match list {
+        List::Allow | List::AllowPrivate => inner.grants(protocol),
+        List::Deny => inner.forbids(protocol),
+    };
+    if by.protocol.is_some_and(|protocol| !is_for(protocol)) {
         return None;
     }
     Some(Rule {
@@ -232,15 +244,15 @@ fn narrow(inner: &Rule, by: &Rule) -> Option<Rule> {
 
 /// Whether an allow rule names a destination: the host's own name only by itself, a private address only by a rule
 /// that means private addresses (see [`names_private`]) or was given with `--allow-private`.
-fn grants_host(entry: &Entry, destination: &Destination) -> bool {
+fn grants_host(rule: &Rule, private: bool, destination: &Destination) -> bool {
     match destination {
         Destination::Name(name) if name.is_host() => {
-            matches!(&entry.rule.host, HostPattern::Name(own) if own == name)
+            matches!(&rule.host, HostPattern::Name(own) if own == name)
         }
-        Destination::Name(name) => entry.rule.host.matches_name(name),
-        Destination::Address(address) => match &entry.rule.host {
+        Destination::Name(name) => rule.host.matches_name(name),
+        Destination::Address(address) => match &rule.host {
             HostPattern::Net(net) => {
-                net.contains(address) && (entry.private || names_private(net) || classify(*address).is_none())
+                net.contains(address) && (private || names_private(net) || classify(*address).is_none())
             }
             HostPattern::Name(_) | HostPattern::Below(_) | HostPattern::Preset(_) => false,
         },

@@ -4,8 +4,136 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+mod error;
+pub mod fake;
+pub mod native;
+
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+
+pub use self::error::RuntimeError;
+
+/// A way to run a guest.
+pub trait Runtime {
+    /// Its name, as on the command line and in the audit log.
+    fn name(&self) -> &'static str;
+
+    /// Builds the sandbox and returns when it stands: the link can be taken, the command waits for
+    /// [`Guest::release`]. Blocks for some milliseconds.
+    fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError>;
+}
+
+/// The guest's ends of its standard streams.
+#[derive(Debug)]
+pub struct Stdio3 {
+    /// What the command reads from.
+    pub stdin: OwnedFd,
+    /// What the command writes to.
+    pub stdout: OwnedFd,
+    /// What the command complains to.
+    pub stderr: OwnedFd,
+}
+
+/// npxc's end of the guest's only network interface: one `read` or `write` is one packet.
+#[derive(Debug)]
+pub struct TunLink {
+    /// Non-blocking. Reading does not fail when the guest ends: watch [`Guest::wait`].
+    pub fd: OwnedFd,
+    /// Each packet has a 10-byte `virtio_net_hdr` in front.
+    pub vnet_hdr: bool,
+    /// The guest may send TCP segments up to 64 KiB and leave checksums to the reader, as the header says;
+    /// the same may be written to it.
+    pub tso: bool,
+    /// Largest packet without segmentation offload, bytes.
+    pub mtu: u16,
+}
+
+/// How a guest ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// What became of the command.
+    pub status: Status,
+    /// The limit that was hit, if one was: the reason for the status in most cases.
+    pub limit: Option<LimitHit>,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it; SIGKILL also stands for [`Guest::kill`] and for a limit.
+    Signaled(i32),
+}
+
+/// A limit that a guest ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitHit {
+    /// [`Limits::memory`]: processes were killed.
+    Memory,
+    /// [`Limits::pids`]: no more processes could be made, or all were killed.
+    Pids,
+}
+
+/// A running guest. Dropping it kills everything inside and waits for that.
+#[derive(Debug)]
+pub struct Guest {
+    link: Option<TunLink>,
+    warnings: Vec<String>,
+    process: Process,
+}
+
+#[derive(Debug)]
+enum Process {
+    Native(native::Process),
+    Fake(fake::Process),
+}
+
+impl Guest {
+    /// The link, once.
+    pub fn take_link(&mut self) -> Option<TunLink> {
+        self.link.take()
+    }
+
+    /// What the sandbox has to do without on this machine, as sentences for people.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Starts the command; the router has to be up by now.
+    pub fn release(&mut self) -> Result<(), RuntimeError> {
+        match &mut self.process {
+            Process::Native(process) => process.release(),
+            Process::Fake(process) => process.release(),
+        }
+    }
+
+    /// Waits for the end of the command and with it of everything inside. Cancel safe; once it has returned,
+    /// it returns the same again. A command that could not be executed is an error.
+    pub async fn wait(&mut self) -> Result<Ended, RuntimeError> {
+        match &mut self.process {
+            Process::Native(process) => process.wait().await,
+            Process::Fake(process) => process.wait().await,
+        }
+    }
+
+    /// SIGTERM to every process inside.
+    pub fn terminate(&self) {
+        match &self.process {
+            Process::Native(process) => process.terminate(),
+            Process::Fake(process) => process.terminate(),
+        }
+    }
+
+    /// SIGKILL to everything inside; [`wait`](Self::wait) then returns soon.
+    pub fn kill(&self) {
+        match &self.process {
+            Process::Native(process) => process.kill(),
+            Process::Fake(process) => process.kill(),
+        }
+    }
+}
 
 /// What a runtime has to start: everything is already resolved and granted.
 #[derive(Debug, Clone)]

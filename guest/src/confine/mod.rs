@@ -1,0 +1,75 @@
+//! What init takes away from itself before it starts the workload, which inherits it all: limits, Landlock,
+//! capabilities, system calls. Nothing in here can be undone from inside.
+
+mod landlock;
+mod seccomp;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::spec::{Ready, Spec};
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+/// Most open files per process: what a large node program needs, and no more work for those that close all.
+const OPEN_FILES: u64 = 65_536;
+
+/// Resource limits of each process.
+pub(crate) fn limits(spec: &Spec) -> Result<(), Failure> {
+    let set = |resource, most: Option<u64>, what: &str| {
+        // Raising a hard limit is refused: what the host has is the most.
+        let hard = rustix::process::getrlimit(resource).maximum;
+        let most = match (most, hard) {
+            (Some(most), Some(hard)) => Some(most.min(hard)),
+            (most, hard) => most.or(hard),
+        };
+        rustix::process::setrlimit(
+            resource,
+            Rlimit {
+                current: most,
+                maximum: most,
+            },
+        )
+        .at(Step::Limits, what)
+    };
+    set(Resource::Core, Some(0), "RLIMIT_CORE")?;
+    set(Resource::Nofile, Some(OPEN_FILES), "RLIMIT_NOFILE")?;
+    if let Some(most) = spec.nproc {
+        set(Resource::Nproc, Some(most), "RLIMIT_NPROC")?;
+    }
+    Ok(())
+}
+
+/// `no_new_privs` and Landlock; says in words what the kernel's Landlock covers.
+pub(crate) fn landlock(spec: &Spec, ready: &mut Ready) -> Result<String, Failure> {
+    rustix::thread::set_no_new_privs(true).at(Step::Capabilities, "no_new_privs")?;
+    landlock::restrict(spec, ready)
+}
+
+/// Drops every capability, for good, and hides this process's descriptors and memory from the workload.
+pub(crate) fn capabilities() -> Result<(), Failure> {
+    let at = |result: rustix::io::Result<()>, what: &str| result.at(Step::Capabilities, what);
+    sys::empty_bounding_set().at(Step::Capabilities, "bounding set")?;
+    at(rustix::thread::clear_ambient_capability_set(), "ambient set")?;
+    let none = CapabilitySet::empty();
+    at(
+        rustix::thread::set_capabilities(
+            None,
+            CapabilitySets {
+                effective: none,
+                permitted: none,
+                inheritable: none,
+            },
+        ),
+        "capset",
+    )?;
+    at(
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
+        "dumpable",
+    )
+}
+
+/// Installs the system call filters.
+pub(crate) fn seccomp() -> Result<(), Failure> {
+    seccomp::install()
+}

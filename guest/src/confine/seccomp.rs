@@ -1,0 +1,215 @@
+//! The system call filters. Three, because one answers with one errno only: what is denied gets EPERM, socket
+//! families get EAFNOSUPPORT, and what programs know how to do without gets ENOSYS (`clone3`, whose flags a
+//! filter cannot see, and every call newer than this list).
+//!
+//! A system call of another architecture (32-bit, x32) kills the process.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Compare, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: TargetArch = TargetArch::aarch64;
+
+/// The highest system call this list was made for; `removexattrat`. The next, `open_tree_attr`, mounts.
+const NEWEST: u32 = 466;
+/// The bit that marks an x32 call on x86-64.
+const X32: u32 = 0x4000_0000;
+/// `ioctl(TIOCSETD)`: line disciplines, a driver zoo that no package needs.
+const TIOCSETD: u64 = 0x5423;
+/// `clone` flags that make a namespace. (`CLONE_NEWTIME` exists in `clone3` only.)
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
+/// Denied whatever the arguments. Many need a capability that nobody inside has: the list is for the day on
+/// which the kernel forgets to ask.
+const DENIED: &[i64] = &[
+    // Namespaces and mounts.
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    // Other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // Kernel interfaces with a history.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_userfaultfd,
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
+    // The machine.
+    libc::SYS_kexec_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_reboot,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_nfsservctl,
+    libc::SYS_syslog,
+    libc::SYS_vhangup,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    // Files by handle, past the mount layout.
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_kexec_file_load,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_modify_ldt,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_uselib,
+    #[cfg(target_arch = "x86_64")]
+    174, // create_module
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS__sysctl,
+    #[cfg(target_arch = "aarch64")]
+    294, // kexec_file_load
+];
+
+/// Installs all filters. The last one may forbid nothing that installing needs, or it would have to be last.
+pub(super) fn install() -> Result<(), Failure> {
+    for (name, program) in [
+        ("denied", denied()),
+        ("sockets", sockets()),
+        ("unsupported", unsupported()),
+    ] {
+        let program = program
+            .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
+        let program: Vec<_> = program
+            .iter()
+            .map(|instruction| (instruction.code, instruction.jt, instruction.jf, instruction.k))
+            .collect();
+        sys::install_filter(&program).at(Step::Seccomp, name)?;
+    }
+    sys::install_filter(&unknown()).at(Step::Seccomp, "unknown")
+}
+
+type Compiled = Result<BpfProgram, seccompiler::BackendError>;
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn compile(rules: Rules, errno: i32) -> Compiled {
+    let refuse = SeccompAction::Errno(errno.unsigned_abs());
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, ARCHITECTURE)?.try_into()
+}
+
+fn rule(conditions: &[(u8, Length, Compare, u64)]) -> Result<SeccompRule, seccompiler::BackendError> {
+    let conditions = conditions
+        .iter()
+        .map(|(argument, length, compare, value)| {
+            SeccompCondition::new(*argument, length.clone(), compare.clone(), *value)
+        })
+        .collect::<Result<_, _>>()?;
+    SeccompRule::new(conditions)
+}
+
+fn denied() -> Compiled {
+    let mut rules: Rules = DENIED.iter().map(|number| (*number, Vec::new())).collect();
+    let namespaces = NAMESPACES.map(|flag| {
+        let flag = u64::from(flag.unsigned_abs());
+        rule(&[(0, Length::Qword, Compare::MaskedEq(flag), flag)])
+    });
+    rules.insert(libc::SYS_clone, namespaces.into_iter().collect::<Result<_, _>>()?);
+    // The kernel takes the lower 32 bits of a request.
+    #[allow(clippy::unnecessary_cast)] // the type differs between C libraries
+    let requests = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, TIOCSETD]
+        .map(|request| rule(&[(1, Length::Dword, Compare::Eq, request)]));
+    rules.insert(libc::SYS_ioctl, requests.into_iter().collect::<Result<_, _>>()?);
+    let personality = rule(&[
+        (0, Length::Dword, Compare::Ne, 0),
+        (0, Length::Dword, Compare::Ne, 0xffff_ffff),
+    ])?;
+    rules.insert(libc::SYS_personality, vec![personality]);
+    compile(rules, libc::EPERM)
+}
+
+fn sockets() -> Compiled {
+    let family = |family: i32| u64::from(family.unsigned_abs());
+    let unlike = |family: u64| (0, Length::Dword, Compare::Ne, family);
+    let families =
+        [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|known| unlike(family(known)));
+    // NETLINK_ROUTE only: what getifaddrs and `ip` ask for.
+    let netlink = [
+        (0, Length::Dword, Compare::Eq, family(libc::AF_NETLINK)),
+        (2, Length::Dword, Compare::Ne, family(libc::NETLINK_ROUTE)),
+    ];
+    let pairs = [unlike(family(libc::AF_UNIX))];
+    let rules = BTreeMap::from([
+        (libc::SYS_socket, vec![rule(&families)?, rule(&netlink)?]),
+        (libc::SYS_socketpair, vec![rule(&pairs)?]),
+    ]);
+    compile(rules, libc::EAFNOSUPPORT)
+}
+
+fn unsupported() -> Compiled {
+    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+}
+
+/// By hand, since a rule per number cannot say "and everything above": x32 is killed, numbers above
+/// [`NEWEST`] do not exist.
+fn unknown() -> Vec<(u16, u8, u8, u32)> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+    const IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    vec![
+        (LOAD, 0, 0, 0), // seccomp_data.nr
+        (IF_ANY_BIT, 0, 1, X32),
+        (RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        (IF_GREATER, 0, 1, NEWEST),
+        (
+            RETURN,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+        ),
+        (RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}

@@ -1,0 +1,234 @@
+//! Process 1 of the sandbox: builds it, hands the link over, confines itself, starts the workload at npxc's
+//! word, reaps everything, reports the end. When it ends, the kernel kills whatever is left inside.
+
+mod supervise;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use crate::spec::{Order, Purpose, Ready, Report, Spec};
+use crate::step::{At, Failure, Step};
+use crate::sys::{self, Exec, ExecFailure};
+use crate::wire::Channel;
+use crate::{confine, layout, network};
+
+/// Runs init to its end.
+pub(crate) fn main(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> i32 {
+    let outcome = match spec.purpose {
+        Purpose::Run => run(channel, spec, stdio),
+        Purpose::Check => {
+            check(channel, spec);
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = channel.send(&Report::Failed(failure), &[]);
+            1
+        }
+    }
+}
+
+fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Failure> {
+    let exec = prepare(spec)?;
+    own_process();
+    let mut ready = Ready::default();
+    network::loopback()?;
+    let link = network::create()?;
+    (ready.vnet_hdr, ready.offload) = (link.vnet_hdr, link.offload);
+    let collected = layout::collect(spec)?;
+    layout::build(spec, &collected, true, &mut ready)?;
+    confine::limits(spec)?;
+    confine::landlock(spec, &mut ready)?;
+    confine::capabilities()?;
+    confine::seccomp()?;
+    let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
+    channel
+        .send(&Report::Ready(ready), &[link.tun.as_fd()])
+        .at(Step::HandOver, "link")?;
+    drop(link);
+
+    match channel.receive::<Order>() {
+        Ok(Some(Order::Go)) => {}
+        // npxc is gone, or wants the end before the start.
+        Ok(Some(Order::Terminate) | None) | Err(_) => return Ok(()),
+    }
+    let workload = sys::spawn(&exec, stdio).map_err(|(stage, error)| {
+        let program = spec
+            .command
+            .first()
+            .map(|word| word.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        match stage {
+            ExecFailure::Setup => Failure::new(Step::Exec, "preparing the process", &error),
+            ExecFailure::WorkingDirectory => {
+                Failure::new(Step::WorkingDirectory, spec.cwd.to_string_lossy(), &error)
+            }
+            ExecFailure::Exec => Failure::new(Step::Exec, program, &error),
+        }
+    })?;
+    watch(channel, spec, workload, children.as_fd());
+    Ok(())
+}
+
+/// Every step, going on where the next ones can still be tried; nothing is started.
+fn check(channel: &Channel, spec: &Spec) {
+    own_process();
+    let mut ready = Ready::default();
+    let report = |step, outcome: Result<String, Failure>| {
+        let passed = outcome.is_ok();
+        let _ = match outcome {
+            Ok(note) => channel.send(&Report::Passed { step, note }, &[]),
+            Err(failure) => channel.send(&Report::Failed(failure), &[]),
+        };
+        passed
+    };
+    report(Step::Loopback, network::loopback().map(|()| String::new()));
+    let link = network::create();
+    report(
+        Step::TunOpen,
+        link.map(|link| {
+            let offload = if link.offload { "with" } else { "without" };
+            format!("TUN, {offload} segmentation offload")
+        }),
+    );
+    // The interface lives as long as its descriptor, which is closed by now: the layout goes without it.
+    let layout =
+        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, false, &mut ready));
+    if !report(
+        Step::Pivot,
+        layout.map(|()| "root, /usr, /etc, /proc, /dev, scratch".into()),
+    ) {
+        return;
+    }
+    report(Step::Limits, confine::limits(spec).map(|()| String::new()));
+    report(Step::Landlock, confine::landlock(spec, &mut ready));
+    report(
+        Step::Capabilities,
+        confine::capabilities().map(|()| "all dropped".into()),
+    );
+    report(Step::Seccomp, confine::seccomp().map(|()| String::new()));
+}
+
+fn own_process() {
+    // The lifeline is the control socket; this is for the case that the helper is killed by itself. Safe,
+    // because the helper has one thread, which forked this process.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    // Refused in some containers; nothing depends on it.
+    let _ = rustix::system::sethostname(b"npxc");
+}
+
+/// Strings for exec; made before anything can fail later than it has to.
+fn prepare(spec: &Spec) -> Result<Exec, Failure> {
+    let string = |bytes: Vec<u8>| {
+        CString::new(bytes).map_err(|_| {
+            let error = std::io::Error::other("NUL byte");
+            Failure::new(Step::Exec, "command, environment or directory", &error)
+        })
+    };
+    let Some(program) = spec.command.first() else {
+        return Err(Failure::new(
+            Step::Exec,
+            "command",
+            &std::io::Error::other("is empty"),
+        ));
+    };
+    let candidates: Vec<OsString> = if program.as_bytes().contains(&b'/') {
+        vec![program.clone()]
+    } else {
+        let path = spec
+            .env
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map_or(OsStr::new("/usr/bin:/bin"), |(_, v)| v);
+        std::env::split_paths(path)
+            .map(|directory| directory.join(program).into_os_string())
+            .collect()
+    };
+    let variable = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    Ok(Exec {
+        candidates: candidates
+            .into_iter()
+            .map(|path| string(path.into_vec()))
+            .collect::<Result<_, _>>()?,
+        arguments: spec
+            .command
+            .iter()
+            .map(|word| string(word.as_bytes().into()))
+            .collect::<Result<_, _>>()?,
+        environment: spec
+            .env
+            .iter()
+            .map(|pair| string(variable(pair)))
+            .collect::<Result<_, _>>()?,
+        cwd: string(spec.cwd.as_bytes().into())?,
+    })
+}
+
+/// Reaps and obeys until the workload or npxc ends.
+fn watch(channel: &mut Channel, spec: &Spec, workload: Pid, children: BorrowedFd<'_>) {
+    let interval = (spec.supervise != crate::spec::Supervise::default()).then_some(Timespec {
+        tv_sec: 0,
+        tv_nsec: supervise::INTERVAL_NANOSECONDS,
+    });
+    loop {
+        let mut events = [
+            PollFd::new(&*channel, PollFlags::IN),
+            PollFd::from_borrowed_fd(children, PollFlags::IN),
+        ];
+        let polled = rustix::event::poll(&mut events, interval.as_ref());
+        let [control, child] = events.map(|event| !event.revents().is_empty());
+        if polled == Ok(0)
+            && let Some(limit) = supervise::exceeded(spec.supervise)
+        {
+            // The end of init kills them all; first the others, so that the report is the last word.
+            let _ = rustix::process::kill_process_group(workload, Signal::KILL);
+            let _ = channel.send(&Report::Limit(limit), &[]);
+            return;
+        }
+        if child {
+            let _ = rustix::io::read(children, &mut [0_u8; 1024]);
+            if let Some(ended) = reap(workload) {
+                let _ = channel.send(&ended, &[]);
+                return;
+            }
+        }
+        if control {
+            match channel.fill() {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return,
+                Ok(_) | Err(_) => {}
+            }
+            while let Ok(Some(order)) = channel.buffered::<Order>() {
+                match order {
+                    Order::Go => {}
+                    Order::Terminate => terminate_all(),
+                }
+            }
+        }
+    }
+}
+
+/// Collects every process that has ended; the report, if the workload was among them.
+fn reap(workload: Pid) -> Option<Report> {
+    let mut ended = None;
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if pid == workload {
+            ended = Some(Report::Ended {
+                code: status.exit_status(),
+                signal: status.terminating_signal(),
+            });
+        }
+    }
+    ended
+}
+
+/// SIGTERM to every process but this one.
+fn terminate_all() {
+    sys::signal_everyone(libc::SIGTERM);
+}

@@ -1,0 +1,86 @@
+//! `/proc`: a new procfs that shows the sandbox's processes only, read-only, with everything masked that only
+//! the host's root may read. When npxc is run by root, the guest's processes have root's uid on the host, and
+//! file modes alone would protect nothing.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::mount::MountAttrFlags;
+
+use super::tree::{self, Kind, Root};
+use crate::sys;
+
+/// Masked although anyone may read them: they tell about the host, not about the sandbox.
+const MASKED: [&str; 16] = [
+    "acpi",
+    "asound",
+    "bus",
+    "cmdline",
+    "driver",
+    "dynamic_debug",
+    "fs",
+    "interrupts",
+    "irq",
+    "kallsyms",
+    "key-users",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+];
+
+/// A procfs that is mounted nowhere yet.
+pub(super) fn create() -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    tree::create("proc", &[], attributes)
+}
+
+/// No user namespaces inside this one, whatever seccomp thinks. Best effort: seccomp refuses them too.
+pub(super) fn forbid_namespaces(proc: &Path) {
+    let _ = fs::write(proc.join("sys/user/max_user_namespaces"), "0");
+}
+
+/// Masks what has to be masked and makes the rest read-only. `inside` is where `proc` is attached now.
+pub(super) fn close(root: &Root, proc: &OwnedFd, inside: &Path) -> io::Result<()> {
+    let empty = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    for entry in fs::read_dir(inside)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(text) = name.to_str() else { continue };
+        if text.bytes().all(|byte| byte.is_ascii_digit()) || text == "self" || text == "thread-self" {
+            continue;
+        }
+        let metadata = entry.metadata()?;
+        // Write-only files (sysrq-trigger) are covered by the read-only mount: better EROFS than a mask that
+        // swallows what is written.
+        let mode = metadata.permissions().mode();
+        let secret = mode & 0o004 == 0 && mode & 0o444 != 0;
+        if metadata.is_symlink() || !(secret || MASKED.contains(&text)) {
+            continue;
+        }
+        let path = Path::new("/proc").join(text);
+        if metadata.is_dir() {
+            root.attach(
+                &tree::create("tmpfs", &[("size", "4096"), ("mode", "0555")], empty)?,
+                &path,
+                Kind::Directory,
+            )?;
+        } else {
+            root.attach(
+                &tree::copy(Path::new("/dev/null"), tree::DEVICE)?,
+                &path,
+                Kind::File,
+            )?;
+        }
+    }
+    sys::set_mount_attributes(proc.as_fd(), tree::READ_ONLY, false)
+}

@@ -1,0 +1,133 @@
+//! The guest's network: a loopback interface and one TUN, whose other end npxc holds.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+
+use crate::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, MTU, Ready};
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+/// Name of the interface inside.
+const NAME: &std::ffi::CStr = c"npxc0";
+/// Packets the kernel holds for npxc; a burst of a full TCP window of small packets must not be dropped.
+const QUEUE: u32 = 2048;
+/// Length of `struct virtio_net_hdr` without the number of buffers.
+const VNET_HEADER: i32 = 10;
+/// The link's netmask, /30: the guest and npxc.
+const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 252);
+
+/// The TUN and what is known about it.
+pub(crate) struct Link {
+    pub(crate) tun: OwnedFd,
+    pub(crate) vnet_hdr: bool,
+    pub(crate) offload: bool,
+}
+
+fn socket(family: AddressFamily) -> Result<OwnedFd, rustix::io::Errno> {
+    rustix::net::socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+}
+
+/// Brings `lo` up.
+pub(crate) fn loopback() -> Result<(), Failure> {
+    let socket = socket(AddressFamily::INET).at(Step::Loopback, "socket")?;
+    sys::interface_up(socket.as_fd(), c"lo").at(Step::Loopback, "lo")
+}
+
+/// Creates the TUN. Needs the host's `/dev`.
+pub(crate) fn create() -> Result<Link, Failure> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let tun = rustix::fs::open("/dev/net/tun", flags, Mode::empty()).at(Step::TunOpen, "/dev/net/tun")?;
+    let plain = libc::IFF_TUN | libc::IFF_NO_PI;
+    sys::create_tun(tun.as_fd(), NAME, plain | libc::IFF_VNET_HDR).at(Step::TunCreate, "TUNSETIFF")?;
+    sys::set_vnet_header_length(tun.as_fd(), VNET_HEADER).at(Step::TunCreate, "TUNSETVNETHDRSZ")?;
+    let offload = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    let offload = sys::set_offload(tun.as_fd(), offload).is_ok();
+    Ok(Link {
+        tun,
+        vnet_hdr: true,
+        offload,
+    })
+}
+
+/// Addresses and routes. `proc` is a writable procfs of this network namespace's processes.
+pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
+    let v4 = socket(AddressFamily::INET).at(Step::Addresses, "socket")?;
+    let at = |result: std::io::Result<()>, what: &str| result.at(Step::Addresses, what);
+    at(sys::set_mtu(v4.as_fd(), NAME, MTU), "MTU")?;
+    // Only a buffer: without it the kernel holds 500 packets.
+    let _ = set_queue_length(v4.as_fd());
+    at(
+        sys::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK),
+        "IPv4 address",
+    )?;
+
+    // Before the interface is up, so that nothing is sent that npxc would have to throw away, and so that the
+    // address can be used at once: no duplicate address detection, no router solicitation, no link-local.
+    let conf = proc.join("sys/net/ipv6/conf/npxc0");
+    for (name, value) in [
+        ("disable_ipv6", "0"),
+        ("accept_dad", "0"),
+        ("dad_transmits", "0"),
+        ("accept_ra", "0"),
+        ("autoconf", "0"),
+    ]
+    .into_iter()
+    .chain([("router_solicitations", "0"), ("addr_gen_mode", "1")])
+    {
+        let _ = fs::write(conf.join(name), value);
+    }
+    at(sys::interface_up(v4.as_fd(), NAME), "up")?;
+    at(
+        sys::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4),
+        "IPv4 default route",
+    )?;
+
+    match configure_v6() {
+        Ok(()) => ready.ipv6 = true,
+        Err(error) => ready.warnings.push(format!("the sandbox has no IPv6: {error}")),
+    }
+    Ok(())
+}
+
+fn configure_v6() -> std::io::Result<()> {
+    let v6 = socket(AddressFamily::INET6)?;
+    let index = sys::interface_index(v6.as_fd(), NAME)?;
+    sys::set_address_v6(v6.as_fd(), index, GUEST_V6, 64)?;
+    sys::default_route_v6(v6.as_fd(), index, GATEWAY_V6)
+}
+
+/// By netlink (rtnetlink(7)), because the ioctl is for the host's root only. The answer is not waited for.
+fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
+    const LENGTH: u32 = 16 + 16 + 8;
+    let index = sys::interface_index(socket, NAME)?;
+    let (flags, nothing) = (u16::try_from(libc::NLM_F_REQUEST).unwrap_or(1), [0_u8; 8]);
+    let message = [
+        // struct nlmsghdr: length, type, flags, sequence, port.
+        LENGTH.to_ne_bytes().as_slice(),
+        &libc::RTM_NEWLINK.to_ne_bytes(),
+        &flags.to_ne_bytes(),
+        &nothing,
+        // struct ifinfomsg: family and type, index, flags, change.
+        &nothing[..4],
+        &index.to_ne_bytes(),
+        &nothing,
+        // struct rtattr: length, type; value.
+        &8_u16.to_ne_bytes(),
+        &libc::IFLA_TXQLEN.to_ne_bytes(),
+        &QUEUE.to_ne_bytes(),
+    ]
+    .concat();
+    let netlink = rustix::net::socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::send(&netlink, &message, SendFlags::empty())?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! What the host tells the helper, and what the helper tells the host. Plain data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::step::{Failure, Step};
+
+/// User and group id inside the sandbox.
+pub const INNER_ID: u32 = 1000;
+/// Home directory inside the sandbox.
+pub const HOME: &str = "/home/user";
+/// The guest's end of the link.
+pub const GUEST_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 2);
+/// npxc's end of the link: gateway and resolver.
+pub const GATEWAY_V4: std::net::Ipv4Addr = std::net::Ipv4Addr::new(198, 18, 0, 1);
+/// The guest's end of the link.
+pub const GUEST_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 2);
+/// npxc's end of the link: gateway and resolver.
+pub const GATEWAY_V6: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 1);
+/// Largest packet on the link, bytes.
+pub const MTU: u16 = 1500;
+
+/// Everything a sandbox is made of. The workload's stdin, stdout and stderr travel beside it as descriptors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// Whether to start a command, or only to try and report every step.
+    pub purpose: Purpose,
+    /// Program and arguments. A program without a slash is looked up in `PATH` of `env`, inside.
+    pub command: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Working directory inside.
+    pub cwd: OsString,
+    /// Host paths made visible, in order.
+    pub mounts: Vec<Bind>,
+    /// Files written inside: path, content.
+    pub files: Vec<(OsString, Vec<u8>)>,
+    /// Size of each writable file system, bytes.
+    pub scratch: u64,
+    /// Processes and threads by `RLIMIT_NPROC`; `None` where a cgroup does it.
+    pub nproc: Option<u64>,
+    /// Limits that init watches over itself because no cgroup does.
+    pub supervise: Supervise,
+}
+
+/// What a helper is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// Start the command at [`Order::Go`].
+    Run,
+    /// Try every step, report each, end.
+    Check,
+}
+
+/// Limits that pid 1 enforces by looking at `/proc` from time to time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supervise {
+    /// Memory of all processes together, bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads together.
+    pub pids: Option<u64>,
+}
+
+/// One host path made visible.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Bind {
+    /// Absolute path on the host, resolved.
+    pub host: PathBuf,
+    /// Absolute path inside.
+    pub guest: PathBuf,
+    /// Whether the guest may write.
+    pub writable: bool,
+    /// Device and inode of what was checked on the host: something else in its place is refused.
+    pub identity: (u64, u64),
+}
+
+/// From npxc to init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Start the command.
+    Go,
+    /// SIGTERM to every process inside.
+    Terminate,
+}
+
+/// From the helper or init to npxc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// A step went well; only when checking.
+    Passed {
+        /// Which.
+        step: Step,
+        /// What is worth knowing about it.
+        note: String,
+    },
+    /// A step failed, and with it the start; when checking, others may follow.
+    Failed(Failure),
+    /// The sandbox stands, the TUN descriptor travels beside this; [`Order::Go`] is awaited.
+    Ready(Ready),
+    /// A limit that init watches over was exceeded; everything inside is being killed.
+    Limit(Limit),
+    /// The command ended.
+    Ended {
+        /// Exit status, where it exited.
+        code: Option<i32>,
+        /// Signal, where one killed it.
+        signal: Option<i32>,
+    },
+}
+
+/// What a finished sandbox can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Packets carry a 10-byte `virtio_net_hdr`.
+    pub vnet_hdr: bool,
+    /// The guest may send segments larger than the MTU and partial checksums.
+    pub offload: bool,
+    /// The link has an IPv6 address.
+    pub ipv6: bool,
+    /// What was done without, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Limit {
+    /// Memory of all processes together.
+    Memory,
+    /// Number of processes and threads.
+    Pids,
+}

@@ -1,0 +1,138 @@
+//! Frames over the control socket: a length (u32, little endian), JSON, and descriptors beside it.
+//!
+//! Both ends are npxc's own code, but every length is bounded all the same.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest frame. A specification carries whole files (a certificate bundle is about 1 MiB as JSON numbers).
+const MAX_FRAME: usize = 64 << 20;
+/// Most descriptors in one message: the workload's three, with room to spare.
+const MAX_FDS: usize = 8;
+/// How much is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// One end of the control socket.
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Channel {
+    /// Takes over one end of a connected unix stream socket.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            buffer: Vec::new(),
+            descriptors: VecDeque::new(),
+        }
+    }
+
+    /// Sends one frame; the socket may be blocking, or the frame has to be small.
+    pub fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let body = serde_json::to_vec(message)?;
+        let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let mut frame = Vec::with_capacity(body.len() + 4);
+        frame.extend_from_slice(&length.to_le_bytes());
+        frame.extend_from_slice(&body);
+
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            match rustix::net::sendmsg(
+                &self.socket,
+                &[IoSlice::new(rest)],
+                &mut ancillary,
+                SendFlags::NOSIGNAL,
+            ) {
+                Ok(sent) => {
+                    rest = &rest[sent..];
+                    ancillary.clear();
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for one frame; `None` at the end of file.
+    pub fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        loop {
+            if let Some(message) = self.buffered()? {
+                return Ok(Some(message));
+            }
+            match self.fill() {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads once into the buffer: how many bytes came, 0 at the end of file.
+    pub fn fill(&mut self) -> io::Result<usize> {
+        let start = self.buffer.len();
+        self.buffer.resize(start + CHUNK, 0);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::net::recvmsg(
+            &self.socket,
+            &mut [IoSliceMut::new(&mut self.buffer[start..])],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        );
+        self.buffer
+            .truncate(start + received.as_ref().map_or(0, |message| message.bytes));
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                self.descriptors.extend(rights);
+            }
+        }
+        Ok(received?.bytes)
+    }
+
+    /// A frame that is complete in the buffer.
+    pub fn buffered<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let Some((head, rest)) = self.buffer.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*head) as usize;
+        if length > MAX_FRAME {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
+        }
+        let Some(body) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let message = serde_json::from_slice(body)?;
+        self.buffer.drain(..4 + length);
+        Ok(Some(message))
+    }
+
+    /// The oldest descriptor received and not yet taken.
+    pub fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

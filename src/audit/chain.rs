@@ -1,0 +1,220 @@
+//! How lines are chained, and the check that a log is as npxc wrote it. Pure: bytes in, findings out.
+//!
+//! A line is one JSON object and a line feed. Its last member, `prev`, is the SHA-256 (lower-case hex) of the
+//! bytes of the line before it, without the line feed; [`START`] for the first line of a file. `seq` counts from
+//! 0 within a session. A file may hold several sessions one after the other; the chain runs through all of them.
+//! A line that nothing may follow, `session.end`, has `seal` after `prev`: the hash of itself without `seal`.
+//!
+//! The chain shows changes, reordering and removals in the middle; a removed tail shows by the missing
+//! `session.end`. Someone who may write the file can rewrite all of it: keep a copy where they cannot.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+use std::io::{self, BufRead, Read as _};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::Event;
+
+/// Version of the line format, `v` of every line.
+pub const VERSION: u32 = 1;
+
+/// `prev` of the first line of a file.
+pub const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Longest line that is read. The writer stays far below: strings are cut at
+/// [`MAX_STRING`](super::escape::MAX_STRING), only lists of rules and mounts make a line long.
+pub const MAX_LINE: u64 = 4 << 20;
+
+/// Findings that are kept; a file that is no log at all need not be reported line by line.
+const MAX_FINDINGS: usize = 20;
+
+/// The hash that the next line carries in `prev`.
+pub fn hash(line: &[u8]) -> String {
+    Sha256::digest(line)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+/// What every line has beside its event.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Header {
+    /// Version of the format.
+    pub v: u32,
+    /// Number of the line within its session.
+    pub seq: u64,
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// The session that wrote it.
+    pub session: String,
+    /// Hash of the line before.
+    pub prev: String,
+    /// Hash of this line without this member; only in `session.end`.
+    pub seal: Option<String>,
+}
+
+/// `line` with its own hash as a last member.
+pub fn seal(line: &str) -> String {
+    let open = line.strip_suffix('}').unwrap_or(line);
+    format!("{open},\"seal\":\"{}\"}}", hash(line.as_bytes()))
+}
+
+/// One thing that is wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Line of the file, from 1.
+    pub line: u64,
+    /// What is wrong, as a sentence.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Lines read.
+    pub lines: u64,
+    /// Sessions in the file.
+    pub sessions: usize,
+    /// Hash of the last line: write it down elsewhere, and the whole file can be checked against it.
+    pub last: String,
+    /// What is wrong; empty for an untouched, complete log.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks the chain, the numbering and the closing record of a whole log.
+pub fn verify(mut input: impl BufRead) -> io::Result<Verified> {
+    let mut state = State::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            break;
+        }
+        state.line += 1;
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if read as u64 == MAX_LINE {
+            state.find("the line is longer than npxc ever writes");
+            break;
+        } else {
+            state.find("the line is cut off (no line feed at its end)");
+        }
+        state.check(&line);
+        if state.out.findings.len() >= MAX_FINDINGS {
+            break;
+        }
+    }
+    Ok(state.finish())
+}
+
+fn is_sealed(line: &[u8]) -> bool {
+    const LENGTH: usize = ",\"seal\":\"\"}".len() + START.len();
+    let open = line.len().checked_sub(LENGTH).and_then(|at| line.get(..at));
+    let bare = open.map(|open| [open, b"}"].concat());
+    bare.and_then(|bare| String::from_utf8(bare).ok())
+        .is_some_and(|bare| seal(&bare).as_bytes() == line)
+}
+
+#[derive(Default)]
+struct State {
+    line: u64,
+    /// Hash of the line before; empty before the first.
+    last: String,
+    current: Option<(String, u64)>,
+    ended: bool,
+    seen: BTreeSet<String>,
+    out: Verified,
+}
+
+impl State {
+    fn find(&mut self, what: impl Into<String>) {
+        self.out.findings.push(Finding {
+            line: self.line,
+            what: what.into(),
+        });
+    }
+
+    fn check(&mut self, line: &[u8]) {
+        let expected = if self.line == 1 {
+            START.to_owned()
+        } else {
+            self.last.clone()
+        };
+        self.last = hash(line);
+        let parsed = serde_json::from_slice::<Header>(line)
+            .and_then(|header| Ok((header, serde_json::from_slice::<Event>(line)?)));
+        let (header, event) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.find(format!("not a record of npxc's audit log ({error})"));
+                return;
+            }
+        };
+        if header.v != VERSION {
+            self.find(format!("format version {} is not known to this npxc", header.v));
+        }
+        if header.prev != expected {
+            self.find(if self.line == 1 {
+                "lines before this one are missing (the first line of a file has no line before it)"
+            } else {
+                "`prev` is not the hash of the line before: that line was changed, or lines were removed, added \
+                 or reordered here"
+            });
+        }
+        if matches!(event, Event::SessionEnd { .. }) && !is_sealed(line) {
+            self.find("`seal` is not the hash of this line: the line was changed");
+        }
+        self.check_order(&header, &event);
+        self.ended = matches!(event, Event::SessionEnd { .. });
+        self.current = Some((header.session, header.seq));
+    }
+
+    fn check_order(&mut self, header: &Header, event: &Event) {
+        match self.current.clone() {
+            Some((session, seq)) if session == header.session => {
+                if header.seq != seq + 1 {
+                    self.find(format!("`seq` is {}, expected {}", header.seq, seq + 1));
+                }
+            }
+            before => {
+                if before.is_some() && !self.ended {
+                    self.find(
+                        "the session before has no session.end: npxc was killed, or lines were removed",
+                    );
+                }
+                if header.seq != 0 {
+                    self.find(format!("a session begins with `seq` {}, expected 0", header.seq));
+                }
+                if !matches!(event, Event::SessionStart { .. }) {
+                    self.find("a session begins without session.start");
+                }
+                if !self.seen.insert(header.session.clone()) {
+                    self.find("a session that had ended goes on here");
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Verified {
+        if self.line == 0 {
+            self.find("the log is empty");
+        } else if !self.ended {
+            self.find("session.end is missing: npxc still runs, was killed, or lines were removed");
+        }
+        self.out.lines = self.line;
+        self.out.sessions = self.seen.len();
+        self.out.last = self.last;
+        self.out
+    }
+}

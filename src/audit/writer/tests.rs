@@ -1,0 +1,471 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use serde_json::Value;
+
+use super::*;
+use crate::audit::chain::verify;
+
+fn start() -> Event {
+    Event::SessionStart {
+        npxc: "0".into(),
+        purpose: "run".into(),
+        package: "p@1.0.0".into(),
+        version: Some("1.0.0".into()),
+        integrity: None,
+        runtime: "native".into(),
+        link: "tun".into(),
+        network: "allowlist".into(),
+        allow: vec!["api.example.com:443".into()],
+        allow_private: vec![],
+        deny: vec![],
+        mounts: vec![],
+        env: vec!["TOKEN".into()],
+    }
+}
+
+fn end() -> Event {
+    Event::SessionEnd {
+        status: Some(0),
+        signal: None,
+        how: "package exited".into(),
+        denied: 0,
+        allowed: 0,
+    }
+}
+
+fn deny(name: &str, code: &str) -> Event {
+    Event::FlowDeny {
+        protocol: "tcp".into(),
+        name: Some(name.into()),
+        source: "198.18.0.2:40000".parse().unwrap(),
+        guest_destination: "198.18.1.1:443".parse().unwrap(),
+        sniffed: None,
+        code: code.into(),
+        reason: format!("no rule allows {name}:443"),
+        hint: Some(format!("--allow {name}:443")),
+    }
+}
+
+fn open(flow: u64) -> Event {
+    Event::FlowOpen {
+        flow,
+        protocol: "tcp".into(),
+        rule: "api.example.com:443".into(),
+        name: Some("api.example.com".into()),
+        source: "198.18.0.2:40000".parse().unwrap(),
+        guest_destination: "198.18.1.1:443".parse().unwrap(),
+        dialled: "192.0.2.1:443".parse().unwrap(),
+        observed: None,
+        hint: None,
+    }
+}
+
+fn close(flow: u64) -> Event {
+    Event::FlowClose {
+        flow,
+        bytes_up: 10,
+        bytes_down: 20,
+        duration_ms: 5,
+        detected: "tls".into(),
+        sniffed: None,
+        how: "finished".into(),
+    }
+}
+
+fn lines(text: &[u8]) -> Vec<Value> {
+    String::from_utf8(text.to_vec())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn counted(lines: &[Value], code: &str) -> u64 {
+    lines
+        .iter()
+        .filter(|line| line["code"] == code)
+        .map(|line| {
+            if line["event"] == "flow.deny.summary" {
+                line["count"].as_u64().unwrap()
+            } else {
+                1
+            }
+        })
+        .sum()
+}
+
+/// A disk that holds `room` bytes and then is full; tells when it was full.
+struct Disk {
+    content: Arc<Mutex<Vec<u8>>>,
+    room: usize,
+    full: Option<Sender<()>>,
+}
+
+impl Sink for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut content = self.content.lock().unwrap();
+        let fits = bytes.len().min(self.room - content.len());
+        if fits == 0 {
+            if let Some(full) = self.full.take() {
+                full.send(()).unwrap();
+            }
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        content.extend_from_slice(&bytes[..fits]);
+        Ok(fits)
+    }
+    fn take_back(&mut self, bytes: u64) -> io::Result<()> {
+        let mut content = self.content.lock().unwrap();
+        let end = content.len() - usize::try_from(bytes).unwrap();
+        content.truncate(end);
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn on_disk(room: usize) -> (Log, Recorder, Arc<Mutex<Vec<u8>>>, Receiver<()>) {
+    let content = Arc::default();
+    let (full, was_full) = channel();
+    let disk = Disk {
+        content: Arc::clone(&content),
+        room,
+        full: Some(full),
+    };
+    let (log, recorder) = Log::start(
+        Box::new(disk),
+        "test.jsonl".into(),
+        chain::START.to_owned(),
+        Uuid::nil(),
+    )
+    .unwrap();
+    (log, recorder, content, was_full)
+}
+
+#[test]
+fn a_session_is_a_private_file_that_verifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().join("state/audit");
+    let target = Target::Directory {
+        directory: directory.clone(),
+        package: "@a+b".into(),
+    };
+    let session = Uuid::now_v7();
+    let (log, recorder) = Log::create(&target, session).unwrap();
+    let path = log.path().to_owned();
+    recorder.record(start()).unwrap();
+    recorder.record(open(1)).unwrap();
+    recorder.record(deny("evil.example.com", "no-rule")).unwrap();
+    recorder.record(close(1)).unwrap();
+    assert_eq!(
+        recorder.totals(),
+        Totals {
+            allowed: 1,
+            denied: 1
+        }
+    );
+    log.finish(end()).unwrap();
+    assert_eq!(
+        recorder.record(open(2)),
+        Err(Unavailable),
+        "a closed log takes nothing"
+    );
+
+    assert_eq!(
+        fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(name.ends_with(&format!("Z-@a+b-{session}.jsonl")), "{name}");
+    let text = fs::read(&path).unwrap();
+    let verified = verify(&text[..]).unwrap();
+    assert_eq!(
+        (verified.lines, verified.sessions, verified.findings.len()),
+        (5, 1, 0),
+        "{verified:?}"
+    );
+    let lines = lines(&text);
+    assert_eq!(lines[0]["event"], "session.start");
+    assert_eq!(lines[0]["v"], 1);
+    assert_eq!(lines[0]["session"], session.to_string());
+    assert_eq!(lines[0]["prev"], chain::START);
+    assert!(lines[0]["time"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(
+        lines[0]["time"].as_str().unwrap().len(),
+        "2026-01-01T00:00:00.000000Z".len()
+    );
+    assert!(
+        String::from_utf8(text)
+            .unwrap()
+            .starts_with("{\"v\":1,\"seq\":0,\"time\":\"")
+    );
+}
+
+#[test]
+fn a_named_file_is_continued_and_never_shared() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::File(dir.path().join("npxc.jsonl"));
+    for _ in 0..2 {
+        let (log, recorder) = Log::create(&target, Uuid::now_v7()).unwrap();
+        recorder.record(start()).unwrap();
+        let refused = Log::create(&target, Uuid::now_v7()).err().unwrap();
+        assert!(matches!(refused, AuditError::InUse { .. }), "{refused}");
+        log.finish(end()).unwrap();
+    }
+    let verified = verify(&fs::read(dir.path().join("npxc.jsonl")).unwrap()[..]).unwrap();
+    assert_eq!(
+        (verified.lines, verified.sessions, verified.findings),
+        (4, 2, vec![])
+    );
+}
+
+#[test]
+fn only_regular_files_that_are_logs_are_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let notes = dir.path().join("notes.txt");
+    fs::write(&notes, "dear diary\n").unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&notes, &link).unwrap();
+    let missing = dir.path().join("dangling");
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), &missing).unwrap();
+    let open = |path: &Path| {
+        Log::create(&Target::File(path.to_owned()), Uuid::nil())
+            .err()
+            .unwrap()
+    };
+    assert!(matches!(open(&notes), AuditError::NotALog { .. }));
+    assert!(matches!(open(&link), AuditError::NotAFile { .. }));
+    assert!(matches!(open(&missing), AuditError::NotAFile { .. }));
+    assert!(matches!(open(dir.path()), AuditError::NotAFile { .. }));
+    assert!(matches!(
+        open(&dir.path().join("no/such")),
+        AuditError::Open { .. }
+    ));
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "dear diary\n");
+    assert!(!dir.path().join("elsewhere").exists());
+}
+
+#[test]
+fn a_torn_last_line_stays_and_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("npxc.jsonl");
+    let target = Target::File(path.clone());
+    let (log, recorder) = Log::create(&target, Uuid::now_v7()).unwrap();
+    recorder.record(start()).unwrap();
+    log.finish(end()).unwrap();
+    let text = fs::read(&path).unwrap();
+    fs::write(&path, &text[..text.len() - 20]).unwrap();
+    let (log, recorder) = Log::create(&target, Uuid::now_v7()).unwrap();
+    recorder.record(start()).unwrap();
+    log.finish(end()).unwrap();
+    let verified = verify(&fs::read(&path).unwrap()[..]).unwrap();
+    assert_eq!(verified.lines, 4);
+    assert_eq!(verified.findings[0].line, 2, "{verified:?}");
+    assert!(
+        verified.findings.iter().all(|finding| finding.line <= 3),
+        "{verified:?}"
+    );
+}
+
+#[test]
+fn a_flood_of_denials_is_counted_exactly_and_starves_nothing() {
+    const FLOOD: u64 = 100_000;
+    let (log, recorder, content, _full) = on_disk(usize::MAX);
+    recorder.record(start()).unwrap();
+    let mut flows = 0;
+    for number in 0..FLOOD {
+        let name = if number % 3 == 0 {
+            "same.example.com".into()
+        } else {
+            format!("h{number}.example.com")
+        };
+        recorder
+            .record(deny(&name, if number % 2 == 0 { "no-rule" } else { "private" }))
+            .unwrap();
+        if number % 1000 == 0 {
+            flows += 1;
+            recorder.record(open(flows)).unwrap();
+            recorder.record(close(flows)).unwrap();
+        }
+    }
+    assert_eq!(
+        recorder.totals(),
+        Totals {
+            allowed: flows,
+            denied: FLOOD
+        }
+    );
+    log.finish(end()).unwrap();
+    let text = content.lock().unwrap();
+    assert_eq!(verify(&text[..]).unwrap().findings, []);
+    let lines = lines(&text);
+    assert_eq!(counted(&lines, "no-rule"), FLOOD / 2);
+    assert_eq!(counted(&lines, "private"), FLOOD / 2);
+    assert_eq!(
+        lines.iter().filter(|line| line["event"] == "flow.open").count() as u64,
+        flows
+    );
+    assert_eq!(
+        lines.iter().filter(|line| line["event"] == "flow.close").count() as u64,
+        flows
+    );
+    assert!(lines.len() < 20_000, "the log is bounded: {}", lines.len());
+    assert_eq!(lines.last().unwrap()["event"], "session.end");
+}
+
+#[test]
+fn one_destination_again_and_again_is_summarized() {
+    let (log, recorder, content, _full) = on_disk(usize::MAX);
+    recorder.record(start()).unwrap();
+    for _ in 0..500 {
+        recorder.record(deny("api.example.com", "no-rule")).unwrap();
+    }
+    log.finish(end()).unwrap();
+    let lines = lines(&content.lock().unwrap());
+    assert_eq!(counted(&lines, "no-rule"), 500);
+    assert_eq!(
+        lines.iter().filter(|line| line["event"] == "flow.deny").count(),
+        IDENTICAL as usize
+    );
+    let summary = lines
+        .iter()
+        .find(|line| line["event"] == "flow.deny.summary")
+        .unwrap();
+    assert_eq!(summary["example"], "api.example.com:443");
+}
+
+#[test]
+fn a_full_disk_ends_the_log_with_a_whole_line_and_closes_the_door() {
+    for room in [0, 10, 700, 1500, 1501, 1502, 3000] {
+        let (log, recorder, content, full) = on_disk(room);
+        let mut refused = recorder.record(start()).is_err();
+        while !refused && full.try_recv().is_err() {
+            refused = recorder.record(deny("api.example.com", "no-rule")).is_err();
+        }
+        let error = log.finish(end()).unwrap_err();
+        assert!(matches!(error, AuditError::Incomplete { .. }), "{error}");
+        assert!(!recorder.healthy());
+        assert_eq!(recorder.record(open(1)), Err(Unavailable));
+        let text = content.lock().unwrap();
+        assert!(text.is_empty() || text.last() == Some(&b'\n'), "room {room}");
+        let findings = verify(&text[..]).unwrap().findings;
+        assert_eq!(findings.len(), 1, "only the end is missing: {findings:?}");
+    }
+}
+
+#[test]
+fn an_allowed_flow_that_finds_no_room_is_refused_and_its_end_still_fits() {
+    let queue = Queue::new();
+    let mut taken = 0;
+    while queue.push(open(taken)).is_ok() {
+        taken += 1;
+    }
+    assert!(taken < super::super::queue::CAPACITY as u64);
+    for flow in 0..1000 {
+        queue.push(close(flow)).unwrap();
+    }
+    for _ in 0..5 {
+        queue.push(deny("x.example.com", "no-rule")).unwrap();
+    }
+    let batch = queue.take(None);
+    assert_eq!(batch.events.len() as u64, taken + 1000);
+    let mut uncounted = batch.uncounted;
+    let summary: Vec<_> = uncounted.take().collect();
+    assert!(
+        matches!(&summary[..], [Event::FlowDenySummary { count: 5, .. }]),
+        "{summary:?}"
+    );
+}
+
+#[test]
+fn a_hostile_value_cannot_forge_a_line() {
+    let hostile = [
+        "a\n{\"v\":1,\"seq\":9,\"event\":\"flow.open\"}\n",
+        "a\r\n\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m",
+        "quote\" , \"event\":\"flow.open\", \"x\":\"",
+        "back\\slash\\\" and \u{202e}reversed",
+        &"x".repeat(1 << 20),
+        "\u{0}\u{2028}\u{2029}",
+    ];
+    let (log, recorder, content, _full) = on_disk(usize::MAX);
+    recorder.record(start()).unwrap();
+    for value in hostile {
+        recorder.record(deny(value, "no-rule")).unwrap();
+    }
+    log.finish(end()).unwrap();
+    let text = content.lock().unwrap();
+    assert_eq!(verify(&text[..]).unwrap().findings, []);
+    let lines = lines(&text);
+    assert_eq!(lines.len(), hostile.len() + 2);
+    for (line, value) in lines[1..].iter().zip(hostile) {
+        assert_eq!(line["event"], "flow.deny");
+        let name = line["name"].as_str().unwrap();
+        assert!(
+            name == value || (name.len() < 600 && name.contains("…[+")),
+            "{name}"
+        );
+    }
+    assert!(!text.contains(&0x1b) && text.len() < 10_000);
+}
+
+#[test]
+fn every_change_of_a_log_is_found() {
+    let (log, recorder, content, _full) = on_disk(usize::MAX);
+    recorder.record(start()).unwrap();
+    for flow in 0..6 {
+        recorder.record(open(flow)).unwrap();
+        recorder.record(close(flow)).unwrap();
+    }
+    log.finish(end()).unwrap();
+    let good = content.lock().unwrap().clone();
+    let bad = |text: &[u8], what: &str| {
+        let verified = verify(text).unwrap();
+        assert!(!verified.findings.is_empty(), "{what} was not found");
+        verified.findings
+    };
+    let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
+    for at in 0..good.len() {
+        let mut text = good.clone();
+        text[at] ^= 1;
+        bad(&text, &format!("a changed byte at {at}"));
+    }
+    for cut in 0..lines.len() {
+        bad(&lines[..cut].concat(), "a missing tail");
+    }
+    for at in 0..lines.len() - 1 {
+        let mut text = lines.clone();
+        text.remove(at);
+        let findings = bad(&text.concat(), "a missing line");
+        assert_eq!(findings[0].line, at as u64 + 1);
+        let mut text = lines.clone();
+        text.swap(at, at + 1);
+        bad(&text.concat(), "swapped lines");
+        let mut text = lines.clone();
+        text.insert(at, lines[at]);
+        bad(&text.concat(), "a doubled line");
+    }
+    bad(&good[..good.len() - 1], "a missing line feed");
+    assert!(bad(b"", "an empty file")[0].what.contains("empty"));
+    bad(b"hello\nworld\n", "something else");
+}
+
+#[test]
+fn dropping_a_log_writes_what_was_queued() {
+    let (log, recorder, content, _full) = on_disk(usize::MAX);
+    recorder.record(start()).unwrap();
+    recorder.record(open(1)).unwrap();
+    drop(log);
+    let findings = verify(&content.lock().unwrap()[..]).unwrap().findings;
+    assert_eq!(findings.len(), 1);
+    assert!(
+        findings[0].what.contains("session.end is missing"),
+        "{findings:?}"
+    );
+}

@@ -1,0 +1,53 @@
+//! `npxc install`: installs ahead, so that the first start of a client does not wait for npm.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use super::options::Options;
+use super::{log_to_stderr, resolve, rooms, say};
+use crate::exit::{ExitStatus, Failure};
+
+/// Installs packages now, so that their first start is fast
+#[derive(Debug, Parser)]
+#[command(name = "npxc install")]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Install again even if it is installed
+    #[arg(long)]
+    force: bool,
+    /// The packages
+    #[arg(value_name = "PACKAGE-SPEC")]
+    specs: Vec<OsString>,
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    log_to_stderr(args.options.log_level);
+    // With -p, the packages are one request, as they would be when they are run; the bin does not matter.
+    let requests: Vec<Vec<OsString>> = if args.options.package.is_empty() {
+        args.specs.iter().map(|spec| vec![spec.clone()]).collect()
+    } else {
+        vec![if args.specs.is_empty() {
+            vec!["-".into()]
+        } else {
+            args.specs.clone()
+        }]
+    };
+    if requests.is_empty() {
+        return Err(Failure::new(ExitStatus::Config, "no package is named").hint("npxc install SPEC..."));
+    }
+    let resolved: Vec<_> = requests
+        .iter()
+        .map(|words| resolve(&args.options, words))
+        .collect::<Result<_, _>>()?;
+    for mut resolved in resolved {
+        resolved.request.bin = None;
+        for warning in &resolved.warnings {
+            say::warning(warning);
+        }
+        let title = rooms::install(&resolved, args.force)?;
+        say::note(&format!("{title} is installed"));
+    }
+    Ok(ExitStatus::Success)
+}

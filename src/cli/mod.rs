@@ -1,0 +1,195 @@
+//! The command line: arguments, npxc's own words, exit status; one file per command.
+//!
+//! Arguments become a [`Command`]; a command that runs a package resolves what it is granted (`config`) and hands
+//! that to `session`. stdout is the package's, or the result of one of npxc's own commands; everything else goes
+//! to stderr by [`say`].
+//!
+//! # npx's shape
+//! `npxc [OPTIONS] <package-spec> [ARGS...]`: everything behind the spec belongs to the package, as it is. A `--`
+//! before the spec is absorbed. The names of npxc's own commands ([`NAMES`]) are commands when they are the first
+//! word; the *package* of such a name is run by `npxc -- probe`, `npxc probe@latest` or `npxc -p probe probe`.
+//! Options may stand before or behind a command's name.
+
+mod audit;
+mod doctor;
+mod dry_run;
+mod install;
+pub mod options;
+mod probe;
+mod rooms;
+mod run;
+pub mod say;
+mod store;
+mod table;
+
+use std::ffi::{OsStr, OsString};
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
+
+use crate::config::{self, Resolved};
+use crate::exit::{ExitStatus, Failure};
+use crate::package::HostEnv;
+use options::Options;
+
+/// npxc's own commands.
+pub const NAMES: [&str; 9] = [
+    "probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help",
+];
+
+/// Commands of a later version: reserved, so that no package of that name is installed by mistake.
+const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
+
+const COMMANDS: &str = "\
+Commands:
+  probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
+  install SPEC...           Install now, so that the first start is fast (build: the same; rebuild: --force)
+  list                      Show what is installed
+  clean SPEC... | --all     Remove what is installed
+  doctor                    Try what npxc needs, and explain what is missing
+  audit show|verify FILE    Read an audit log, or check that it is untouched
+  Each has its own --help. To run a package of such a name: npxc -- probe
+
+Rules:
+  [tcp://|udp://]HOST[:PORT|:PORT-PORT], for example api.example.com:443 or @npm
+  HOST is a name, *.name (anything below it), an address, a network in CIDR form ([...] for IPv6), or a @preset
+
+Exit status:
+  the package's own; 1 arguments or configuration, 2 no sandbox, 3 not installed, 4 died, 130 interrupted";
+
+/// Runs an npm package in a sandbox that reaches only what you allow
+#[derive(Debug, Parser)]
+#[command(name = "npxc", version, after_help = COMMANDS, override_usage = "npxc [OPTIONS] <PACKAGE-SPEC> [ARGS...]\n       npxc [OPTIONS] -p <NAME> <BIN> [ARGS...]\n       npxc <COMMAND> [OPTIONS] [ARGS...]")]
+pub struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Show everything that would be granted, and start nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The package and its arguments
+    #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC", hide = true)]
+    words: Vec<OsString>,
+}
+
+/// A command line that was understood.
+#[derive(Debug)]
+enum Command {
+    Run(Args),
+    Probe(probe::Args),
+    Install(install::Args),
+    List(store::ListArgs),
+    Clean(store::CleanArgs),
+    Doctor(doctor::Args),
+    Audit(audit::Args),
+}
+
+/// Runs npxc. `argv` has the program's own name first.
+pub fn main(argv: Vec<OsString>) -> ExitStatus {
+    let command = match parse(argv) {
+        Ok(command) => command,
+        Err(error) => return usage(&error),
+    };
+    match execute(command) {
+        Ok(status) => status,
+        Err(failure) => {
+            say::failure(&failure);
+            failure.status
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitStatus, Failure> {
+    match command {
+        Command::Run(args) => run::execute(&args),
+        Command::Probe(args) => probe::execute(&args),
+        Command::Install(args) => install::execute(&args),
+        Command::List(args) => store::list(&args),
+        Command::Clean(args) => store::clean(&args),
+        Command::Doctor(args) => doctor::execute(&args),
+        Command::Audit(args) => audit::execute(&args),
+    }
+}
+
+fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
+    let args = Args::try_parse_from(&argv)?;
+    let at = argv.len() - args.words.len();
+    let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
+    let name = args
+        .words
+        .first()
+        .and_then(|word| word.to_str())
+        .unwrap_or_default();
+    if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
+        return Ok(Command::Run(args));
+    }
+    // The command's own parser reads everything but its name, options before it included.
+    let title = match name {
+        "build" | "rebuild" => "install",
+        other => other,
+    };
+    let mut rest: Vec<OsString> = vec![format!("npxc {title}").into()];
+    rest.extend(
+        argv.iter()
+            .enumerate()
+            .filter(|(index, _)| *index != 0 && *index != at)
+            .map(|(_, word)| word.clone()),
+    );
+    if name == "rebuild" {
+        rest.insert(1, "--force".into());
+    }
+    match title {
+        "probe" => probe::Args::parse(&rest).map(Command::Probe),
+        "install" => install::Args::try_parse_from(rest).map(Command::Install),
+        "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
+        "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
+        "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
+        "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
+        "help" => Err(Args::command().error(ErrorKind::DisplayHelp, Args::command().render_help())),
+        later => Err(Args::command().error(
+            ErrorKind::InvalidSubcommand,
+            format!("`npxc {later}` is not available in this version\n\n  tip: to run the package of that name: npxc -- {later}"),
+        )),
+    }
+}
+
+/// Prints what clap has to say: help and version on stdout, mistakes on stderr. A mistake is 1, not clap's 2,
+/// which is npxc's status for a missing sandbox.
+fn usage(error: &clap::Error) -> ExitStatus {
+    if error.use_stderr() {
+        use std::io::Write as _;
+        let _ = write!(std::io::stderr().lock(), "npxc: {}", error.render());
+        return ExitStatus::Config;
+    }
+    say::print(&error.render().to_string());
+    ExitStatus::Success
+}
+
+/// What the command line and the files grant.
+fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
+    let asked = options.asked(words)?;
+    Ok(config::load(asked, &HostEnv::current())?)
+}
+
+/// Starts npxc's own log on stderr.
+fn log_to_stderr(level: options::tracing_level::Level) {
+    let filter = tracing_subscriber::filter::LevelFilter::from(level);
+    // Colours only for people.
+    let colours = rustix::termios::isatty(std::io::stderr());
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
+
+/// Parses one of npxc's commands and keeps the matches, for handing options on.
+fn parse_keeping<T: clap::CommandFactory + clap::FromArgMatches>(
+    argv: &[impl AsRef<OsStr>],
+) -> Result<(T, clap::ArgMatches), clap::Error> {
+    let matches = T::command().try_get_matches_from(argv.iter().map(AsRef::as_ref))?;
+    let parsed = T::from_arg_matches(&matches)?;
+    Ok((parsed, matches))
+}
+
+#[cfg(test)]
+mod tests;

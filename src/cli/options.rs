@@ -1,0 +1,279 @@
+//! The options that say what a package is granted; the same for `npxc SPEC`, `npxc probe` and `npxc install`.
+//!
+//! Text goes in, [`Asked`] comes out. Values are parsed by `config`, not by clap, so that a mistake points at its
+//! character and reads the same whether it stood on the command line or in a file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::Args as _;
+
+use crate::config::error::Place;
+use crate::config::load::Asked;
+use crate::config::schema::spec_fault;
+use crate::config::values::{self, EnvName, EnvValue};
+use crate::config::{ConfigError, Fault, Layer, MountSpec};
+use crate::package::PackageSpec;
+use crate::policy::Rule;
+
+/// What a package is granted. Everything is off until it is named.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// Let it reach this destination (repeatable, comma-separated); turns the allowlist on
+    #[arg(long, value_name = "RULE", help_heading = "Network")]
+    pub allow: Vec<String>,
+    /// The same, and the name may resolve to private addresses
+    #[arg(long, value_name = "RULE", help_heading = "Network")]
+    pub allow_private: Vec<String>,
+    /// Never let it reach this destination; wins over every allow
+    #[arg(long, value_name = "RULE", help_heading = "Network")]
+    pub deny: Vec<String>,
+    /// none, allowlist, observe or open [default: none, or allowlist with --allow]
+    #[arg(long, value_name = "MODE", help_heading = "Network")]
+    pub network: Option<String>,
+    /// Give a name an address instead of asking DNS
+    #[arg(long, value_name = "NAME:IP", help_heading = "Network")]
+    pub add_host: Vec<String>,
+    /// Hand out npxc's own addresses for names (virtual), or the real ones [default: virtual]
+    #[arg(long, value_name = "virtual|real", help_heading = "Network")]
+    pub addresses: Option<String>,
+    /// Forward a port of this machine into the sandbox; listens on 127.0.0.1 unless IP says otherwise
+    #[arg(long, value_name = "[IP:]PORT[:GUEST]", help_heading = "Network")]
+    pub publish: Vec<String>,
+
+    /// Let install scripts reach this destination (repeatable, comma-separated)
+    #[arg(long, value_name = "RULE", help_heading = "Installation")]
+    pub allow_install: Vec<String>,
+    /// Do not run install scripts
+    #[arg(long, help_heading = "Installation")]
+    pub ignore_scripts: bool,
+
+    /// Show it a file or directory; read-only and at the same path unless said otherwise
+    #[arg(
+        long,
+        value_name = "HOST[:GUEST][:ro|rw]",
+        help_heading = "Files and environment"
+    )]
+    pub mount: Vec<String>,
+    /// Give it an environment variable: a value, or npxc's own
+    #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Files and environment")]
+    pub env: Vec<String>,
+    /// Directory that relative paths start from, and where it starts if a mount has it
+    #[arg(long, value_name = "DIR", help_heading = "Files and environment")]
+    pub cwd: Option<String>,
+
+    /// auto or native [default: auto]
+    #[arg(long, value_name = "RUNTIME", help_heading = "Sandbox")]
+    pub runtime: Option<String>,
+    /// auto or tun [default: auto]
+    #[arg(long, value_name = "LINK", help_heading = "Sandbox")]
+    pub link: Option<String>,
+    /// Memory of all its processes together [default: 4G]
+    #[arg(long, value_name = "SIZE", help_heading = "Sandbox")]
+    pub memory: Option<String>,
+    /// Processor time, in cores [default: no limit]
+    #[arg(long, value_name = "CORES", help_heading = "Sandbox")]
+    pub cpus: Option<String>,
+    /// Processes and threads [default: 512]
+    #[arg(long, value_name = "COUNT", help_heading = "Sandbox")]
+    pub pids: Option<String>,
+
+    /// A configuration directory, or a file for this package [default: $XDG_CONFIG_HOME/npxc]
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<String>,
+    /// Write the audit log there; a directory gets one file per session
+    #[arg(long, value_name = "PATH")]
+    pub audit_log: Option<String>,
+    /// off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub log_level: tracing_level::Level,
+
+    /// Another package to install; with it, the first word is the bin to run
+    #[arg(short, long, value_name = "NAME", help_heading = "As npx has them")]
+    pub package: Vec<String>,
+    /// Taken as npx takes it, without effect: npxc never asks
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "As npx has them")]
+    pub yes: u8,
+}
+
+/// The levels of `--log-level`.
+pub mod tracing_level {
+    /// How much npxc says about its own work on stderr.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+    #[allow(missing_docs, reason = "the words say it")]
+    pub enum Level {
+        Off,
+        Error,
+        #[default]
+        Warn,
+        Info,
+        Debug,
+        Trace,
+    }
+
+    impl From<Level> for tracing_subscriber::filter::LevelFilter {
+        fn from(level: Level) -> Self {
+            match level {
+                Level::Off => Self::OFF,
+                Level::Error => Self::ERROR,
+                Level::Warn => Self::WARN,
+                Level::Info => Self::INFO,
+                Level::Debug => Self::DEBUG,
+                Level::Trace => Self::TRACE,
+            }
+        }
+    }
+}
+
+impl Options {
+    /// What the command line asks for; `words` are the package spec (or, with `-p`, the bin) and its arguments.
+    pub fn asked(&self, words: &[OsString]) -> Result<Asked, ConfigError> {
+        let (first, args) = words
+            .split_first()
+            .map_or((None, Vec::new()), |(first, rest)| (Some(first), rest.to_vec()));
+        let first = first
+            .map(|word| word.to_str().ok_or(word))
+            .transpose()
+            .map_err(|word| {
+                ConfigError::option(
+                    "package spec",
+                    &word.to_string_lossy(),
+                    Fault::new("it is not UTF-8"),
+                )
+            })?;
+        let spec = |option: &str, text: &str| {
+            text.parse::<PackageSpec>()
+                .map_err(|error| ConfigError::option(option, text, spec_fault(&error)))
+        };
+        let (packages, bin) = match first {
+            None if self.package.is_empty() => {
+                let hint = "npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options";
+                return Err(ConfigError::surroundings("no package is named", hint));
+            }
+            None => {
+                let hint = "npxc -p NAME BIN [ARGS...]; to run a package's only bin: npxc NAME";
+                return Err(ConfigError::surroundings(
+                    "--package: the bin to run is not named",
+                    hint,
+                ));
+            }
+            Some(word) if self.package.is_empty() => (vec![spec("package spec", word)?], None),
+            Some(word) => {
+                let packages = self
+                    .package
+                    .iter()
+                    .map(|text| spec("--package", text))
+                    .collect::<Result<_, _>>()?;
+                (packages, Some(word.to_owned()))
+            }
+        };
+        Ok(Asked {
+            packages,
+            bin,
+            args,
+            layer: self.layer()?,
+            config: self.config.clone(),
+            cwd: self.cwd.clone(),
+            audit_log: self.audit_log.clone(),
+        })
+    }
+
+    fn layer(&self) -> Result<Layer, ConfigError> {
+        let (env, passthrough) = self.environment()?;
+        let place = || Place::Option("--mount".to_owned());
+        Ok(Layer {
+            mode: one("--network", self.network.as_ref(), values::mode)?,
+            mode_place: Some(Place::Option("--network".to_owned())),
+            allow: rules("--allow", &self.allow)?,
+            allow_private: rules("--allow-private", &self.allow_private)?,
+            deny: rules("--deny", &self.deny)?,
+            ipv6: None,
+            addresses: one("--addresses", self.addresses.as_ref(), str::parse)?,
+            add_host: all("--add-host", &self.add_host, str::parse)?,
+            publish: all("--publish", &self.publish, str::parse)?,
+            install_allow: rules("--allow-install", &self.allow_install)?,
+            ignore_scripts: self.ignore_scripts.then_some(true),
+            env,
+            passthrough,
+            mounts: all("--mount", &self.mount, |text| MountSpec::parse(text, place()))?,
+            runtime: one("--runtime", self.runtime.as_ref(), str::parse)?,
+            link: one("--link", self.link.as_ref(), str::parse)?,
+            memory: one("--memory", self.memory.as_ref(), values::memory)?,
+            cpus: one("--cpus", self.cpus.as_ref(), values::cpus)?,
+            pids: one("--pids", self.pids.as_ref(), values::pids)?,
+        })
+    }
+
+    #[allow(
+        clippy::type_complexity,
+        reason = "the two halves of --env, named where they go"
+    )]
+    fn environment(&self) -> Result<(BTreeMap<EnvName, EnvValue>, BTreeMap<EnvName, bool>), ConfigError> {
+        let mut env = BTreeMap::new();
+        let mut passthrough = BTreeMap::new();
+        for text in &self.env {
+            let (name, value) = text
+                .split_once('=')
+                .map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
+            // A mistake shows the name only: what stands behind it may be a secret.
+            let parsed = name
+                .parse::<EnvName>()
+                .map_err(|fault| ConfigError::option("--env", name, fault))?;
+            match value {
+                Some(value) => {
+                    env.insert(parsed, EnvValue(value.into()));
+                }
+                None => {
+                    passthrough.insert(parsed, true);
+                }
+            }
+        }
+        Ok((env, passthrough))
+    }
+}
+
+/// The options of `matches` that stood on the command line, spelled so that they parse to the same again.
+pub fn again(matches: &clap::ArgMatches) -> Vec<OsString> {
+    let mut words = Vec::new();
+    for arg in Options::augment_args(clap::Command::new("options")).get_arguments() {
+        let (id, long) = (arg.get_id().as_str(), arg.get_long().unwrap_or_default());
+        if matches.value_source(id) != Some(clap::parser::ValueSource::CommandLine) {
+            continue;
+        }
+        if arg.get_action().takes_values() {
+            for value in matches.get_raw(id).into_iter().flatten() {
+                let mut word = OsString::from(format!("--{long}="));
+                word.push(value);
+                words.push(word);
+            }
+        } else {
+            words.push(format!("--{long}").into());
+        }
+    }
+    words
+}
+
+fn rules(option: &str, texts: &[String]) -> Result<Vec<Rule>, ConfigError> {
+    let lists = all(option, texts, |text| Rule::parse_list(text).map_err(Fault::from))?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+fn all<T>(
+    option: &str,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, Fault>,
+) -> Result<Vec<T>, ConfigError> {
+    texts
+        .iter()
+        .map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault)))
+        .collect()
+}
+
+fn one<T>(
+    option: &str,
+    text: Option<&String>,
+    parse: impl Fn(&str) -> Result<T, Fault>,
+) -> Result<Option<T>, ConfigError> {
+    text.map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault)))
+        .transpose()
+}

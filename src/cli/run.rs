@@ -1,0 +1,17 @@
+//! `npxc SPEC`: the main job.
+
+use super::{Args, dry_run, log_to_stderr, resolve, rooms, say};
+use crate::exit::{ExitStatus, Failure};
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    log_to_stderr(args.options.log_level);
+    let resolved = resolve(&args.options, &args.words)?;
+    for warning in &resolved.warnings {
+        say::warning(warning);
+    }
+    if args.dry_run {
+        say::print(&dry_run::describe(&resolved));
+        return Ok(ExitStatus::Success);
+    }
+    rooms::run(&resolved)
+}

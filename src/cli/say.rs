@@ -1,0 +1,86 @@
+//! npxc's own words on stderr: every line begins with `npxc: `, nothing in it is obeyed by a terminal.
+//!
+//! stdout belongs to the package; only the results of npxc's own commands go there ([`print`]).
+
+use std::io::{self, Write as _};
+
+use crate::audit::escape::printable;
+use crate::exit::Failure;
+use crate::package::Progress;
+
+/// Longest line that is said, characters.
+const LINE: usize = 4000;
+
+/// Says why a command failed and what to do.
+pub fn failure(failure: &Failure) {
+    write(&mut io::stderr().lock(), failure);
+}
+
+/// Something the user should know although it stops nothing.
+pub fn warning(text: &str) {
+    line(&mut io::stderr().lock(), "npxc: warning: ", text);
+}
+
+/// What npxc is doing.
+pub fn note(text: &str) {
+    line(&mut io::stderr().lock(), "npxc: ", text);
+}
+
+/// What to type or change.
+pub fn hint(text: &str) {
+    line(&mut io::stderr().lock(), "npxc: hint: ", text);
+}
+
+/// The result of one of npxc's own commands, on stdout. A reader that went away is no error.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Progress of an installation, on stderr.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stderr;
+
+impl Progress for Stderr {
+    fn say(&self, line: &str) {
+        note(line);
+    }
+
+    fn hint(&self, line: &str) {
+        hint(line);
+    }
+}
+
+fn write(out: &mut impl io::Write, failure: &Failure) {
+    let mut lines = failure.message.lines();
+    line(out, "npxc: error: ", lines.next().unwrap_or_default());
+    for more in lines {
+        line(out, "npxc:   ", more);
+    }
+    for hint in &failure.hints {
+        line(out, "npxc: hint: ", hint);
+    }
+}
+
+fn line(out: &mut impl io::Write, prefix: &str, text: &str) {
+    // One write per line: the package writes to the same stderr.
+    let _ = out.write_all(format!("{prefix}{}\n", printable(text, LINE)).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::ExitStatus;
+
+    #[test]
+    fn every_line_has_the_prefix_and_nothing_is_obeyed() {
+        let failure =
+            Failure::new(ExitStatus::Config, "--allow: no\nexa mple\n   ^").hint("try \u{1b}[2J this");
+        let mut out = Vec::new();
+        write(&mut out, &failure);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "npxc: error: --allow: no\nnpxc:   exa mple\nnpxc:      ^\nnpxc: hint: try \\u{1b}[2J this\n"
+        );
+    }
+}

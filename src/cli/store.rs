@@ -1,0 +1,159 @@
+//! `npxc list` and `npxc clean`: what is installed.
+
+use std::fmt::Write as _;
+
+use clap::Parser;
+
+use super::say;
+use super::table::{Table, bytes};
+use crate::config::{ConfigError, Directories};
+use crate::exit::{ExitStatus, Failure};
+use crate::package::store::{Listed, Removed};
+use crate::package::{PackageError, PackageSpec, Store};
+
+/// Shows what is installed
+#[derive(Debug, Parser)]
+#[command(name = "npxc list")]
+pub(super) struct ListArgs {
+    /// For programs: one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Removes what is installed; what a running npxc uses stays
+#[derive(Debug, Parser)]
+#[command(name = "npxc clean")]
+pub(super) struct CleanArgs {
+    /// Everything
+    #[arg(long, conflicts_with = "specs")]
+    all: bool,
+    /// Packages, with or without a version
+    #[arg(value_name = "PACKAGE-SPEC", required_unless_present = "all")]
+    specs: Vec<String>,
+}
+
+pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
+    let entries = store()?.list().map_err(failed)?;
+    if args.json {
+        let rows: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                serde_json::json!({
+                    "packages": roots(entry),
+                    "platform": entry.platform,
+                    "size": entry.manifest.as_ref().map(|manifest| manifest.size),
+                    "dependencies": entry.manifest.as_ref().map(|manifest| manifest.packages.len()),
+                    "installScripts": entry.manifest.as_ref().map(|manifest| &manifest.install_scripts),
+                    "installed": entry.manifest.as_ref().map(|manifest| manifest.time),
+                    "directory": entry.dir,
+                })
+            })
+            .collect();
+        say::print(&format!("{:#}\n", serde_json::Value::from(rows)));
+        return Ok(ExitStatus::Success);
+    }
+    if entries.is_empty() {
+        say::note("nothing is installed");
+        return Ok(ExitStatus::Success);
+    }
+    let mut table = Table::new(&["package", "size", "packages", "installed", "node"]);
+    for entry in &entries {
+        let manifest = entry.manifest.as_ref();
+        table.row(vec![
+            name(entry),
+            manifest.map_or_else(String::new, |manifest| bytes(manifest.size)),
+            manifest.map_or_else(String::new, |manifest| manifest.packages.len().to_string()),
+            manifest.map_or_else(|| "unreadable".to_owned(), |manifest| day(manifest.time)),
+            entry.platform.clone(),
+        ]);
+    }
+    say::print(&table.render());
+    Ok(ExitStatus::Success)
+}
+
+pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
+    let store = store()?;
+    store.sweep();
+    let entries = store.list().map_err(failed)?;
+    let mut chosen: Vec<&Listed> = Vec::new();
+    for text in &args.specs {
+        let spec: PackageSpec = text.parse().map_err(|error: crate::package::spec::SpecError| {
+            ConfigError::option("package spec", text, crate::config::schema::spec_fault(&error))
+        })?;
+        let before = chosen.len();
+        for entry in &entries {
+            if is_meant(entry, &spec) && !chosen.iter().any(|other| other.dir == entry.dir) {
+                chosen.push(entry);
+            }
+        }
+        if chosen.len() == before {
+            return Err(
+                Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
+                    .hint("npxc list shows what is"),
+            );
+        }
+    }
+    if args.all {
+        chosen = entries.iter().collect();
+    }
+    let mut said = String::new();
+    for entry in chosen {
+        let what = match store.remove(entry).map_err(failed)? {
+            Removed::Later => "is in use, and is removed once it is not",
+            Removed::Gone => "is removed",
+        };
+        let _ = writeln!(said, "{} {what}", name(entry));
+    }
+    say::print(&said);
+    Ok(ExitStatus::Success)
+}
+
+fn store() -> Result<Store, Failure> {
+    let directories = Directories::new(|name| std::env::var_os(name))?;
+    Ok(Store::at(&directories.data))
+}
+
+fn failed(error: PackageError) -> Failure {
+    Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
+}
+
+fn roots(entry: &Listed) -> Vec<String> {
+    let roots = entry
+        .manifest
+        .as_ref()
+        .map(|manifest| manifest.roots.as_slice())
+        .unwrap_or_default();
+    roots
+        .iter()
+        .map(|root| format!("{}@{}", root.package, root.version))
+        .collect()
+}
+
+fn name(entry: &Listed) -> String {
+    let roots = roots(entry);
+    if roots.is_empty() {
+        entry.dir.display().to_string()
+    } else {
+        roots.join(" ")
+    }
+}
+
+fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
+    let Some(manifest) = &entry.manifest else {
+        return false;
+    };
+    let wanted = spec.to_string();
+    manifest.request.contains(&wanted)
+        || roots(entry).contains(&wanted)
+        || manifest
+            .roots
+            .iter()
+            .any(|root| root.package == wanted || root.name == wanted)
+}
+
+fn day(time: u64) -> String {
+    i64::try_from(time)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(String::new, |time| time.strftime("%Y-%m-%d").to_string())
+}

@@ -1,0 +1,111 @@
+//! Tables for people: columns as wide as their content, the last one cut to the terminal.
+
+use crate::audit::escape::printable;
+
+/// Width when stdout is no terminal.
+const WIDTH: usize = 100;
+
+/// Narrowest last column.
+const NARROW: usize = 20;
+
+/// A table that is printed once it is complete. Cells may come from a server: they are made harmless.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new(head: &[&str]) -> Self {
+        Self {
+            rows: vec![head.iter().map(|title| (*title).to_owned()).collect()],
+        }
+    }
+
+    /// A table without a head.
+    pub(super) fn bare() -> Self {
+        Self { rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(super) fn render(&self) -> String {
+        self.render_to(width())
+    }
+
+    fn render_to(&self, width: usize) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let mut widths = vec![0; columns];
+        let rows: Vec<Vec<String>> = self
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect())
+            .collect();
+        for row in &rows {
+            for (most, cell) in widths.iter_mut().zip(row) {
+                *most = (*most).max(cell.chars().count());
+            }
+        }
+        let mut out = String::new();
+        for row in &rows {
+            let mut line = String::from("  ");
+            for (index, (cell, wide)) in row.iter().zip(&widths).enumerate() {
+                if index + 1 == columns {
+                    let room = width.saturating_sub(line.chars().count()).max(NARROW);
+                    line.push_str(&printable(cell, room));
+                } else {
+                    line.push_str(&format!("{cell:<wide$}  "));
+                }
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// A size for people.
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub(super) fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" {
+                format!("{count} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// Columns of the terminal that stdout is, or of a page.
+pub(super) fn width() -> usize {
+    let columns = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns < 40 { WIDTH } else { columns }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_the_last_one_is_cut() {
+        let mut table = Table::new(&["name", "what"]);
+        table.row(vec!["a-long-name".into(), "short".into()]);
+        table.row(vec!["b".into(), format!("{}\u{1b}[2J", "x".repeat(30))]);
+        assert_eq!(
+            table.render_to(40),
+            "  name         what\n  a-long-name  short\n  b            xxxxxxxxxxxxxxxxxxxxxxxx…\n"
+        );
+    }
+
+    #[test]
+    fn sizes_for_people() {
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(5 << 30), "5.0 GiB");
+    }
+}

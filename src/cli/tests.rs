@@ -1,0 +1,226 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::ffi::OsString;
+
+use super::{Args, Command, parse};
+use crate::config::load::Asked;
+use crate::exit::ExitStatus;
+
+fn parsed(line: &str) -> Result<Command, clap::Error> {
+    parse(
+        std::iter::once("npxc")
+            .chain(line.split_whitespace())
+            .map(OsString::from)
+            .collect(),
+    )
+}
+
+fn run(line: &str) -> Args {
+    match parsed(line) {
+        Ok(Command::Run(args)) => args,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn asked(line: &str) -> Asked {
+    let args = run(line);
+    args.options.asked(&args.words).unwrap()
+}
+
+fn words(line: &str) -> Vec<String> {
+    run(line)
+        .words
+        .iter()
+        .map(|word| word.to_str().unwrap().to_owned())
+        .collect()
+}
+
+fn refused(line: &str) -> String {
+    let args = run(line);
+    let error = args.options.asked(&args.words).unwrap_err();
+    format!(
+        "{error}{}",
+        error
+            .hint
+            .clone()
+            .map_or_else(String::new, |hint| format!("\nhint: {hint}"))
+    )
+}
+
+#[test]
+fn everything_behind_the_spec_is_the_packages_own() {
+    assert_eq!(words("server"), ["server"]);
+    assert_eq!(
+        words("server --allow x -y --help --version"),
+        ["server", "--allow", "x", "-y", "--help", "--version"]
+    );
+    assert_eq!(
+        words("server -- --foo --"),
+        ["server", "--", "--foo", "--"],
+        "as npx hands it on"
+    );
+    assert_eq!(words("-- server --foo"), ["server", "--foo"]);
+    assert_eq!(words("-y -- server -y"), ["server", "-y"]);
+    assert_eq!(words("--yes -y server list"), ["server", "list"]);
+    let asked = asked("--allow @npm,api.example.com:443 --allow *.example.org @scope/server@1.2.3 --port 1");
+    assert_eq!(asked.packages[0].to_string(), "@scope/server@1.2.3");
+    assert_eq!(asked.args, ["--port", "1"]);
+    let rules: Vec<_> = asked.layer.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["@npm", "api.example.com:443", "*.example.org"]);
+}
+
+#[test]
+fn packages_and_a_bin() {
+    let asked = asked("-p server -p @a/other@2 bin --flag");
+    let packages: Vec<_> = asked.packages.iter().map(ToString::to_string).collect();
+    assert_eq!(packages, ["server", "@a/other@2"]);
+    assert_eq!(asked.bin.as_deref(), Some("bin"));
+    assert_eq!(asked.args, ["--flag"]);
+    assert!(refused("-p server").contains("the bin to run is not named"));
+}
+
+#[test]
+fn commands_and_the_packages_of_the_same_name() {
+    assert!(matches!(parsed("probe server"), Ok(Command::Probe(_))));
+    assert!(matches!(
+        parsed("--allow @npm probe --allow x.example.com server --json"),
+        Ok(Command::Probe(_))
+    ));
+    assert!(matches!(parsed("install a b"), Ok(Command::Install(_))));
+    assert!(matches!(parsed("rebuild a"), Ok(Command::Install(_))));
+    assert!(matches!(parsed("list --json"), Ok(Command::List(_))));
+    assert!(matches!(parsed("clean --all"), Ok(Command::Clean(_))));
+    assert!(matches!(parsed("doctor"), Ok(Command::Doctor(_))));
+    assert_eq!(words("-- probe server"), ["probe", "server"]);
+    assert_eq!(words("probe@latest server"), ["probe@latest", "server"]);
+    assert_eq!(words("-p probe probe server"), ["probe", "server"]);
+    assert_eq!(words("server probe"), ["server", "probe"]);
+    assert!(
+        parsed("--allow x list").is_err(),
+        "an option that a command does not have is refused"
+    );
+    assert!(
+        parsed("update")
+            .unwrap_err()
+            .to_string()
+            .contains("not available in this version")
+    );
+}
+
+#[test]
+fn usage_mistakes_are_status_1_and_help_is_0() {
+    assert_eq!(
+        super::usage(&parsed("--bogus server").unwrap_err()),
+        ExitStatus::Config
+    );
+    assert_eq!(super::usage(&parsed("--allow").unwrap_err()), ExitStatus::Config);
+    assert_eq!(
+        parsed("--help").unwrap_err().kind(),
+        clap::error::ErrorKind::DisplayHelp
+    );
+    assert_eq!(
+        parsed("--version").unwrap_err().kind(),
+        clap::error::ErrorKind::DisplayVersion
+    );
+    assert_eq!(
+        parsed("help").unwrap_err().kind(),
+        clap::error::ErrorKind::DisplayHelp
+    );
+    assert!(!parsed("help").unwrap_err().use_stderr());
+    assert!(
+        parsed("--allwo x server")
+            .unwrap_err()
+            .to_string()
+            .contains("--allow")
+    );
+    assert_eq!(ExitStatus::Package(7).code(), 7);
+    let codes = [
+        ExitStatus::Success,
+        ExitStatus::Config,
+        ExitStatus::Runtime,
+        ExitStatus::Install,
+    ];
+    assert_eq!(codes.map(ExitStatus::code), [0, 1, 2, 3]);
+    assert_eq!(
+        [ExitStatus::GuestDied, ExitStatus::Interrupted].map(ExitStatus::code),
+        [4, 130]
+    );
+}
+
+#[test]
+fn options_are_handed_on_as_they_were() {
+    use clap::CommandFactory as _;
+    let line = "npxc --allow a.example.com,b.example.com --deny c.example.com --ignore-scripts --env A=b --env C -yy \
+                --memory 1G --package x --log-level debug --mount /tmp:rw -- y z";
+    let first = Args::command().get_matches_from(line.split_whitespace());
+    let again = super::options::again(&first);
+    let words = std::iter::once(OsString::from("npxc"))
+        .chain(again.clone())
+        .chain(["y".into()]);
+    let second = Args::command().get_matches_from(words);
+    assert_eq!(super::options::again(&second), again);
+    let shown: Vec<_> = again.iter().map(|word| word.to_str().unwrap()).collect();
+    assert_eq!(
+        shown[..3],
+        [
+            "--allow=a.example.com,b.example.com",
+            "--deny=c.example.com",
+            "--ignore-scripts"
+        ]
+    );
+    assert!(shown.contains(&"--env=A=b") && shown.contains(&"--yes") && shown.contains(&"--log-level=debug"));
+}
+
+#[test]
+fn mistakes_point_at_the_character_and_say_what_to_write() {
+    for (line, expected) in [
+        (
+            "--mount /a:RW x",
+            "--mount: expected `ro`, `rw` or an absolute path inside the sandbox\n/a:RW\n   ^",
+        ),
+        (
+            "--env 1A=secret x",
+            "--env: a variable's name has letters, digits and `_` only, and no digit first\n1A\n^",
+        ),
+        (
+            "--memory lots x",
+            "--memory: `lots`: expected a size\nhint: write a number with K, M or G, for example 512M or 2G",
+        ),
+        (
+            "--runtime docker x",
+            "--runtime: `docker`: the runtime docker is not available in this version of npxc\nhint: leave --runtime out, \
+             or use --runtime native",
+        ),
+        (
+            "--network allowlst x",
+            "--network: `allowlst`: expected one of none, allowlist, observe, open\nhint: did you mean `allowlist`?",
+        ),
+        (
+            "--publish http x",
+            "--publish: `http`: expected [IP:]PORT[:GUEST_PORT]\nhint: for example 8080, 8080:3000, 127.0.0.1:8080:3000 or [::1]:8080",
+        ),
+        (
+            "",
+            "no package is named\nhint: npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options",
+        ),
+    ] {
+        assert_eq!(refused(line), expected, "{line}");
+    }
+    let rule = refused("--allow good.example.com,exa_mple..com x");
+    assert!(
+        rule.starts_with("--allow: ") && rule.contains("\ngood.example.com,exa_mple..com\n      "),
+        "{rule}"
+    );
+    assert!(refused("--allow * x").contains('^'));
+    let docker = run("--runtime docker x");
+    assert_eq!(
+        docker.options.asked(&docker.words).unwrap_err().status,
+        ExitStatus::Runtime
+    );
+}
+
+#[test]
+fn secrets_are_not_in_what_is_printed_for_debugging() {
+    let asked = asked("--env TOKEN=hunter2 x");
+    assert!(!format!("{asked:?}").contains("hunter2"));
+}

@@ -1,0 +1,59 @@
+//! One layer of configuration: everything a source can say, typed, nothing filled in.
+
+use std::collections::BTreeMap;
+
+use super::error::Place;
+use super::mounts::MountSpec;
+use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
+use crate::policy::{Mode, Rule};
+
+/// What the command line or one file says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layer {
+    /// `--network`.
+    pub mode: Option<Mode>,
+    /// Where the mode stood.
+    pub mode_place: Option<Place>,
+    /// `--allow`.
+    pub allow: Vec<Rule>,
+    /// `--allow-private`.
+    pub allow_private: Vec<Rule>,
+    /// `--deny`.
+    pub deny: Vec<Rule>,
+    /// `[network] ipv6`.
+    pub ipv6: Option<bool>,
+    /// `--addresses`.
+    pub addresses: Option<Addresses>,
+    /// `--add-host`.
+    pub add_host: Vec<AddHost>,
+    /// `--publish`.
+    pub publish: Vec<Publish>,
+    /// `--allow-install`.
+    pub install_allow: Vec<Rule>,
+    /// `--ignore-scripts`.
+    pub ignore_scripts: Option<bool>,
+    /// `--env NAME=VALUE`.
+    pub env: BTreeMap<EnvName, EnvValue>,
+    /// `--env NAME`, which must be set on the host, and `env_passthrough`, which need not be.
+    pub passthrough: BTreeMap<EnvName, bool>,
+    /// `--mount`.
+    pub mounts: Vec<MountSpec>,
+    /// `--runtime`.
+    pub runtime: Option<RuntimeChoice>,
+    /// `--link`.
+    pub link: Option<LinkChoice>,
+    /// `--memory`, bytes.
+    pub memory: Option<u64>,
+    /// `--cpus`, cores.
+    pub cpus: Option<f64>,
+    /// `--pids`.
+    pub pids: Option<u64>,
+}
+
+impl Layer {
+    /// The mode this layer asks for, if it says anything about it.
+    pub fn wanted_mode(&self) -> Option<Mode> {
+        let rules = !self.allow.is_empty() || !self.allow_private.is_empty();
+        self.mode.or(rules.then_some(Mode::Allowlist))
+    }
+}

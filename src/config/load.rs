@@ -1,0 +1,247 @@
+//! Reads the files, puts the layers together and looks at what they grant: the shell around [`super::resolve`].
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::directories::Directories;
+use super::error::{ConfigError, Fault, Place};
+use super::layer::Layer;
+use super::mounts::{self, HostPath};
+use super::resolve::{Resolved, combine};
+use super::schema;
+use crate::audit;
+use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
+use crate::runtime::Access;
+
+/// Largest configuration file that is read.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What the command line says beside its [`Layer`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asked {
+    /// The packages to install; the first one's bin is run.
+    pub packages: Vec<PackageSpec>,
+    /// The bin, where it was named.
+    pub bin: Option<String>,
+    /// The package's own arguments.
+    pub args: Vec<OsString>,
+    /// What the options grant.
+    pub layer: Layer,
+    /// `--config`.
+    pub config: Option<String>,
+    /// `--cwd`.
+    pub cwd: Option<String>,
+    /// `--audit-log`.
+    pub audit_log: Option<String>,
+}
+
+/// Everything one run is granted.
+pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
+    let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
+    let option = |name: &str, value: &str, fault| ConfigError::option(name, value, fault);
+    let path = |name: &str, value: &str, base: &Path| {
+        HostPath::new(value, base, &host.home).map_err(|fault| option(name, value, fault))
+    };
+
+    let cwd_text = asked.cwd.as_deref().unwrap_or(".");
+    let cwd = path("--cwd", cwd_text, &host.cwd)?;
+    if !cwd.as_path().is_dir() {
+        return Err(option(
+            "--cwd",
+            cwd_text,
+            Fault::new("there is no such directory"),
+        ));
+    }
+
+    let mut package_file = None;
+    if let Some(text) = &asked.config {
+        let config = path("--config", text, &host.cwd)?.as_path().to_owned();
+        if config.is_dir() {
+            directories.config = config;
+        } else if config.exists() {
+            package_file = Some((config, true));
+        } else {
+            return Err(option(
+                "--config",
+                text,
+                Fault::new("there is no such file or directory"),
+            ));
+        }
+    }
+    if package_file.is_none() {
+        let name = asked.packages.first().and_then(PackageSpec::name);
+        package_file = name.map(|name| {
+            let file = format!("{}.toml", name.path_component());
+            (directories.config.join("packages").join(file), false)
+        });
+    }
+
+    let mut files = Vec::new();
+    let mut packages = asked.packages;
+    let mut layers = vec![asked.layer];
+    if let Some((file, named)) = package_file {
+        if let Some(text) = read(&file)? {
+            let (layer, package, version) = schema::package(&file, &text)?;
+            if let Some(first) = packages.first_mut() {
+                *first = meant(first.clone(), package, version, named).map_err(|fault| {
+                    ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault)
+                })?;
+            }
+            layers.push(layer);
+            files.push(file);
+        }
+    }
+    let file = directories.config.join("npxc.toml");
+    if let Some(text) = read(&file)? {
+        layers.push(schema::global(&file, &text)?);
+        files.push(file);
+    }
+
+    let combined = combine(&layers, host, &cwd)?;
+    let mut warnings = combined.warnings;
+    let mounts = mounts::settle(&combined.mounts, &directories)?;
+    let real_cwd = cwd
+        .as_path()
+        .canonicalize()
+        .unwrap_or_else(|_| cwd.as_path().to_owned());
+    let guest_cwd = mounts.iter().rev().find_map(|mount| {
+        real_cwd
+            .strip_prefix(&mount.host)
+            .ok()
+            .map(|below| mount.guest.join(below))
+    });
+    if asked.cwd.is_some() && guest_cwd.is_none() {
+        warnings.push(format!(
+            "the package cannot see {0} and starts in its own home; --mount {0} shows it the directory",
+            cwd.as_path().display()
+        ));
+    }
+
+    let target = match &asked.audit_log {
+        None => per_session(directories.audit(), packages.first()),
+        Some(text) => {
+            let log = path("--audit-log", text, &host.cwd)?.as_path().to_owned();
+            let parent = log
+                .parent()
+                .and_then(|parent| parent.canonicalize().ok())
+                .unwrap_or_default();
+            let real = if log.is_dir() {
+                log.canonicalize().unwrap_or_default()
+            } else {
+                parent
+            };
+            let writable = mounts
+                .iter()
+                .find(|mount| mount.access == Access::ReadWrite && real.starts_with(&mount.host));
+            if let Some(mount) = writable {
+                let what = format!(
+                    "the package may write {}, and could change its own log",
+                    mount.host.display()
+                );
+                return Err(option("--audit-log", text, Fault::new(what)));
+            }
+            if log.is_dir() {
+                per_session(log, packages.first())
+            } else {
+                audit::Target::File(log)
+            }
+        }
+    };
+
+    Ok(Resolved {
+        request: Request {
+            packages,
+            bin: asked.bin,
+        },
+        args: asked.args,
+        network: combined.network,
+        install: combined.install,
+        env: combined.env,
+        mounts,
+        publish: combined.publish,
+        limits: combined.limits,
+        runtime: combined.runtime,
+        link: combined.link,
+        cwd: cwd.as_path().to_owned(),
+        guest_cwd,
+        audit: target,
+        directories,
+        files,
+        warnings,
+    })
+}
+
+fn per_session(directory: PathBuf, package: Option<&PackageSpec>) -> audit::Target {
+    let package = match package {
+        Some(spec) => spec
+            .name()
+            .map_or_else(|| "local".to_owned(), |name| name.path_component()),
+        None => "none".to_owned(),
+    };
+    audit::Target::Directory { directory, package }
+}
+
+/// The package that is meant by `asked` when its file names `package` and `version`.
+fn meant(
+    asked: PackageSpec,
+    package: Option<PackageSpec>,
+    version: Option<VersionSpec>,
+    file_was_named: bool,
+) -> Result<PackageSpec, Fault> {
+    let with_version = |spec: PackageSpec| match version {
+        Some(version) => spec.or_version(version),
+        None => spec,
+    };
+    let Some(package) = package else {
+        return Ok(with_version(asked));
+    };
+    if asked.name() == package.name() && asked.name().is_some() {
+        let PackageSpec::Registry { version, .. } = &package else {
+            return Ok(with_version(asked));
+        };
+        return Ok(with_version(asked.or_version(version.clone())));
+    }
+    if file_was_named {
+        return Err(Fault::new(format!(
+            "this file is for the package `{package}`, not for `{asked}`"
+        )));
+    }
+    // The file's name is a short name for another package; a version that was asked for goes with it.
+    match (package, asked) {
+        (PackageSpec::Registry { name, .. }, PackageSpec::Registry { version, .. })
+            if version != VersionSpec::Default =>
+        {
+            Ok(PackageSpec::Registry { name, version })
+        }
+        (package, _) => Ok(with_version(package)),
+    }
+}
+
+/// The text of a configuration file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let wrong = |what: String| {
+        let place = Place::File {
+            path: path.to_owned(),
+            line: 1,
+            column: 1,
+        };
+        Err(ConfigError::at(&place, Fault::new(what)))
+    };
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return wrong(format!("cannot be opened: {error}")),
+    };
+    let mut text = String::new();
+    match file.take(MAX_FILE + 1).read_to_string(&mut text) {
+        Ok(_) if text.len() as u64 > MAX_FILE => wrong("larger than 1 MiB".to_owned()),
+        Ok(_) => Ok(Some(text)),
+        Err(error) => wrong(format!("cannot be read: {error}")),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

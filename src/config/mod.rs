@@ -1,0 +1,31 @@
+//! What a run is granted: flags over the package's file over the global file over defaults.
+//!
+//! Text comes from the command line (`cli`) and from two files ([`schema`]); each becomes a typed [`Layer`], and
+//! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`load`]
+//! and [`mounts`] look at the disk. Nothing here decides what may be reached; that is `policy`.
+//!
+//! How layers combine, highest first (command line, package file, global file):
+//! - A single value (`memory`, `addresses`, ...) is taken from the highest layer that has it.
+//! - Lists (`allow`, `allow_private`, `deny`, `env_passthrough`, `publish`, ...) are united. A rule in a file
+//!   cannot be taken away by a flag; a deny rule can always be added.
+//! - Tables are united by key: an environment variable by its name, a mount by its path inside the guest, a host
+//!   entry by its name. The highest layer wins.
+//! - The network mode is taken from the highest layer that says anything about it. A layer that has allow rules
+//!   and names no mode says `allowlist`; one that says `none` and has allow rules contradicts itself.
+
+pub mod directories;
+pub mod error;
+pub mod layer;
+pub mod load;
+pub mod mounts;
+pub mod resolve;
+pub mod schema;
+pub mod values;
+
+pub use directories::Directories;
+pub use error::{ConfigError, Fault};
+pub use layer::Layer;
+pub use load::load;
+pub use mounts::{GuestPath, HostPath, MountSpec};
+pub use resolve::{InstallGrants, Network, Resolved};
+pub use values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};

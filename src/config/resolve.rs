@@ -1,0 +1,252 @@
+//! Layers on top of each other: what one run is granted. Pure; the host's environment is an argument.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::directories::Directories;
+use super::error::{ConfigError, Fault, Place};
+use super::layer::Layer;
+use super::mounts::{GuestPath, HostPath, MountSpec};
+use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
+use crate::audit;
+use crate::package::{HostEnv, Request};
+use crate::policy::{Mode, PolicySpec, Rule};
+use crate::runtime::{Limits, Mount};
+
+/// Everything a session needs to know; nothing is left to be looked up but the package itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// What to install and which bin to run.
+    pub request: Request,
+    /// The package's own arguments, as they were given.
+    pub args: Vec<OsString>,
+    /// What it may reach.
+    pub network: Network,
+    /// What its installation is granted.
+    pub install: InstallGrants,
+    /// The variables it gets. Values are not printed.
+    pub env: BTreeMap<EnvName, EnvValue>,
+    /// The host's files it gets, as the runtime takes them.
+    pub mounts: Vec<Mount>,
+    /// Ports of the host that lead into the guest.
+    pub publish: Vec<Publish>,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Which runtime runs it.
+    pub runtime: RuntimeChoice,
+    /// Which link carries its packets.
+    pub link: LinkChoice,
+    /// The host's directory that relative paths are relative to, absolute.
+    pub cwd: PathBuf,
+    /// Where the package starts inside the guest: `cwd`, when a mount has it; its home otherwise (`None`).
+    pub guest_cwd: Option<PathBuf>,
+    /// Where its log goes.
+    pub audit: audit::Target,
+    /// npxc's own directories.
+    pub directories: Directories,
+    /// The files the configuration came from.
+    pub files: Vec<PathBuf>,
+    /// What a person may want to know although it stops nothing; for stderr.
+    pub warnings: Vec<String>,
+}
+
+/// What a run may reach.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Network {
+    /// What happens to a destination that no rule names.
+    pub mode: Mode,
+    /// What is reached.
+    pub allow: Vec<Rule>,
+    /// What is reached even at a private address.
+    pub allow_private: Vec<Rule>,
+    /// What is never reached.
+    pub deny: Vec<Rule>,
+    /// Whether AAAA questions for allowed names are answered.
+    pub ipv6: bool,
+    /// What the resolver hands out.
+    pub addresses: Addresses,
+    /// Names whose addresses are given.
+    pub add_host: Vec<AddHost>,
+}
+
+impl Network {
+    /// The policy, with what the presets stand for.
+    pub fn policy(&self, presets: BTreeMap<String, Vec<Rule>>) -> PolicySpec {
+        PolicySpec {
+            mode: self.mode,
+            allow: self.allow.clone(),
+            allow_private: self.allow_private.clone(),
+            deny: self.deny.clone(),
+            presets,
+        }
+    }
+}
+
+/// What an installation is granted beyond the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InstallGrants {
+    /// What install scripts may reach.
+    pub allow: Vec<Rule>,
+    /// Whether install scripts are left out.
+    pub ignore_scripts: bool,
+}
+
+/// What layers come to before the disk is looked at.
+pub(super) struct Combined {
+    pub(super) network: Network,
+    pub(super) install: InstallGrants,
+    pub(super) env: BTreeMap<EnvName, EnvValue>,
+    pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
+    pub(super) publish: Vec<Publish>,
+    pub(super) limits: Limits,
+    pub(super) runtime: RuntimeChoice,
+    pub(super) link: LinkChoice,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Puts `layers`, highest first, on top of each other.
+pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Result<Combined, ConfigError> {
+    let mut warnings = Vec::new();
+    let defaults = Limits::default();
+    Ok(Combined {
+        network: Network {
+            mode: mode(layers)?,
+            allow: union(layers, |layer| &layer.allow),
+            allow_private: union(layers, |layer| &layer.allow_private),
+            deny: union(layers, |layer| &layer.deny),
+            ipv6: first(layers, |layer| layer.ipv6).unwrap_or(false),
+            addresses: first(layers, |layer| layer.addresses).unwrap_or_default(),
+            add_host: add_host(layers),
+        },
+        install: InstallGrants {
+            allow: union(layers, |layer| &layer.install_allow),
+            ignore_scripts: first(layers, |layer| layer.ignore_scripts).unwrap_or(false),
+        },
+        env: environment(layers, host, &mut warnings)?,
+        mounts: mounts(layers, host, cwd)?,
+        publish: union(layers, |layer| &layer.publish),
+        limits: Limits {
+            memory: first(layers, |layer| layer.memory).unwrap_or(defaults.memory),
+            cpus: first(layers, |layer| layer.cpus).or(defaults.cpus),
+            pids: first(layers, |layer| layer.pids).unwrap_or(defaults.pids),
+            ..defaults
+        },
+        runtime: first(layers, |layer| layer.runtime).unwrap_or_default(),
+        link: first(layers, |layer| layer.link).unwrap_or_default(),
+        warnings,
+    })
+}
+
+fn first<T>(layers: &[Layer], value: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+    layers.iter().find_map(value)
+}
+
+fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T>) -> Vec<T> {
+    let mut out: Vec<T> = Vec::new();
+    for item in layers.iter().flat_map(list) {
+        if !out.contains(item) {
+            out.push(item.clone());
+        }
+    }
+    out
+}
+
+fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {
+    for layer in layers {
+        let first = layer.allow.first().or(layer.allow_private.first());
+        if let (Some(Mode::None), Some(rule), Some(place)) = (layer.mode, first, &layer.mode_place) {
+            let fault = Fault::new(format!(
+                "no network at all, and `{rule}` is allowed: one contradicts the other"
+            ));
+            let hint = match place {
+                Place::Option(_) => "leave --network out: --allow turns the allowlist on by itself",
+                Place::File { .. } | Place::Surroundings => "write mode = \"allowlist\", or take `mode` out",
+            };
+            return Err(ConfigError::at(place, fault.hint(hint)));
+        }
+    }
+    Ok(first(layers, Layer::wanted_mode).unwrap_or_default())
+}
+
+fn add_host(layers: &[Layer]) -> Vec<AddHost> {
+    let mut out = Vec::new();
+    let mut taken = BTreeSet::new();
+    for layer in layers {
+        // One layer may give a name several addresses; a lower layer adds none to them.
+        let fresh: Vec<&AddHost> = layer
+            .add_host
+            .iter()
+            .filter(|entry| !taken.contains(&entry.name))
+            .collect();
+        taken.extend(fresh.iter().map(|entry| entry.name.clone()));
+        out.extend(fresh.into_iter().cloned());
+    }
+    out
+}
+
+fn environment(
+    layers: &[Layer],
+    host: &HostEnv,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<EnvName, EnvValue>, ConfigError> {
+    let mut env = BTreeMap::new();
+    for layer in layers {
+        for (name, value) in &layer.env {
+            env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        for (name, required) in &layer.passthrough {
+            if env.contains_key(name) {
+                continue;
+            }
+            match host.vars.get(std::ffi::OsStr::new(name.as_str())) {
+                Some(value) => {
+                    env.insert(name.clone(), EnvValue(value.clone()));
+                }
+                None if *required => {
+                    let fault = Fault::new("this variable is not set in npxc's own environment").hint(
+                        format!("set it where npxc is started, or give a value: --env {name}=VALUE"),
+                    );
+                    return Err(ConfigError::option("--env", name.as_str(), fault));
+                }
+                None => warnings.push(format!(
+                    "the variable {name} (env_passthrough) is not set, so it is left out"
+                )),
+            }
+        }
+    }
+    Ok(env)
+}
+
+fn mounts(
+    layers: &[Layer],
+    host: &HostEnv,
+    cwd: &HostPath,
+) -> Result<Vec<(MountSpec, HostPath, GuestPath)>, ConfigError> {
+    let mut out: Vec<(MountSpec, HostPath, GuestPath)> = Vec::new();
+    for layer in layers {
+        let higher = out.len();
+        for spec in &layer.mounts {
+            let wrong = |fault| match &spec.place {
+                Place::Option(option) => ConfigError::option(option, &spec.host, fault),
+                Place::File { .. } | Place::Surroundings => ConfigError::at(&spec.place, fault),
+            };
+            let source = HostPath::new(&spec.host, cwd.as_path(), &host.home).map_err(wrong)?;
+            let guest = spec.guest(&source).map_err(wrong)?;
+            let same = |(_, _, other): &(MountSpec, HostPath, GuestPath)| *other == guest;
+            let (above, level) = out.split_at(higher);
+            if above.iter().any(same) {
+                continue;
+            }
+            if level.iter().any(same) {
+                return Err(wrong(Fault::new(format!(
+                    "two mounts go to {guest} inside the sandbox"
+                ))));
+            }
+            out.push((spec.clone(), source, guest));
+        }
+    }
+    // Parents first: a mount inside another one must come after it.
+    out.sort_by(|(_, _, a), (_, _, b)| a.cmp(b));
+    Ok(out)
+}

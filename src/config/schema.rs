@@ -1,0 +1,317 @@
+//! The two files as they are written: `npxc.toml` and `packages/<name>.toml`. Only keys that do something are
+//! known; every other one is refused, with the nearest right one.
+//!
+//! Text comes from [`load`](super::load); what leaves is a typed [`Layer`], or the place of the first mistake.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+
+use super::error::{ConfigError, Fault, Place, nearest};
+use super::layer::Layer;
+use super::mounts::MountSpec;
+use super::values::{self, EnvName, EnvValue};
+use crate::package::{PackageSpec, VersionSpec};
+use crate::policy::Rule;
+use crate::runtime::Access;
+
+/// Keys of the design that this version does not have yet; they get a word of their own.
+const LATER: [&str; 5] = [
+    "storage",
+    "path_arguments",
+    "non_path_arguments",
+    "paths",
+    "audit",
+];
+
+type Text = Spanned<String>;
+
+/// `npxc.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GlobalFile {
+    #[serde(default)]
+    defaults: Defaults,
+}
+
+/// `[defaults]`: the same keys as a package's file, but those that name the package.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Defaults {
+    env: BTreeMap<Text, Text>,
+    env_passthrough: Vec<Text>,
+    network: NetworkTable,
+    mounts: Vec<MountTable>,
+    runtime: RuntimeTable,
+    install: InstallTable,
+}
+
+/// `packages/<name>.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PackageFile {
+    package: Option<Text>,
+    version: Option<Text>,
+    env: BTreeMap<Text, Text>,
+    env_passthrough: Vec<Text>,
+    network: NetworkTable,
+    mounts: Vec<MountTable>,
+    runtime: RuntimeTable,
+    install: InstallTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkTable {
+    mode: Option<Text>,
+    allow: Vec<Text>,
+    allow_private: Vec<Text>,
+    deny: Vec<Text>,
+    ipv6: Option<bool>,
+    addresses: Option<Text>,
+    add_host: Vec<Text>,
+    publish: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MountTable {
+    host: Text,
+    guest: Option<Text>,
+    access: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RuntimeTable {
+    name: Option<Text>,
+    link: Option<Text>,
+    memory: Option<Spanned<Scalar>>,
+    cpus: Option<Spanned<Scalar>>,
+    pids: Option<Spanned<Scalar>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct InstallTable {
+    allow: Vec<Text>,
+    ignore_scripts: Option<bool>,
+}
+
+/// A number, or a number with a unit in quotes.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a number, or a size such as \"2G\"")]
+enum Scalar {
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// Parses `npxc.toml`.
+pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
+    let file: GlobalFile = parse(path, text)?;
+    Source { path, text }.layer(file.defaults)
+}
+
+/// Parses `packages/<name>.toml`: what it grants, and what it says to install.
+pub fn package(
+    path: &Path,
+    text: &str,
+) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
+    let file: PackageFile = parse(path, text)?;
+    let source = Source { path, text };
+    let package = source.one(file.package.as_ref(), |text| {
+        text.parse::<PackageSpec>().map_err(|error| spec_fault(&error))
+    })?;
+    let version = source.one(file.version.as_ref(), |text| {
+        // The name is a stand-in: a version alone has no parser of its own.
+        match format!("name@{text}").parse::<PackageSpec>() {
+            Ok(PackageSpec::Registry { version, .. }) => Ok(version),
+            Ok(_) | Err(_) => Err(Fault::new("expected a version, a range or a tag")),
+        }
+    })?;
+    let layer = source.layer(Defaults {
+        env: file.env,
+        env_passthrough: file.env_passthrough,
+        network: file.network,
+        mounts: file.mounts,
+        runtime: file.runtime,
+        install: file.install,
+    })?;
+    Ok((layer, package, version))
+}
+
+/// A spec's error as a complaint about a value.
+pub fn spec_fault(error: &crate::package::spec::SpecError) -> Fault {
+    let fault = Fault::new(error.problem.to_string());
+    match error.hint() {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let message = error.message().trim_end();
+        ConfigError::file(
+            path,
+            text,
+            offset,
+            unknown_key(message).unwrap_or_else(|| Fault::new(message)),
+        )
+    })
+}
+
+/// A better word for serde's "unknown field `x`, expected one of `a`, `b`".
+fn unknown_key(message: &str) -> Option<Fault> {
+    let mut words = message.strip_prefix("unknown field `")?.split('`').step_by(2);
+    let key = words.next()?;
+    let known: Vec<&str> = words.collect();
+    if LATER.contains(&key) {
+        return Some(
+            Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
+        );
+    }
+    let hint = match nearest(key, known.iter().copied()) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => format!("the keys here are {}", known.join(", ")),
+    };
+    Some(Fault::new(format!("unknown key `{key}`")).hint(hint))
+}
+
+/// The file that values are taken from, to say where a wrong one stands.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn layer(&self, table: Defaults) -> Result<Layer, ConfigError> {
+        let network = &table.network;
+        let runtime = &table.runtime;
+        let mut env = BTreeMap::new();
+        for (name, value) in &table.env {
+            let parsed: EnvName = self.value(name, str::parse)?;
+            if value.get_ref().contains('\0') {
+                return Err(self.wrong(
+                    value,
+                    Fault::new("a variable's value cannot hold a NUL character"),
+                ));
+            }
+            env.insert(parsed, EnvValue(value.get_ref().into()));
+        }
+        let passthrough = self.all(&table.env_passthrough, str::parse::<EnvName>)?;
+        let mode_place = network.mode.as_ref().map(|mode| self.place(mode.span().start));
+        Ok(Layer {
+            mode: self.one(network.mode.as_ref(), values::mode)?,
+            mode_place,
+            allow: self.rules(&network.allow)?,
+            allow_private: self.rules(&network.allow_private)?,
+            deny: self.rules(&network.deny)?,
+            ipv6: network.ipv6,
+            addresses: self.one(network.addresses.as_ref(), str::parse)?,
+            add_host: self.all(&network.add_host, str::parse)?,
+            publish: self.all(&network.publish, str::parse)?,
+            install_allow: self.rules(&table.install.allow)?,
+            ignore_scripts: table.install.ignore_scripts,
+            env,
+            passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
+            mounts: table
+                .mounts
+                .iter()
+                .map(|mount| self.mount(mount))
+                .collect::<Result<_, _>>()?,
+            runtime: self.one(runtime.name.as_ref(), str::parse)?,
+            link: self.one(runtime.link.as_ref(), str::parse)?,
+            memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
+            cpus: self.scalar(runtime.cpus.as_ref(), values::cpus)?,
+            pids: self.scalar(runtime.pids.as_ref(), values::pids)?,
+        })
+    }
+
+    fn mount(&self, mount: &MountTable) -> Result<MountSpec, ConfigError> {
+        let access = |text: &str| match text {
+            "ro" => Ok(Access::ReadOnly),
+            "rw" => Ok(Access::ReadWrite),
+            _ => Err(Fault::new("expected \"ro\" or \"rw\"")),
+        };
+        if mount.host.get_ref().is_empty() {
+            return Err(self.wrong(&mount.host, Fault::new("the host's path is empty")));
+        }
+        Ok(MountSpec {
+            place: self.place(mount.host.span().start),
+            host: mount.host.get_ref().clone(),
+            guest: self.one(mount.guest.as_ref(), str::parse)?,
+            access: self
+                .one(mount.access.as_ref(), access)?
+                .unwrap_or(Access::ReadOnly),
+        })
+    }
+
+    fn rules(&self, texts: &[Text]) -> Result<Vec<Rule>, ConfigError> {
+        self.all(texts, |text| text.parse::<Rule>().map_err(Fault::from))
+    }
+
+    fn all<T>(
+        &self,
+        texts: &[Text],
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<Vec<T>, ConfigError> {
+        texts.iter().map(|text| self.value(text, &parse)).collect()
+    }
+
+    fn one<T>(
+        &self,
+        text: Option<&Text>,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<Option<T>, ConfigError> {
+        text.map(|text| self.value(text, parse)).transpose()
+    }
+
+    fn scalar<T>(
+        &self,
+        scalar: Option<&Spanned<Scalar>>,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(scalar) = scalar else { return Ok(None) };
+        let text = match scalar.get_ref() {
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Float(number) => number.to_string(),
+            Scalar::Text(text) => text.clone(),
+        };
+        parse(&text).map(Some).map_err(|fault| {
+            ConfigError::file(
+                self.path,
+                self.text,
+                scalar.span().start,
+                Fault { at: None, ..fault },
+            )
+        })
+    }
+
+    fn value<T>(&self, text: &Text, parse: impl Fn(&str) -> Result<T, Fault>) -> Result<T, ConfigError> {
+        parse(text.get_ref()).map_err(|fault| self.wrong(text, fault))
+    }
+
+    fn wrong(&self, text: &Text, fault: Fault) -> ConfigError {
+        // The span of a string includes its quotes; a character of it can be pointed at when it is written
+        // without escapes, in a plain one-line string or as a bare key.
+        let span = text.span();
+        let written = self.text.get(span.clone()).unwrap_or("");
+        let quote = match written.chars().next() {
+            Some('"' | '\'') => 1,
+            Some(_) | None => 0,
+        };
+        let bare = written.get(quote..written.len().saturating_sub(quote)) == Some(text.get_ref());
+        let at = fault.at.filter(|_| bare).map(|at| at + quote);
+        ConfigError::file(self.path, self.text, span.start, Fault { at, ..fault })
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        ConfigError::file(self.path, self.text, offset, Fault::new("")).place
+    }
+}

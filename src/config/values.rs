@@ -1,0 +1,400 @@
+//! The values of options and keys, parsed once. Pure; every parser is shared by the command line and the files.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use super::error::{Fault, nearest};
+use crate::policy::{HostName, Mode};
+
+/// Least memory that node starts in, with room to do something.
+pub const LEAST_MEMORY: u64 = 64 << 20;
+
+/// Least number of processes and threads: node alone has some 11.
+pub const LEAST_PIDS: u64 = 16;
+
+/// What the guest's resolver hands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Addresses {
+    /// An address of npxc's own for each name.
+    #[default]
+    Virtual,
+    /// The addresses that the name really has.
+    Real,
+}
+
+/// Which runtime to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RuntimeChoice {
+    /// The best one there is.
+    #[default]
+    Auto,
+    /// The embedded sandbox.
+    Native,
+}
+
+/// How the guest's packets come to npxc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LinkChoice {
+    /// The runtime's own.
+    #[default]
+    Auto,
+    /// A TUN device made inside the sandbox.
+    Tun,
+}
+
+impl FromStr for Addresses {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        one_of(text, &[("virtual", Self::Virtual), ("real", Self::Real)])
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Virtual => "virtual",
+            Self::Real => "real",
+        })
+    }
+}
+
+impl FromStr for RuntimeChoice {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        match text {
+            "podman" | "docker" | "apple" => Err(later(text, "runtime", "native")),
+            _ => one_of(text, &[("auto", Self::Auto), ("native", Self::Native)]),
+        }
+    }
+}
+
+impl fmt::Display for RuntimeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+        })
+    }
+}
+
+impl FromStr for LinkChoice {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        match text {
+            "wireguard" | "socket" => Err(later(text, "link", "tun")),
+            _ => one_of(text, &[("auto", Self::Auto), ("tun", Self::Tun)]),
+        }
+    }
+}
+
+impl fmt::Display for LinkChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Tun => "tun",
+        })
+    }
+}
+
+/// The network mode.
+pub fn mode(text: &str) -> Result<Mode, Fault> {
+    let all = [Mode::None, Mode::Allowlist, Mode::Observe, Mode::Open].map(|mode| (mode.as_str(), mode));
+    one_of(text, &all)
+}
+
+fn later(text: &str, what: &str, instead: &str) -> Fault {
+    let fault = Fault::new(format!(
+        "the {what} {text} is not available in this version of npxc"
+    ));
+    Fault {
+        unavailable: true,
+        ..fault.hint(format!("leave --{what} out, or use --{what} {instead}"))
+    }
+}
+
+fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+    if let Some((_, value)) = known.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+    let fault = Fault::new(format!("expected one of {}", words.join(", ")));
+    Err(match nearest(text, words) {
+        Some(word) => fault.hint(format!("did you mean `{word}`?")),
+        None => fault,
+    })
+}
+
+/// A size in bytes: a number with K, M, G or T (powers of 1024; `KB` and `KiB` mean the same).
+pub fn size(text: &str) -> Result<u64, Fault> {
+    let wrong =
+        || Fault::new("expected a size").hint("write a number with K, M or G, for example 512M or 2G");
+    let digits = text
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == '.')
+        .count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(wrong().at(digits)),
+    };
+    #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
+    let bytes = (number * (1_u64 << shift) as f64) as u64;
+    Ok(bytes)
+}
+
+/// A size that node can run in.
+pub fn memory(text: &str) -> Result<u64, Fault> {
+    match size(text)? {
+        bytes if bytes < LEAST_MEMORY => Err(Fault::new("less than 64M, in which node does not start")),
+        bytes if bytes > i64::MAX.cast_unsigned() => Err(Fault::new("more than any machine has")),
+        bytes => Ok(bytes),
+    }
+}
+
+/// Cores, for example 0.5 or 2.
+pub fn cpus(text: &str) -> Result<f64, Fault> {
+    let wrong = || Fault::new("expected a number of cores, 0.01 to 1024").hint("for example 0.5 or 2");
+    text.parse()
+        .ok()
+        .filter(|cpus| (0.01..=1024.0).contains(cpus))
+        .ok_or_else(wrong)
+}
+
+/// Processes and threads.
+pub fn pids(text: &str) -> Result<u64, Fault> {
+    let wrong = || Fault::new("expected a number of processes and threads, at least 16");
+    text.parse()
+        .ok()
+        .filter(|pids| (LEAST_PIDS..=4_194_304).contains(pids))
+        .ok_or_else(wrong)
+}
+
+/// A name a variable can have in every shell: letters, digits and `_`, no digit first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EnvName(String);
+
+impl EnvName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EnvName {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        if text.is_empty() {
+            return Err(Fault::new("the name of the variable is missing").at(0));
+        }
+        let bad = text
+            .chars()
+            .enumerate()
+            .find(|(at, c)| !(c.is_ascii_alphanumeric() || *c == '_') || (*at == 0 && c.is_ascii_digit()));
+        match bad {
+            Some((at, _)) => Err(Fault::new(
+                "a variable's name has letters, digits and `_` only, and no digit first",
+            )
+            .at(at)),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for EnvName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A variable's value, often a secret: never printed, not even by `{:?}`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnvValue(pub OsString);
+
+impl fmt::Debug for EnvValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnvValue(..)")
+    }
+}
+
+/// A port of the host that is forwarded into the guest, `[IP:]PORT[:GUEST]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish {
+    /// Where npxc listens; 127.0.0.1 when no address is given.
+    pub listen: SocketAddr,
+    /// The port inside the guest.
+    pub guest: u16,
+}
+
+impl FromStr for Publish {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let port = |text: &str| {
+            text.parse::<u16>()
+                .ok()
+                .filter(|port| *port != 0 && text.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let wrong = || {
+            Fault::new("expected [IP:]PORT[:GUEST_PORT]")
+                .hint("for example 8080, 8080:3000, 127.0.0.1:8080:3000 or [::1]:8080")
+        };
+        let (address, rest) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, rest) = rest.split_once("]:").ok_or_else(wrong)?;
+            (Some(address), rest)
+        } else {
+            match text.split_once(':') {
+                Some((address, rest)) if port(address).is_none() => (Some(address), rest),
+                Some(_) | None => (None, text),
+            }
+        };
+        let ip = match address {
+            Some(address) => address.parse::<IpAddr>().map_err(|_| wrong())?,
+            None => Ipv4Addr::LOCALHOST.into(),
+        };
+        let (host, guest) = rest.split_once(':').unwrap_or((rest, rest));
+        let (host, guest) = port(host).zip(port(guest)).ok_or_else(wrong)?;
+        Ok(Self {
+            listen: SocketAddr::new(ip, host),
+            guest,
+        })
+    }
+}
+
+impl fmt::Display for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.listen, self.guest)
+    }
+}
+
+/// What a name resolves to, instead of what DNS says: `NAME:IP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddHost {
+    /// The name.
+    pub name: HostName,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+impl FromStr for AddHost {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::new("expected NAME:IP").hint("for example db.example.com:192.0.2.7");
+        let (name, address) = text.split_once(':').ok_or_else(wrong)?;
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|inner| inner.strip_suffix(']'))
+            .unwrap_or(address);
+        let at = name.chars().count() + 1;
+        Ok(Self {
+            name: name.parse::<HostName>()?,
+            address: bare.parse().map_err(|_| wrong().at(at))?,
+        })
+    }
+}
+
+impl fmt::Display for AddHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("512M"), Ok(512 << 20));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!(size("65536"), Ok(65536));
+        for bad in ["", "G", "-1", "1X", "1 2", "1e9", "∞"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert!(memory("1M").unwrap_err().what.contains("64M"));
+        assert!(memory("99999999999T").is_err());
+        assert!(cpus("0").is_err() && cpus("NaN").is_err() && cpus("inf").is_err() && cpus("0.5") == Ok(0.5));
+        assert!(pids("1").is_err() && pids("128") == Ok(128));
+    }
+
+    #[test]
+    fn published_ports() {
+        let show = |text: &str| text.parse::<Publish>().map(|publish| publish.to_string());
+        assert_eq!(show("8080").unwrap(), "127.0.0.1:8080:8080");
+        assert_eq!(show("8080:3000").unwrap(), "127.0.0.1:8080:3000");
+        assert_eq!(show("0.0.0.0:8080").unwrap(), "0.0.0.0:8080:8080");
+        assert_eq!(show("127.0.0.2:8080:3000").unwrap(), "127.0.0.2:8080:3000");
+        assert_eq!(show("[::1]:8080:3000").unwrap(), "[::1]:8080:3000");
+        for bad in [
+            "",
+            "0",
+            "65536",
+            "a",
+            "8080:",
+            ":8080",
+            "localhost:8080",
+            "::1:8080",
+            "+80",
+            "1:2:3",
+        ] {
+            assert!(show(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_entries() {
+        let show = |text: &str| text.parse::<AddHost>().map(|entry| entry.to_string());
+        assert_eq!(
+            show("DB.example.com:192.0.2.7").unwrap(),
+            "db.example.com:192.0.2.7"
+        );
+        assert_eq!(
+            show("db.example.com:2001:db8::1").unwrap(),
+            "db.example.com:2001:db8::1"
+        );
+        assert_eq!(
+            show("db.example.com:[2001:db8::1]").unwrap(),
+            "db.example.com:2001:db8::1"
+        );
+        assert_eq!(show("db.example.com:nope").unwrap_err().at, Some(15));
+        assert!(show("db.example.com").is_err());
+    }
+
+    #[test]
+    fn variables() {
+        assert!("GITHUB_TOKEN".parse::<EnvName>().is_ok() && "_x1".parse::<EnvName>().is_ok());
+        assert_eq!("1A".parse::<EnvName>().unwrap_err().at, Some(0));
+        assert_eq!("A-B".parse::<EnvName>().unwrap_err().at, Some(1));
+        assert!("".parse::<EnvName>().is_err());
+        assert_eq!(format!("{:?}", EnvValue("secret".into())), "EnvValue(..)");
+    }
+
+    #[test]
+    fn choices_say_what_there_is() {
+        let fault = "nativ".parse::<RuntimeChoice>().unwrap_err();
+        assert_eq!(fault.what, "expected one of auto, native");
+        assert_eq!(fault.hint.as_deref(), Some("did you mean `native`?"));
+        assert!("podman".parse::<RuntimeChoice>().unwrap_err().unavailable);
+        assert!("wireguard".parse::<LinkChoice>().unwrap_err().unavailable);
+        assert!(
+            mode("allow-list")
+                .unwrap_err()
+                .hint
+                .unwrap()
+                .contains("allowlist")
+        );
+    }
+}

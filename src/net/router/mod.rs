@@ -1,0 +1,391 @@
+//! The router: every packet of the guest ends here, and only what the policy permits is dialled again.
+//!
+//! Sans-IO. A shell feeds it and carries out what it asks for, in this order, as often as it likes:
+//!
+//! 1. [`Router::receive`] for packets, [`Router::resolved`], [`Router::connected`], [`Router::dial_failed`],
+//!    [`Router::datagram`] and [`Router::publish`] for what the outside answers, [`Router::wake`] for time;
+//! 2. [`Router::poll_action`] until it is empty;
+//! 3. [`Router::next_marked`] and, for each flow it names, [`Router::service`], until it is empty.
+//!
+//! A flow goes through three visible steps: `open` asks the policy and dials with its permit, `flow` watches
+//! what the guest says first, `Flow::pump` forwards. The guest is hostile: whatever one packet or one flow
+//! does, the others go on.
+
+mod open;
+mod questions;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::dns::{Lookup, LookupId, LookupOutcome, Responder};
+use super::flow::{Flow, How, Resolving};
+use super::packet::{Malformed, Packet, Tcp, Transport};
+use super::pins::Pins;
+use super::reply::{self, Unreachable};
+use super::stack::{LinkProperties, Stack, Transmit};
+use super::table::{FlowId, Key, Table};
+use crate::audit::Event;
+use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol};
+
+/// The guest's IPv4 address on the link.
+pub const GUEST_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
+/// npxc's own IPv4 address on the link.
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+/// The guest's IPv6 address on the link.
+pub const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 2);
+/// npxc's own IPv6 address on the link.
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 1);
+
+/// Flows at most, whatever the configuration says: ten times what a busy browser opens.
+pub const MOST_FLOWS: usize = 4096;
+/// Connections being resolved or dialled at most; a SYN beyond it is dropped and comes again after a second.
+const MOST_OPENING: usize = 512;
+/// How long an idle UDP flow is kept (RFC 4787, REQ-5: at least two minutes).
+const UDP_IDLE: Duration = Duration::from_secs(180);
+/// Datagrams kept while a UDP flow's name is resolved.
+const UDP_QUEUE: usize = 16;
+/// How long a connection that could not be opened swallows the guest's repeated SYNs, where the honest answer
+/// is silence.
+const TOMBSTONE: Duration = Duration::from_secs(130);
+/// Stacks kept for the next flows: what a burst of short connections uses.
+const MOST_POOLED: usize = 64;
+/// How often the resolver's own bookkeeping runs.
+const TICK: Duration = Duration::from_secs(5);
+/// DNS questions over UDP whose answers are awaited.
+const MOST_QUESTIONS: usize = 1024;
+
+/// Where verdicts go. Refuses when it cannot promise to keep a line; then nothing is allowed.
+pub trait Journal: Send {
+    /// Records an event; false if it cannot be kept.
+    fn record(&mut self, event: Event) -> bool;
+    /// Whether the next event could be kept.
+    fn healthy(&self) -> bool;
+}
+
+/// What the router needs to know at the start.
+pub struct Options {
+    /// What may be reached.
+    pub policy: Policy,
+    /// The guest's resolver.
+    pub responder: Responder,
+    /// The addresses it hands out.
+    pub pins: Pins,
+    /// Where verdicts go.
+    pub journal: Box<dyn Journal>,
+    /// What the link can do.
+    pub link: LinkProperties,
+    /// Flows at most; the shell's descriptors bound it.
+    pub flows: usize,
+    /// The zero of every flow's clock.
+    pub epoch: Instant,
+    /// Makes sequence numbers unpredictable.
+    pub seed: u64,
+}
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Resolve a name and answer with [`Router::resolved`].
+    Lookup(Token, Lookup),
+    /// Connect to the first of these that answers, then [`Router::connected`] or [`Router::dial_failed`].
+    Dial(FlowId, Vec<Dialable>),
+    /// Open a UDP socket towards this address and forward with [`Router::datagram`] what it receives.
+    Associate(FlowId, Dialable),
+    /// Send a datagram on a UDP flow's socket.
+    Send(FlowId, Vec<u8>),
+    /// Forget a flow's upstream; with a reset if that is how the guest left.
+    Release(FlowId, How),
+}
+
+/// Whom a resolved name is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// A question of the guest's.
+    Question(LookupId),
+    /// A flow that is being opened.
+    Flow(FlowId),
+}
+
+/// Why an allowed connection could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialError {
+    /// The port is closed: the guest gets a reset.
+    Refused,
+    /// No way to the network.
+    NetworkUnreachable,
+    /// No way to the host.
+    HostUnreachable,
+    /// No answer: the guest gets none either.
+    TimedOut,
+    /// npxc itself could not (no descriptors, no memory).
+    Exhausted,
+}
+
+/// See the [module](self).
+pub struct Router {
+    policy: Policy,
+    responder: Responder,
+    pins: Pins,
+    journal: Box<dyn Journal>,
+    link: LinkProperties,
+    most_flows: usize,
+    epoch: Instant,
+    seed: u64,
+    table: Table<Entry>,
+    opening: usize,
+    pool: Vec<Box<Stack>>,
+    actions: VecDeque<Action>,
+    questions: HashMap<u64, Question>,
+    next_question: u64,
+    next_flow: u64,
+    next_port: u16,
+    ticked: Option<Instant>,
+    dropped: HashMap<Malformed, u64>,
+    forged: u64,
+    allowed: u64,
+    denied: u64,
+}
+
+/// One flow and what the log says about it.
+struct Entry {
+    number: u64,
+    name: Option<HostName>,
+    opened: Instant,
+    state: State,
+}
+
+/// How far a flow has come.
+enum State {
+    /// Its name is being resolved, or its upstream dialled; the guest's SYN is kept.
+    Opening { permit: Permit, syn: Vec<u8>, dialled: Option<SocketAddr> },
+    /// It could not be opened, and silence is the honest answer until then.
+    Silent(Instant),
+    /// Bytes move.
+    Relay(Box<Flow>),
+    /// The guest's resolver over TCP.
+    Resolver(Box<Resolving>),
+    /// Datagrams, kept while the name is resolved.
+    Datagrams { permit: Permit, queue: Option<Vec<Vec<u8>>>, last: Instant, up: u64, down: u64 },
+}
+
+/// Where an answer of the resolver has to go.
+enum Question {
+    Udp { guest: SocketAddr, resolver: SocketAddr },
+    Tcp(FlowId),
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").field("flows", &self.table.len()).finish_non_exhaustive()
+    }
+}
+
+impl Router {
+    /// A router without flows.
+    pub fn new(options: Options) -> Self {
+        Self {
+            policy: options.policy,
+            responder: options.responder,
+            pins: options.pins,
+            journal: options.journal,
+            link: options.link,
+            most_flows: options.flows.min(MOST_FLOWS),
+            epoch: options.epoch,
+            seed: options.seed,
+            table: Table::default(),
+            opening: 0,
+            pool: Vec::new(),
+            actions: VecDeque::new(),
+            questions: HashMap::new(),
+            next_question: 0,
+            next_flow: 1,
+            next_port: FIRST_PORT,
+            ticked: None,
+            dropped: HashMap::new(),
+            forged: 0,
+            allowed: 0,
+            denied: 0,
+        }
+    }
+
+    /// Takes one packet of the guest. `checksummed` says that the link vouches for its transport checksum.
+    pub fn receive(&mut self, now: Instant, bytes: &[u8], checksummed: bool, out: &mut dyn Transmit) {
+        let packet = match Packet::parse(bytes, checksummed) {
+            Ok(packet) => packet,
+            Err(why) => return self.drop_malformed(why),
+        };
+        if matches!(packet.transport, Transport::Upkeep) {
+            return;
+        }
+        if packet.source != IpAddr::V4(GUEST_V4) && packet.source != IpAddr::V6(GUEST_V6) {
+            // Link-local sources are the guest's kernel talking about the link itself.
+            if !packet.destination.is_multicast() {
+                self.forged += 1;
+                if self.forged.is_power_of_two() {
+                    self.limit("forged source address", &packet.source.to_string(), self.forged);
+                }
+            }
+            return;
+        }
+        match packet.transport {
+            Transport::Tcp(tcp) => self.receive_tcp(now, &packet, &tcp, out),
+            Transport::Udp { destination_port: 53, payload, .. } => {
+                self.question_by_udp(now, &packet, payload, out);
+            }
+            Transport::Udp { payload, .. } => self.receive_udp(now, &packet, payload, out),
+            Transport::Echo(message) if self.is_gateway(packet.destination) => {
+                reply::echo(&packet, message, out);
+            }
+            Transport::Echo(_) | Transport::Icmp => {
+                self.deny(&packet, None, &DenyReason::IcmpNotAllowed, None);
+                reply::unreachable(&packet, Unreachable::Prohibited, self.gateway(&packet), out);
+            }
+            Transport::Other(number) => {
+                self.deny(&packet, None, &DenyReason::ProtocolNotAllowed { number }, None);
+                reply::unreachable(&packet, Unreachable::Prohibited, self.gateway(&packet), out);
+            }
+            Transport::Upkeep => {}
+        }
+    }
+
+    /// Something for the shell to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Notes that a flow's upstream can be read or written again.
+    pub fn mark(&mut self, id: FlowId) {
+        self.table.mark(id);
+    }
+
+    /// A flow that [`Router::service`] has to be called for.
+    pub fn next_marked(&mut self) -> Option<FlowId> {
+        self.table.next_marked()
+    }
+
+    /// When [`Router::wake`] has to be called.
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.table.next_timer()
+    }
+
+    /// Marks the flows whose time has come.
+    pub fn wake(&mut self, now: Instant) {
+        self.table.wake(now);
+        if self.ticked.is_none_or(|ticked| now.saturating_duration_since(ticked) >= TICK) {
+            self.ticked = Some(now);
+            self.responder.tick(now);
+            self.record_questions();
+        }
+    }
+
+    /// Flows that exist now.
+    pub fn flows(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Ends every flow and writes what was only counted. Returns how many flows were allowed and denied.
+    pub fn finish(&mut self, now: Instant) -> (u64, u64) {
+        for id in self.table.ids() {
+            self.end(now, id, How::SessionEnded);
+        }
+        for (why, count) in std::mem::take(&mut self.dropped).into_iter().filter(|(_, count)| *count > 0) {
+            self.limit("malformed packets dropped", &why.to_string(), count);
+        }
+        self.responder.finish();
+        self.record_questions();
+        (self.allowed, self.denied)
+    }
+
+    fn receive_tcp(&mut self, now: Instant, packet: &Packet<'_>, tcp: &Tcp, out: &mut dyn Transmit) {
+        let key = key_of(Protocol::Tcp, packet);
+        match self.table.find(&key) {
+            Some(id) => self.continue_tcp(now, id, packet, tcp, out),
+            None if !tcp.opens => reply::reset(packet, tcp, out),
+            None if tcp.destination_port == 53 => self.open_resolver(now, key, packet, out),
+            None => self.open_tcp(now, key, packet, tcp, out),
+        }
+    }
+
+    fn receive_udp(&mut self, now: Instant, packet: &Packet<'_>, payload: &[u8], out: &mut dyn Transmit) {
+        let key = key_of(Protocol::Udp, packet);
+        let Some(id) = self.table.find(&key) else { return self.open_udp(now, key, packet, payload, out) };
+        if let Some(Entry { state: State::Datagrams { queue, last, up, .. }, .. }) = self.table.get_mut(id) {
+            *last = now;
+            match queue {
+                Some(queue) if queue.len() < UDP_QUEUE => queue.push(payload.to_vec()),
+                Some(_) => {}
+                None => {
+                    *up += payload.len() as u64;
+                    self.actions.push_back(Action::Send(id, payload.to_vec()));
+                }
+            }
+        }
+    }
+
+    /// Writes a denial.
+    fn deny(&mut self, packet: &Packet<'_>, name: Option<HostName>, why: &DenyReason, sniffed: Option<String>) {
+        let protocol = match packet.transport {
+            Transport::Tcp(_) => "tcp".to_owned(),
+            Transport::Udp { .. } => "udp".to_owned(),
+            Transport::Echo(_) | Transport::Icmp | Transport::Upkeep => "icmp".to_owned(),
+            Transport::Other(number) => number.to_string(),
+        };
+        self.deny_flow(protocol, packet.source_end(), packet.destination_end(), name, why, sniffed);
+    }
+
+    fn deny_flow(
+        &mut self,
+        protocol: String,
+        source: SocketAddr,
+        guest_destination: SocketAddr,
+        name: Option<HostName>,
+        why: &DenyReason,
+        sniffed: Option<String>,
+    ) {
+        self.denied += 1;
+        self.journal.record(Event::FlowDeny {
+            protocol,
+            name: name.map(|name| name.to_string()),
+            source,
+            guest_destination,
+            sniffed,
+            code: why.code().to_owned(),
+            reason: why.to_string(),
+            hint: why.hint(),
+        });
+    }
+
+    fn drop_malformed(&mut self, why: Malformed) {
+        // The first is said at once, the rest in one line when the session ends.
+        match self.dropped.get_mut(&why) {
+            Some(count) => *count += 1,
+            None => {
+                self.dropped.insert(why, 0);
+                self.limit("malformed packets dropped", &why.to_string(), 1);
+            }
+        }
+    }
+
+    fn limit(&mut self, what: &str, detail: &str, count: u64) {
+        self.journal.record(Event::Limit { what: what.to_owned(), detail: detail.to_owned(), count });
+    }
+
+    fn is_gateway(&self, address: IpAddr) -> bool {
+        address == IpAddr::V4(GATEWAY_V4) || address == IpAddr::V6(GATEWAY_V6)
+    }
+
+    fn gateway(&self, packet: &Packet<'_>) -> IpAddr {
+        if packet.source.is_ipv4() { GATEWAY_V4.into() } else { GATEWAY_V6.into() }
+    }
+}
+
+/// First port of published connections as the guest sees them (RFC 6335, section 6).
+const FIRST_PORT: u16 = 49_152;
+
+fn key_of(protocol: Protocol, packet: &Packet<'_>) -> Key {
+    Key { protocol, guest: packet.source_end(), remote: packet.destination_end() }
+}

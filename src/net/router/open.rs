@@ -1,0 +1,376 @@
+//! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
+//! far side answered npxc.
+
+use super::*;
+use crate::net::dns::LookupKind;
+use crate::net::pins::Pinned;
+use crate::net::sniff::{Expected, Guard};
+use crate::policy::{Destination, Request, Verdict};
+
+/// A SYN is kept while its flow is opened; one with payload (TCP Fast Open) is kept without.
+const MOST_SYN: usize = 120;
+
+/// What a verdict allows, and the name it is about.
+struct Granted {
+    permit: Permit,
+    name: Option<HostName>,
+}
+
+impl Router {
+    /// A first SYN.
+    pub(super) fn open_tcp(
+        &mut self,
+        now: Instant,
+        key: Key,
+        packet: &Packet<'_>,
+        tcp: &Tcp,
+        out: &mut dyn Transmit,
+    ) {
+        match self.judge(&key) {
+            Ok(_) if self.opening >= MOST_OPENING => {
+                // No answer: the guest's kernel asks again, and by then there may be room.
+                self.limit("connections being opened", &key.remote.to_string(), 1);
+            }
+            Ok(granted) => {
+                let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
+                let permit = granted.permit.clone();
+                let id = self.insert(now, key, granted.name.clone(), State::Opening { permit, syn, dialled: None });
+                self.opening += 1;
+                self.resolve_or_dial(id, &key, granted, out);
+            }
+            Err((name, why)) => {
+                self.deny(packet, name, &why, None);
+                reply::reset(packet, tcp, out);
+            }
+        }
+    }
+
+    /// A first datagram.
+    pub(super) fn open_udp(
+        &mut self,
+        now: Instant,
+        key: Key,
+        packet: &Packet<'_>,
+        payload: &[u8],
+        out: &mut dyn Transmit,
+    ) {
+        match self.judge(&key) {
+            Ok(granted) => {
+                let queue = Some(vec![payload.to_vec()]);
+                let permit = granted.permit.clone();
+                let state = State::Datagrams { permit, queue, last: now, up: payload.len() as u64, down: 0 };
+                let id = self.insert(now, key, granted.name.clone(), state);
+                self.table.schedule(id, Some(now + UDP_IDLE));
+                self.resolve_or_dial(id, &key, granted, out);
+            }
+            Err((name, why)) => {
+                self.deny(packet, name, &why, None);
+                reply::unreachable(packet, Unreachable::Prohibited, self.gateway(packet), out);
+            }
+        }
+    }
+
+    /// A name was resolved.
+    pub fn resolved(&mut self, now: Instant, token: Token, outcome: LookupOutcome, out: &mut dyn Transmit) {
+        let id = match token {
+            Token::Question(id) => return self.answered(now, id, outcome, out),
+            Token::Flow(id) => id,
+        };
+        let Some((key, entry)) = self.table.take(id) else { return };
+        let permit = match &entry.state {
+            State::Opening { permit, .. } | State::Datagrams { permit, queue: Some(_), .. } => permit.clone(),
+            State::Silent(_) | State::Relay(_) | State::Resolver(_) | State::Datagrams { .. } => {
+                return self.table.put(id, entry);
+            }
+        };
+        let name = entry.name.clone();
+        self.table.put(id, entry);
+        // Only names are looked up.
+        let Some(name) = name else { return };
+        match admit(&permit, &name, outcome) {
+            Ok(candidates) => self.dial(id, &key, candidates),
+            Err(why) => self.refuse_opening(id, &why, out),
+        }
+    }
+
+    /// A flow's upstream stands.
+    pub fn connected(&mut self, now: Instant, id: FlowId, dialled: SocketAddr, out: &mut dyn Transmit) {
+        let Some((key, mut entry)) = self.table.take(id) else { return };
+        match entry.state {
+            State::Opening { permit, syn, .. } => {
+                self.opening -= 1;
+                if !self.record_open(&entry.name, entry.number, &key, &permit, dialled) {
+                    entry.state = State::Opening { permit, syn, dialled: None };
+                    self.opening += 1;
+                    self.table.put(id, entry);
+                    return self.refuse_opening(id, &DenyReason::AuditUnavailable, out);
+                }
+                let guard = Guard::new(self.expected(&key, entry.name.as_ref()), key.remote.port());
+                let mut stack = self.stack();
+                stack.listen(key.remote);
+                stack.ingest(now, &syn, out);
+                entry.state = State::Relay(Box::new(Flow::new(stack, Some(guard))));
+                self.table.put(id, entry);
+                self.table.mark(id);
+            }
+            State::Datagrams { permit, queue: Some(queue), last, up, down } => {
+                let recorded = self.record_open(&entry.name, entry.number, &key, &permit, dialled);
+                entry.state = State::Datagrams { permit, queue: None, last, up, down };
+                self.table.put(id, entry);
+                if !recorded {
+                    return self.end(now, id, How::Refused);
+                }
+                self.actions.extend(queue.into_iter().map(|datagram| Action::Send(id, datagram)));
+            }
+            state @ (State::Silent(_) | State::Relay(_) | State::Resolver(_) | State::Datagrams { .. }) => {
+                entry.state = state;
+                self.table.put(id, entry);
+            }
+        }
+    }
+
+    /// A flow's upstream could not be reached. The guest learns it the way npxc did.
+    pub fn dial_failed(&mut self, now: Instant, id: FlowId, error: DialError, out: &mut dyn Transmit) {
+        let Some((key, mut entry)) = self.table.take(id) else { return };
+        let State::Opening { permit, syn, dialled } = &entry.state else {
+            self.table.put(id, entry);
+            return self.end(now, id, How::ResetByPeer);
+        };
+        let how = match error {
+            DialError::Refused => "refused by peer",
+            DialError::NetworkUnreachable => "network unreachable",
+            DialError::HostUnreachable => "host unreachable",
+            DialError::TimedOut => "timed out",
+            DialError::Exhausted => "npxc is out of sockets",
+        };
+        let dialled = dialled.unwrap_or(key.remote);
+        self.record_open(&entry.name, entry.number, &key, &permit.clone(), dialled);
+        self.journal.record(Event::FlowClose {
+            flow: entry.number,
+            bytes_up: 0,
+            bytes_down: 0,
+            duration_ms: millis(now, entry.opened),
+            detected: "other".to_owned(),
+            sniffed: None,
+            how: how.to_owned(),
+        });
+        self.opening -= 1;
+        if let Ok(packet) = Packet::parse(syn, true)
+            && let Transport::Tcp(tcp) = packet.transport
+        {
+            match error {
+                DialError::Refused => reply::reset(&packet, &tcp, out),
+                DialError::NetworkUnreachable => {
+                    reply::unreachable(&packet, Unreachable::Network, self.gateway(&packet), out);
+                }
+                DialError::HostUnreachable | DialError::Exhausted => {
+                    reply::unreachable(&packet, Unreachable::Host, self.gateway(&packet), out);
+                }
+                DialError::TimedOut => {
+                    entry.state = State::Silent(now + TOMBSTONE);
+                    self.table.put(id, entry);
+                    return self.table.schedule(id, Some(now + TOMBSTONE));
+                }
+            }
+        }
+        self.table.remove(id);
+    }
+
+    /// Opens a connection to a published port of the guest. The caller has accepted it and keeps it as the
+    /// flow's upstream.
+    pub fn publish(&mut self, now: Instant, port: u16, peer: SocketAddr) -> Option<FlowId> {
+        if self.table.len() >= self.most_flows || !self.journal.healthy() {
+            return None;
+        }
+        let guest = SocketAddr::new(GUEST_V4.into(), port);
+        let key = (0..=u16::MAX - FIRST_PORT).find_map(|_| {
+            let remote = SocketAddr::new(GATEWAY_V4.into(), self.next_port);
+            self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+            let key = Key { protocol: Protocol::Tcp, guest, remote };
+            self.table.find(&key).is_none().then_some(key)
+        })?;
+        let mut stack = self.stack();
+        if !stack.connect(key.remote, guest) {
+            return None;
+        }
+        let id = self.insert(now, key, None, State::Relay(Box::new(Flow::new(stack, None))));
+        self.allowed += 1;
+        let event = Event::FlowOpen {
+            flow: self.next_flow - 1,
+            protocol: Protocol::Tcp.to_string(),
+            rule: format!("--publish {port}"),
+            name: None,
+            source: peer,
+            guest_destination: guest,
+            dialled: guest,
+            observed: None,
+            hint: None,
+        };
+        if !self.journal.record(event) {
+            self.table.remove(id);
+            return None;
+        }
+        self.table.mark(id);
+        Some(id)
+    }
+
+    /// The verdict about a flow that does not exist yet.
+    fn judge(&mut self, key: &Key) -> Result<Granted, (Option<HostName>, DenyReason)> {
+        let names = self.names(key.remote.ip());
+        let first = names.first().cloned();
+        if !self.journal.healthy() {
+            return Err((first, DenyReason::AuditUnavailable));
+        }
+        let destinations: Vec<Destination> = if names.is_empty() {
+            vec![Destination::Address(key.remote.ip())]
+        } else {
+            names.into_iter().map(Destination::Name).collect()
+        };
+        let mut refusal = None;
+        for destination in destinations {
+            let name = match &destination {
+                Destination::Name(name) => Some(name.clone()),
+                Destination::Address(_) => None,
+            };
+            let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
+            match self.policy.decide(&request) {
+                Verdict::Allow(_) if self.table.len() >= self.most_flows => {
+                    return Err((name, DenyReason::TooManyFlows { limit: self.most_flows }));
+                }
+                Verdict::Allow(permit) => return Ok(Granted { permit, name }),
+                Verdict::Deny(why) => refusal.get_or_insert((name, why)),
+            };
+        }
+        Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
+    }
+
+    /// The names an address was handed out for.
+    fn names(&self, address: IpAddr) -> Vec<HostName> {
+        match self.pins.lookup(address) {
+            Some(Pinned::Virtual(name)) => vec![name.clone()],
+            Some(Pinned::Real(names)) => names.to_vec(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The names the guest may claim on this flow.
+    fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
+        match (self.pins.lookup(key.remote.ip()), name) {
+            (Some(Pinned::Real(names)), _) => Expected::AnyOf(
+                names
+                    .iter()
+                    .filter(|name| {
+                        let destination = Destination::Name((*name).clone());
+                        let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
+                        matches!(self.policy.decide(&request), Verdict::Allow(_))
+                    })
+                    .cloned()
+                    .collect(),
+            ),
+            (_, Some(name)) => Expected::Name(name.clone()),
+            (_, None) => Expected::Unnamed,
+        }
+    }
+
+    /// Resolves the name anew, or takes the address the guest was given: that one is judged by the same floor,
+    /// at the same place as a resolved one.
+    fn resolve_or_dial(&mut self, id: FlowId, key: &Key, granted: Granted, out: &mut dyn Transmit) {
+        let handed_out = matches!(self.pins.lookup(key.remote.ip()), Some(Pinned::Virtual(_)));
+        match granted.name {
+            Some(name) if handed_out => {
+                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
+            }
+            Some(_) | None => match granted.permit.admit(key.remote.ip()) {
+                Ok(dialable) => self.dial(id, key, vec![dialable]),
+                Err(why) => self.refuse_opening(id, &why, out),
+            },
+        }
+    }
+
+    fn dial(&mut self, id: FlowId, key: &Key, candidates: Vec<Dialable>) {
+        if key.protocol == Protocol::Udp {
+            if let Some(first) = candidates.into_iter().next() {
+                self.actions.push_back(Action::Associate(id, first));
+            }
+            return;
+        }
+        if let Some(Entry { state: State::Opening { dialled, .. }, .. }) = self.table.get_mut(id) {
+            *dialled = candidates.first().map(Dialable::socket_addr);
+        }
+        self.actions.push_back(Action::Dial(id, candidates));
+    }
+
+    fn refuse_opening(&mut self, id: FlowId, why: &DenyReason, out: &mut dyn Transmit) {
+        let Some((key, entry)) = self.table.take(id) else { return };
+        let protocol = key.protocol.to_string();
+        self.deny_flow(protocol, key.guest, key.remote, entry.name, why, None);
+        if let State::Opening { syn, .. } = &entry.state {
+            self.opening -= 1;
+            if let Ok(packet) = Packet::parse(syn, true)
+                && let Transport::Tcp(tcp) = packet.transport
+            {
+                reply::reset(&packet, &tcp, out);
+            }
+        }
+        self.actions.push_back(Action::Release(id, How::Refused));
+        self.table.remove(id);
+    }
+
+    fn insert(&mut self, now: Instant, key: Key, name: Option<HostName>, state: State) -> FlowId {
+        let number = self.next_flow;
+        self.next_flow += 1;
+        self.table.insert(key, Entry { number, name, opened: now, state })
+    }
+
+    fn record_open(
+        &mut self,
+        name: &Option<HostName>,
+        flow: u64,
+        key: &Key,
+        permit: &Permit,
+        dialled: SocketAddr,
+    ) -> bool {
+        self.allowed += 1;
+        self.journal.record(Event::FlowOpen {
+            flow,
+            protocol: key.protocol.to_string(),
+            rule: permit.rule().to_owned(),
+            name: name.as_ref().map(ToString::to_string),
+            source: key.guest,
+            guest_destination: key.remote,
+            dialled,
+            observed: permit.observed().map(ToString::to_string),
+            hint: permit.observed().and_then(DenyReason::hint),
+        })
+    }
+}
+
+/// The addresses that may be dialled, in the resolver's order; why none, if none.
+fn admit(permit: &Permit, name: &HostName, outcome: LookupOutcome) -> Result<Vec<Dialable>, DenyReason> {
+    let failed = |why: &str| DenyReason::ResolutionFailed { name: name.clone(), why: why.to_owned() };
+    let addresses = match outcome {
+        LookupOutcome::Addresses(addresses) => addresses,
+        LookupOutcome::NotFound => return Err(failed("the name does not exist")),
+        LookupOutcome::NoRecords | LookupOutcome::Records(_) => return Err(failed("the name has no address")),
+        LookupOutcome::Failed(why) => return Err(failed(&why)),
+    };
+    let mut refusal = None;
+    let mut candidates = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        match permit.admit(address) {
+            Ok(dialable) => candidates.push(dialable),
+            Err(why) => {
+                refusal.get_or_insert(why);
+            }
+        }
+    }
+    if candidates.is_empty() {
+        Err(refusal.unwrap_or_else(|| failed("the name has no address")))
+    } else {
+        Ok(candidates)
+    }
+}
+
+pub(super) fn millis(now: Instant, since: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(u64::MAX)
+}

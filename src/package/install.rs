@@ -1,0 +1,230 @@
+//! Installs a package in two sandboxed runs of npm and makes a store entry of the result.
+//!
+//! *Fetch* has the user's registry settings and tokens, reaches the registries and runs no script. *Build* runs
+//! the install scripts, if there are any, with no token, no `.npmrc` and no egress except to what
+//! `--allow-install` names. What each step leaves is looked at ([`tree::check`], [`lock`]) before it is used; what was
+//! resolved is recorded before the first script can change it.
+//!
+//! Nothing here starts a process: a [`StepRunner`] does.
+
+mod failure;
+mod lock;
+mod manifest;
+mod steps;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::entry::Entry;
+use super::error::PackageError;
+use super::host::HostEnv;
+use super::node::Node;
+use super::progress::Progress;
+use super::registry::NpmConfig;
+use super::request::Resolved;
+use super::step::{Step, StepOutcome, StepRunner};
+use super::store::{InstallLock, Staging, Store};
+use super::tree;
+
+/// How often a waiting npxc looks whether the other one is done: a person does not notice it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a long step says that it goes on.
+const STILL_INTERVAL: Duration = Duration::from_secs(20);
+/// npm's cache while it downloads, on the store's file system and removed afterwards.
+const CACHE: &str = ".npxc-cache";
+
+/// How a package is to be installed.
+#[derive(Debug, Clone, Default)]
+pub struct InstallOptions {
+    /// Leave install scripts out.
+    pub ignore_scripts: bool,
+    /// Rules that both steps may reach besides the registries, in `--allow` syntax.
+    pub allow_install: Vec<String>,
+    /// Install again although there is an entry.
+    pub force: bool,
+}
+
+/// Everything an install needs.
+#[derive(Debug)]
+pub struct Installer<'a, R> {
+    /// Where entries are.
+    pub store: &'a Store,
+    /// The node and npm to use.
+    pub node: &'a Node,
+    /// npm's configuration.
+    pub config: &'a NpmConfig,
+    /// The surroundings, for certificates.
+    pub host: &'a HostEnv,
+    /// Runs npm in a sandbox.
+    pub runner: &'a R,
+}
+
+impl<R: StepRunner> Installer<'_, R> {
+    /// The entry for a request, installed if there is none yet. Dropping the future ends the install and leaves
+    /// nothing.
+    pub async fn ensure(
+        &self,
+        resolved: &Resolved,
+        options: &InstallOptions,
+        progress: &dyn Progress,
+    ) -> Result<Entry, PackageError> {
+        if !options.force
+            && let Some(entry) = self.finished(resolved, options)?
+        {
+            return Ok(entry);
+        }
+        let _lock = self.lock(resolved, progress).await?;
+        // Another npxc may have installed it while this one waited.
+        if !options.force
+            && let Some(entry) = self.finished(resolved, options)?
+        {
+            return Ok(entry);
+        }
+        self.store.sweep();
+        self.install(resolved, options, progress).await
+    }
+
+    fn finished(&self, resolved: &Resolved, options: &InstallOptions) -> Result<Option<Entry>, PackageError> {
+        let entry = self.store.lookup(resolved, self.node)?;
+        Ok(entry.filter(|entry| entry.manifest.is_ready(options.ignore_scripts)))
+    }
+
+    async fn lock(&self, resolved: &Resolved, progress: &dyn Progress) -> Result<InstallLock, PackageError> {
+        let mut said = false;
+        loop {
+            if let Some(lock) = self.store.try_lock(resolved, self.node)? {
+                return Ok(lock);
+            }
+            if !said {
+                said = true;
+                progress.say(&format!(
+                    "waiting for another npxc that installs {}",
+                    resolved.request
+                ));
+            }
+            tokio::time::sleep(LOCK_INTERVAL).await;
+        }
+    }
+
+    async fn install(
+        &self,
+        resolved: &Resolved,
+        options: &InstallOptions,
+        progress: &dyn Progress,
+    ) -> Result<Entry, PackageError> {
+        let started = Instant::now();
+        let title = resolved.request.to_string();
+        progress.say(&format!("installing {title} ..."));
+        for note in &self.config.notes {
+            progress.hint(note);
+        }
+        let staging = self.store.stage()?;
+        let refused = |problem: String| PackageError::Refused {
+            package: title.clone(),
+            problem,
+        };
+
+        let fetch = self.fetch_step(resolved, options, staging.path())?;
+        let outcome = self.run(fetch, &title, started, progress).await?;
+        if !outcome.success {
+            return Err(failure::of_fetch(&title, &outcome));
+        }
+        tree::remove(&staging.path().join(CACHE))?;
+        tree::check(staging.path())?.map_err(|refusal| refused(refusal.to_string()))?;
+        let lock = lock::read(staging.path(), resolved).map_err(&refused)?;
+
+        let build = !lock.install_scripts.is_empty() && !options.ignore_scripts;
+        if build {
+            let names: Vec<&str> = lock
+                .install_scripts
+                .iter()
+                .map(|path| lock::name_of(path))
+                .collect();
+            progress.say(&format!("running install scripts of {}", shorten(&names)));
+            let step = self.build_step(resolved, options, staging.path());
+            let outcome = self.run(step, &title, started, progress).await?;
+            if !outcome.success {
+                return Err(failure::of_build(&title, &outcome, self.nodedir().is_some()));
+            }
+        } else if !lock.install_scripts.is_empty() {
+            let names: Vec<&str> = lock
+                .install_scripts
+                .iter()
+                .map(|path| lock::name_of(path))
+                .collect();
+            progress.say(&format!("install scripts left out: {}", shorten(&names)));
+        }
+        let summary = tree::check(staging.path())?.map_err(|refusal| refused(refusal.to_string()))?;
+        let manifest = manifest::make(
+            staging.path(),
+            resolved,
+            lock,
+            build,
+            summary.bytes,
+            self.node,
+            self.config.rules(),
+        )
+        .map_err(&refused)?;
+        manifest::write(staging.path(), &manifest)?;
+        let entry = self.publish(staging, resolved)?;
+        progress.say(&format!(
+            "installed {} ({} {}) in {:.1} s",
+            entry.manifest.title(),
+            entry.manifest.packages.len(),
+            if entry.manifest.packages.len() == 1 {
+                "package"
+            } else {
+                "packages"
+            },
+            started.elapsed().as_secs_f32(),
+        ));
+        Ok(entry)
+    }
+
+    fn publish(&self, staging: Staging, resolved: &Resolved) -> Result<Entry, PackageError> {
+        self.store.publish(staging, resolved, self.node)
+    }
+
+    async fn run(
+        &self,
+        step: Step,
+        title: &str,
+        started: Instant,
+        progress: &dyn Progress,
+    ) -> Result<StepOutcome, PackageError> {
+        let mut run = std::pin::pin!(self.runner.run(step));
+        loop {
+            tokio::select! {
+                outcome = &mut run => return Ok(outcome?),
+                () = tokio::time::sleep(STILL_INTERVAL) => {
+                    progress.say(&format!("still installing {title} ({} s)", started.elapsed().as_secs()));
+                }
+            }
+        }
+    }
+}
+
+/// At most three names.
+fn shorten(names: &[&str]) -> String {
+    let mut text = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > 3 {
+        text += &format!(" and {} more", names.len() - 3);
+    }
+    text
+}
+
+/// Reads a file of a tree that [`tree::check`] has passed, up to a bound.
+fn read_bounded(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut content = Vec::new();
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.len() > limit {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    file.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;

@@ -1,0 +1,40 @@
+//! Where this room's few words for people go. The command line prints them on stderr with its prefix.
+
+use std::sync::Mutex;
+
+/// Takes one line at a time, without prefix and line end.
+pub trait Progress: Send + Sync {
+    /// Something that takes time began, goes on or ended.
+    fn say(&self, line: &str);
+    /// Something the user may want to change, as a hint.
+    fn hint(&self, line: &str) {
+        self.say(line);
+    }
+}
+
+/// Says nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn say(&self, _line: &str) {}
+}
+
+/// Keeps what was said, for tests and reports.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<Vec<String>>);
+
+impl Kept {
+    /// Everything said so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().map(|lines| lines.clone()).unwrap_or_default()
+    }
+}
+
+impl Progress for Kept {
+    fn say(&self, line: &str) {
+        if let Ok(mut lines) = self.0.lock() {
+            lines.push(line.to_owned());
+        }
+    }
+}

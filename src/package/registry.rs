@@ -1,0 +1,375 @@
+//! Which registries npm is configured for, with which credentials and certificates, and what of that each step
+//! of an install is given.
+//!
+//! The project's `.npmrc` does not count unless it is asked for, although npx reads it: a client may start npxc
+//! in a directory that somebody else wrote, and a file there would choose where packages come from, what
+//! `--allow @npm` reaches, and which of the user's variables and files go there (`${TOKEN}`, `cafile`).
+//!
+//! Data comes from [`super::npmrc`]; it goes to `policy` as the preset `@npm` ([`NpmConfig::rules`]) and to the
+//! fetch step as a generated `.npmrc`. Secrets are never in a `Debug` output and never reach the build step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use super::GUEST_HOME;
+use super::error::PackageError;
+use super::host::HostEnv;
+use super::ini;
+use super::node::Node;
+use super::npmrc::{Settings, absolute};
+
+/// The name by which the guest reaches the host's loopback.
+const HOST_NAME: &str = "host.npxc.internal";
+/// Settings that change what npm downloads and hold no secret: handed on to the fetch step.
+const FETCH_SETTINGS: &[&str] = &[
+    "allow-git",
+    "allow-remote",
+    "before",
+    "engine-strict",
+    "fetch-retries",
+    "fetch-retry-factor",
+    "fetch-retry-maxtimeout",
+    "fetch-retry-mintimeout",
+    "fetch-timeout",
+    "legacy-peer-deps",
+    "maxsockets",
+    "min-release-age",
+    "min-release-age-exclude",
+    "strict-peer-deps",
+    "strict-ssl",
+    "tag",
+];
+/// Settings that would have to be supported for the registry to be reached through a proxy.
+const PROXY_SETTINGS: &[&str] = &["proxy", "https-proxy", "http-proxy"];
+
+/// Address of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegistryUrl {
+    tls: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// What npm is configured for.
+pub struct NpmConfig {
+    /// Where packages without a scope come from.
+    pub registry: RegistryUrl,
+    /// Registries of scopes, by scope with its `@`.
+    pub scopes: BTreeMap<String, RegistryUrl>,
+    /// Things the user should know: what was found and does not take effect.
+    pub notes: Vec<String>,
+    /// Every configuration file that was read. One that lies below `/usr` should be hidden from the guest.
+    pub files: Vec<PathBuf>,
+    /// npm's `cafile`.
+    pub cafile: Option<PathBuf>,
+    /// Headers of node for node-gyp, where the user named some.
+    pub nodedir: Option<PathBuf>,
+    /// Python for node-gyp, where the user named one.
+    pub python: Option<PathBuf>,
+    default_registry: RegistryUrl,
+    /// npm's keys for credentials, `//host/path/:_authToken`, and their values.
+    credentials: BTreeMap<String, String>,
+    ca: Option<String>,
+    fetch: BTreeMap<&'static str, String>,
+}
+
+impl NpmConfig {
+    /// Reads npm's configuration. `project`: whether the project's `.npmrc` counts.
+    pub fn read(host: &HostEnv, node: &Node, project: bool) -> Result<Self, PackageError> {
+        let settings = Settings::read(host, node, project)?;
+        let parse = |key: &str, text: &str| {
+            text.parse::<RegistryUrl>()
+                .map_err(|problem| PackageError::Config {
+                    origin: format!("{key}, from {}", settings.origin(key)),
+                    problem: problem.to_owned(),
+                })
+        };
+        let default_registry = parse("registry", &node.default_registry)?;
+        let registry = match settings.text("registry") {
+            Some(text) => parse("registry", text)?,
+            None => default_registry.clone(),
+        };
+        let mut scopes = BTreeMap::new();
+        for (key, text) in settings.iter() {
+            if let Some(scope) = key
+                .strip_suffix(":registry")
+                .filter(|scope| scope.starts_with('@'))
+            {
+                if format!("{scope}/x").parse::<super::name::PackageName>().is_err() {
+                    continue;
+                }
+                scopes.insert(scope.to_owned(), parse(key, text)?);
+            }
+        }
+
+        let mut config = Self {
+            default_registry,
+            notes: Vec::new(),
+            cafile: settings.text("cafile").map(|text| absolute(text, host)),
+            nodedir: settings.text("nodedir").map(|text| absolute(text, host)),
+            python: settings
+                .text("python")
+                .map(|text| absolute(text, host))
+                .filter(|path| path.is_file()),
+            credentials: BTreeMap::new(),
+            ca: settings.text("ca").map(str::to_owned),
+            fetch: FETCH_SETTINGS
+                .iter()
+                .filter_map(|key| Some((*key, settings.text(key)?.to_owned())))
+                .collect(),
+            files: settings.files.clone(),
+            registry,
+            scopes,
+        };
+        config.add_credentials(&settings, host);
+        config.add_notes(&settings, host);
+        Ok(config)
+    }
+
+    /// What `@npm` stands for: rules in `--allow` syntax, sorted, each once.
+    pub fn rules(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.registries().map(RegistryUrl::rule).collect();
+        all.into_iter().collect()
+    }
+
+    /// Those of [`Self::rules`] that the user configured, and that may therefore be at private addresses.
+    pub fn private_rules(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self
+            .registries()
+            .filter(|registry| **registry != self.default_registry)
+            .map(RegistryUrl::rule)
+            .collect();
+        all.into_iter().collect()
+    }
+
+    /// The files of the fetch step's private home: `.npmrc` with registries, credentials and certificates, and
+    /// the files that it names. `directory` of the guest holds the latter.
+    pub fn fetch_files(&self) -> Result<Vec<(PathBuf, Vec<u8>)>, PackageError> {
+        let mut text = ini::line("registry", &self.registry.in_guest());
+        for (scope, registry) in &self.scopes {
+            text += &ini::line(&format!("{scope}:registry"), &registry.in_guest());
+        }
+        let mut files = Vec::new();
+        let mut copy = |path: &PathBuf, name: String| -> Result<String, PackageError> {
+            let content = fs::read(path).map_err(|e| PackageError::io("read the certificate", path, e))?;
+            let guest = PathBuf::from(GUEST_HOME).join(name);
+            let text = guest.display().to_string();
+            files.push((guest, content));
+            Ok(text)
+        };
+        for (number, (key, value)) in self.credentials.iter().enumerate() {
+            let (place, field) = key.rsplit_once(':').unwrap_or((key, ""));
+            let place = guest_place(place);
+            let value = match field {
+                "certfile" | "keyfile" => copy(&PathBuf::from(value), format!(".npmrc-{number}.pem"))?,
+                _ => value.clone(),
+            };
+            text += &ini::line(&format!("{place}:{field}"), &value);
+        }
+        if let Some(ca) = &self.ca {
+            for part in ca.split("\n\n") {
+                text += &ini::line("ca[]", &part.replace("\\n", "\n"));
+            }
+        }
+        if let Some(cafile) = &self.cafile {
+            text += &ini::line("cafile", &copy(cafile, ".npmrc-ca.pem".to_owned())?);
+        }
+        for (key, value) in &self.fetch {
+            text += &ini::line(key, value);
+        }
+        // Behind another name, a registry's own links to its tarballs lead to the wrong place.
+        if self.registries().any(RegistryUrl::is_loopback) {
+            text += &ini::line("replace-registry-host", "always");
+        }
+        files.push((PathBuf::from(GUEST_HOME).join(".npmrc"), text.into_bytes()));
+        Ok(files)
+    }
+
+    fn registries(&self) -> impl Iterator<Item = &RegistryUrl> {
+        std::iter::once(&self.registry).chain(self.scopes.values())
+    }
+
+    /// Credentials of the configured registries only: no other host is reached.
+    fn add_credentials(&mut self, settings: &Settings, host: &HostEnv) {
+        const FIELDS: &[&str] = &[
+            "_authToken",
+            "_auth",
+            "username",
+            "_password",
+            "certfile",
+            "keyfile",
+        ];
+        let places: BTreeSet<String> = self.registries().map(RegistryUrl::host_and_port).collect();
+        for (key, value) in settings.iter() {
+            let Some((place, field)) = key.strip_prefix("//").and_then(|rest| rest.rsplit_once(':')) else {
+                continue;
+            };
+            let authority = place.split('/').next().unwrap_or_default().to_ascii_lowercase();
+            if FIELDS.contains(&field) && places.contains(&authority) && !value.is_empty() {
+                let value = match field {
+                    "certfile" | "keyfile" => absolute(value, host).display().to_string(),
+                    _ => value.to_owned(),
+                };
+                self.credentials.insert(key.to_owned(), value);
+            }
+        }
+    }
+
+    fn add_notes(&mut self, settings: &Settings, host: &HostEnv) {
+        if let Some(project) = &settings.ignored_project {
+            self.notes.push(format!(
+                "{} does not count: npxc reads the user's npm configuration only",
+                project.display()
+            ));
+        }
+        let proxy = PROXY_SETTINGS
+            .iter()
+            .find(|key| settings.text(key).is_some_and(|text| text != "false"));
+        let variable = ["HTTPS_PROXY", "https_proxy"]
+            .into_iter()
+            .find(|name| host.var(name).is_some());
+        if let Some(name) = proxy.copied().or(variable) {
+            self.notes.push(format!(
+                "{name} is set; npxc does not use proxies yet and connects directly"
+            ));
+        }
+        for key in ["_auth", "_authToken", "_authtoken", "_password"] {
+            if settings.text(key).is_some() {
+                self.notes.push(format!(
+                    "{key} ({}) names no registry and is not used; write //HOST/:{key}",
+                    settings.origin(key)
+                ));
+            }
+        }
+    }
+}
+
+impl fmt::Debug for NpmConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NpmConfig")
+            .field("registry", &self.registry)
+            .field("scopes", &self.scopes)
+            .field("credentials", &self.credentials.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+impl RegistryUrl {
+    /// The rule that lets the guest reach it.
+    pub fn rule(&self) -> String {
+        let host = if self.is_loopback() { HOST_NAME } else { &self.host };
+        format!("{host}:{}", self.port)
+    }
+
+    /// The address that npm uses inside the guest: the host's loopback has a name of its own there.
+    fn in_guest(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        let host = if self.is_loopback() { HOST_NAME } else { &self.host };
+        let port = if self.has_default_port() {
+            String::new()
+        } else {
+            format!(":{}", self.port)
+        };
+        format!("{scheme}://{host}{port}{}", self.path)
+    }
+
+    /// As in npm's keys for credentials.
+    fn host_and_port(&self) -> String {
+        if self.has_default_port() {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    fn has_default_port(&self) -> bool {
+        self.port == if self.tls { 443 } else { 80 }
+    }
+
+    fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// `//localhost:4873/path/` as the guest names it.
+fn guest_place(place: &str) -> String {
+    let rest = place.strip_prefix("//").unwrap_or(place);
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once(':') {
+        Some((host, port)) if is_loopback(host) => format!("//{HOST_NAME}:{port}{path}"),
+        _ if is_loopback(authority) => format!("//{HOST_NAME}{path}"),
+        _ => place.to_owned(),
+    }
+}
+
+impl std::str::FromStr for RegistryUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").ok_or("it is no http or https URL")?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err("it is no http or https URL"),
+        };
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            return Err(
+                "it holds a user name or password; write //HOST/:_authToken or //HOST/:_auth instead",
+            );
+        }
+        if path.contains(['?', '#', '\\']) || path.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err("its path cannot be used");
+        }
+        let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
+        let (host, port) = match authority[after_bracket..].rfind(':') {
+            Some(colon) => {
+                let (host, port) = authority.split_at(after_bracket + colon);
+                (
+                    host,
+                    port[1..]
+                        .parse()
+                        .ok()
+                        .filter(|port| *port != 0)
+                        .ok_or("its port is no port")?,
+                )
+            }
+            None => (authority, if tls { 443 } else { 80 }),
+        };
+        let plain = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
+        if host.is_empty() || !(bracketed || host.chars().all(plain)) {
+            return Err("its host is no host");
+        }
+        let mut path = path.to_owned();
+        if !path.ends_with('/') {
+            path.push('/');
+        }
+        Ok(Self {
+            tls,
+            host: host.to_ascii_lowercase(),
+            port,
+            path,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;

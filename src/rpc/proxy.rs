@@ -1,0 +1,208 @@
+//! The shell of path B: moves the client's stdin, the guest's stdout and its stderr, each on a thread of its own.
+//!
+//! Threads and blocking calls on purpose: npxc's stdio may be a terminal or a pipe that it shares with others,
+//! so its descriptors must not be made non-blocking, and a thread that reads and writes is backpressure in both
+//! directions without a queue.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
+const CHUNK: usize = 64 * 1024;
+/// How much of the first line is looked at to tell an MCP client from anything else.
+const FIRST_LINE: usize = 4096;
+
+/// npxc's ends of the guest's pipes.
+#[derive(Debug)]
+pub struct GuestEnds {
+    /// Written by npxc.
+    pub stdin: OwnedFd,
+    /// Read by npxc.
+    pub stdout: OwnedFd,
+    /// Read by npxc.
+    pub stderr: OwnedFd,
+}
+
+/// What the session has to know about the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Its stdin has ended.
+    StdinEnded(Source),
+    /// Nobody reads npxc's stdout any more.
+    StdoutClosed,
+}
+
+/// Who wrote to npxc's stdin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A JSON-RPC client: when it closes stdin the session is over.
+    Client,
+    /// A file, a terminal, `/dev/null` or another program's output: the package ends when it is done.
+    Other,
+}
+
+/// The three threads.
+#[derive(Debug)]
+pub struct Proxy {
+    outputs: Vec<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts moving bytes between npxc's own stdio and the guest.
+    pub fn start(guest: GuestEnds, notices: UnboundedSender<Notice>) -> io::Result<Self> {
+        let stdin = File::from(take_stdin()?);
+        let stdout = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+        let stderr = File::from(rustix::io::dup(rustix::stdio::stderr())?);
+        let ended = notices.clone();
+        spawn("stdin", move || {
+            let source = forward_stdin(stdin, File::from(guest.stdin));
+            // The receiver is gone only when the session is.
+            let _ = ended.send(Notice::StdinEnded(source));
+        })?;
+        let hung_up = notices.clone();
+        let watched = rustix::io::dup(rustix::stdio::stdout())?;
+        spawn("stdout-reader", move || {
+            if wait_for_hangup(&watched).is_ok() {
+                let _ = hung_up.send(Notice::StdoutClosed);
+            }
+        })?;
+        let out = spawn("stdout", move || {
+            if forward(File::from(guest.stdout), stdout).is_err() {
+                let _ = notices.send(Notice::StdoutClosed);
+            }
+        })?;
+        let err = spawn("stderr", move || {
+            // Words for nobody: the guest must not stall because npxc's stderr is closed.
+            let _ = forward_or_discard(File::from(guest.stderr), stderr);
+        })?;
+        Ok(Self { outputs: vec![out, err] })
+    }
+
+    /// Waits until everything the guest wrote is delivered. The guest must have ended.
+    pub fn finish(self) {
+        for output in self.outputs {
+            // A thread that panicked has nothing left to deliver.
+            let _ = output.join();
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work)
+}
+
+/// Takes stdin over, so that closing it is seen by whoever writes to it.
+fn take_stdin() -> io::Result<OwnedFd> {
+    let stdin = rustix::io::dup(rustix::stdio::stdin())?;
+    let null = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    Ok(stdin)
+}
+
+fn forward_stdin(mut from: File, mut to: File) -> Source {
+    let mut buffer = vec![0; CHUNK];
+    let mut first_line = Vec::new();
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                if first_line.len() < FIRST_LINE {
+                    first_line.extend_from_slice(&buffer[..count.min(FIRST_LINE)]);
+                }
+                if to.write_all(&buffer[..count]).is_err() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    if speaks_json_rpc(&first_line) { Source::Client } else { Source::Other }
+}
+
+/// Whether these first bytes are a JSON-RPC message.
+fn speaks_json_rpc(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start();
+    matches!(line.first(), Some(b'{' | b'['))
+        && line.windows(b"\"jsonrpc\"".len()).any(|window| window == b"\"jsonrpc\"")
+}
+
+fn forward(mut from: File, mut to: File) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => to.write_all(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The guest's end; not the client's fault.
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+fn forward_or_discard(from: File, to: File) -> io::Result<()> {
+    let rest = from.try_clone()?;
+    if forward(from, to).is_err() {
+        io::copy(&mut { rest }, &mut io::sink())?;
+    }
+    Ok(())
+}
+
+/// Returns when the reader of a pipe or socket has gone. Other kinds of files have none: then this never returns
+/// or fails.
+fn wait_for_hangup(fd: &OwnedFd) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    if !matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    loop {
+        let mut fds = [PollFd::new(fd, PollFlags::empty())];
+        match poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => return Ok(()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_rpc_makes_a_client() {
+        assert!(speaks_json_rpc(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"));
+        assert!(speaks_json_rpc(b"\r\n [{\"jsonrpc\": \"2.0\"}]"));
+        for other in [&b""[..], b"hello\n", b"{\"name\":\"x\"}\n", b"\"jsonrpc\""] {
+            assert!(!speaks_json_rpc(other));
+        }
+    }
+
+    #[test]
+    fn a_reader_that_leaves_is_noticed() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        drop(read);
+        wait_for_hangup(&write).unwrap();
+    }
+
+    #[test]
+    fn stdin_is_forwarded_byte_for_byte() {
+        let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        let (from_read, from_write) = rustix::pipe::pipe().unwrap();
+        let (to_read, to_write) = rustix::pipe::pipe().unwrap();
+        let sent = bytes.clone();
+        let writer = std::thread::spawn(move || File::from(from_write).write_all(&sent).unwrap());
+        let moved = std::thread::spawn(move || forward_stdin(File::from(from_read), File::from(to_write)));
+        let mut received = Vec::new();
+        File::from(to_read).read_to_end(&mut received).unwrap();
+        writer.join().unwrap();
+        assert_eq!(moved.join().unwrap(), Source::Other);
+        assert_eq!(received, bytes);
+    }
+}

@@ -1,0 +1,55 @@
+//! What can go wrong with a runtime: which operation, on what, and what the user can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use npxc_guest::step::Failure;
+
+use super::native::explain;
+
+/// A sandbox that could not be started, or was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A step of building the sandbox failed.
+    #[error("{}", explain::sentence(.0))]
+    Step(Failure),
+    /// A host path cannot be made visible inside.
+    #[error("cannot mount {}: {why}", path.display())]
+    Mount {
+        /// The path on the host.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The sandbox's process ended or fell silent without a word.
+    #[error("the sandbox ended unexpectedly{0}")]
+    Lost(&'static str),
+    /// A system call on npxc's side failed.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was attempted.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl RuntimeError {
+    /// What the user can do about it; may have several lines.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Step(failure) => explain::hint(failure),
+            Self::Mount { hint, .. } => hint.clone(),
+            Self::Lost(_) => {
+                Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
+            }
+            Self::Io { .. } => None,
+        }
+    }
+
+    pub(super) fn io(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { operation, source }
+    }
+}

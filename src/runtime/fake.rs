@@ -1,0 +1,135 @@
+//! A runtime without a sandbox, for tests of what stands around it: the link is one end of a datagram socket
+//! pair, the command is never executed, and the test decides how it ends. Stdio is dropped.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::sync::Notify;
+
+use super::{Ended, Guest, Launch, Runtime, RuntimeError, Status, Stdio3, TunLink};
+
+/// The runtime; clones share their state.
+#[derive(Debug, Clone, Default)]
+pub struct Fake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    launched: Vec<Launch>,
+    wire: Option<OwnedFd>,
+    released: bool,
+    terminated: bool,
+    ended: Option<Ended>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fake {
+    /// Everything that was launched so far.
+    pub fn launched(&self) -> Vec<Launch> {
+        self.shared.state().launched.clone()
+    }
+
+    /// The guest's end of the last link, once: packets without a `virtio_net_hdr`, non-blocking.
+    pub fn take_wire(&self) -> Option<OwnedFd> {
+        self.shared.state().wire.take()
+    }
+
+    /// Whether the command was released.
+    pub fn released(&self) -> bool {
+        self.shared.state().released
+    }
+
+    /// Whether the guest was asked to terminate.
+    pub fn terminated(&self) -> bool {
+        self.shared.state().terminated
+    }
+
+    /// Lets the command end.
+    pub fn end(&self, ended: Ended) {
+        self.shared.state().ended.get_or_insert(ended);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Runtime for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn launch(&self, launch: &Launch, _stdio: Stdio3) -> Result<Guest, RuntimeError> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, wire) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+        let mut state = self.shared.state();
+        *state = State {
+            launched: std::mem::take(&mut state.launched),
+            wire: Some(wire),
+            ..State::default()
+        };
+        state.launched.push(launch.clone());
+        drop(state);
+        Ok(Guest {
+            link: Some(TunLink {
+                fd: ours,
+                vnet_hdr: false,
+                tso: false,
+                mtu: 1500,
+            }),
+            warnings: Vec::new(),
+            process: super::Process::Fake(Process {
+                shared: Arc::clone(&self.shared),
+            }),
+        })
+    }
+}
+
+/// The state of one fake guest.
+#[derive(Debug)]
+pub(super) struct Process {
+    shared: Arc<Shared>,
+}
+
+impl Process {
+    #[allow(clippy::unnecessary_wraps)] // the shape of the real ones
+    pub(super) fn release(&mut self) -> Result<(), RuntimeError> {
+        self.shared.state().released = true;
+        Ok(())
+    }
+
+    pub(super) async fn wait(&mut self) -> Result<Ended, RuntimeError> {
+        loop {
+            let changed = self.shared.changed.notified();
+            let ended = self.shared.state().ended;
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            changed.await;
+        }
+    }
+
+    pub(super) fn terminate(&self) {
+        self.shared.state().terminated = true;
+    }
+
+    pub(super) fn kill(&self) {
+        let killed = Ended {
+            status: Status::Signaled(rustix::process::Signal::KILL.as_raw()),
+            limit: None,
+        };
+        self.shared.state().ended.get_or_insert(killed);
+        self.shared.changed.notify_one();
+    }
+}

@@ -1,0 +1,256 @@
+//! A cgroup per sandbox, where npxc may make one: version 2 below a delegated parent, or the version 1
+//! hierarchies as root. Named `npxc-<pid of npxc>-<number>`, so that what a killed npxc left can be recognized.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::runtime::{LimitHit, Limits};
+
+/// Number of sandboxes started by this process so far.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+/// The scheduler's period for CPU limits, microseconds: the kernel's default.
+const PERIOD: u64 = 100_000;
+const PREFIX: &str = "npxc-";
+
+/// Which limits a cgroup holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) memory: bool,
+    pub(super) pids: bool,
+    pub(super) cpu: bool,
+}
+
+/// The cgroup directories of one sandbox; none if npxc may not make any.
+#[derive(Debug, Default)]
+pub(super) struct Cgroup {
+    groups: Vec<PathBuf>,
+    held: Held,
+}
+
+impl Cgroup {
+    /// Makes what can be made. Failing is no error: then the sandbox watches over itself.
+    pub(super) fn create(limits: &Limits) -> Self {
+        let (Ok(own), Ok(mounts)) = (
+            fs::read_to_string("/proc/self/cgroup"),
+            fs::read_to_string("/proc/self/mountinfo"),
+        ) else {
+            return Self::default();
+        };
+        let name = format!(
+            "{PREFIX}{}-{}",
+            std::process::id(),
+            STARTED.fetch_add(1, Ordering::Relaxed)
+        );
+        let mut cgroup = Self::default();
+        for hierarchy in hierarchies(&own, &mounts) {
+            cgroup.create_in(&hierarchy, &name, limits);
+        }
+        cgroup
+    }
+
+    fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits) {
+        let parents = match hierarchy.controllers {
+            // Version 2: beside the own group first, since a group with processes cannot have limited children.
+            None => vec![
+                hierarchy.own.parent().map(Path::to_owned),
+                Some(hierarchy.own.clone()),
+            ],
+            Some(_) => vec![Some(hierarchy.own.clone())],
+        };
+        for parent in parents.into_iter().flatten() {
+            remove_stale(&parent);
+            let group = parent.join(name);
+            if fs::create_dir(&group).is_err() {
+                continue;
+            }
+            let held = match &hierarchy.controllers {
+                None => limit_v2(&group, limits),
+                Some(controllers) => limit_v1(&group, controllers, limits),
+            };
+            let useful = held != Held::default()
+                && fs::OpenOptions::new()
+                    .write(true)
+                    .open(group.join("cgroup.procs"))
+                    .is_ok();
+            if !useful {
+                let _ = fs::remove_dir(&group);
+                continue;
+            }
+            self.held.memory |= held.memory;
+            self.held.pids |= held.pids;
+            self.held.cpu |= held.cpu;
+            self.groups.push(group);
+            return;
+        }
+    }
+
+    pub(super) fn held(&self) -> Held {
+        self.held
+    }
+
+    /// Moves a process in.
+    pub(super) fn add(&mut self, pid: u32) -> io::Result<()> {
+        for group in &self.groups {
+            fs::write(group.join("cgroup.procs"), pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The limit that was hit so far, if one was.
+    pub(super) fn limit_hit(&self) -> Option<LimitHit> {
+        let counter = |file: &str, key: &str| {
+            self.groups.iter().any(|group| {
+                fs::read_to_string(group.join(file)).is_ok_and(|content| {
+                    content.lines().any(|line| {
+                        line.strip_prefix(key)
+                            .is_some_and(|rest| rest.trim().parse::<u64>().is_ok_and(|count| count > 0))
+                    })
+                })
+            })
+        };
+        if counter("memory.events", "oom_kill ") || counter("memory.oom_control", "oom_kill ") {
+            Some(LimitHit::Memory)
+        } else if counter("pids.events", "max ") {
+            Some(LimitHit::Pids)
+        } else {
+            None
+        }
+    }
+
+    /// Removes the directories; everything inside has ended.
+    pub(super) fn remove(&mut self) {
+        for group in self.groups.drain(..) {
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn set(group: &Path, file: &str, value: &str) -> bool {
+    fs::write(group.join(file), value).is_ok()
+}
+
+fn quota(cpus: f64) -> u64 {
+    // The kernel refuses less than a millisecond.
+    #[allow(clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let quota = (cpus.max(0.0) * PERIOD as f64) as u64;
+    quota.max(1000)
+}
+
+fn limit_v2(group: &Path, limits: &Limits) -> Held {
+    let memory = set(group, "memory.max", &limits.memory.to_string());
+    if memory {
+        // Without swap the limit is what it says; killing all at once leaves no half-dead package.
+        let _ = set(group, "memory.swap.max", "0");
+        let _ = set(group, "memory.oom.group", "1");
+    }
+    let pids = set(
+        group,
+        "pids.max",
+        &(limits.pids + super::OWN_PROCESSES).to_string(),
+    );
+    let cpu = limits
+        .cpus
+        .is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
+    Held { memory, pids, cpu }
+}
+
+fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
+    let has = |name: &str| controllers.iter().any(|controller| controller == name);
+    let mut held = Held::default();
+    if has("memory") {
+        held.memory = set(group, "memory.limit_in_bytes", &limits.memory.to_string());
+        let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
+    }
+    if has("pids") {
+        held.pids = set(
+            group,
+            "pids.max",
+            &(limits.pids + super::OWN_PROCESSES).to_string(),
+        );
+    }
+    if has("cpu")
+        && let Some(cpus) = limits.cpus
+    {
+        held.cpu = set(group, "cpu.cfs_quota_us", &quota(cpus).to_string());
+    }
+    held
+}
+
+/// Removes groups of npxc processes that are gone. A group with processes in it cannot be removed.
+fn remove_stale(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split('-').next());
+        if let Some(owner) = owner
+            && owner.parse::<u32>().is_ok()
+            && !Path::new("/proc").join(owner).exists()
+        {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// One hierarchy that this process is in.
+#[derive(Debug, PartialEq, Eq)]
+struct Hierarchy {
+    /// The directory of the own group.
+    own: PathBuf,
+    /// Version 1: what it controls. Version 2: `None`.
+    controllers: Option<Vec<String>>,
+}
+
+/// The hierarchies of interest, from `/proc/self/cgroup` and `/proc/self/mountinfo` (cgroups(7), proc(5)).
+fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
+    let mut found = Vec::new();
+    for line in own.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        let controllers: Vec<String> = controllers
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(Into::into)
+            .collect();
+        let wanted = |name: &String| matches!(name.as_str(), "memory" | "pids" | "cpu");
+        if !controllers.is_empty() && !controllers.iter().any(wanted) {
+            continue;
+        }
+        let version_2 = controllers.is_empty();
+        let mounted = mounts.lines().find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let mut after = after.split(' ');
+            let (kind, _, options) = (after.next()?, after.next()?, after.next()?);
+            let matches = if version_2 {
+                kind == "cgroup2"
+            } else {
+                kind == "cgroup"
+                    && options
+                        .split(',')
+                        .any(|option| controllers.iter().any(|name| name == option))
+            };
+            let mut before = before.split(' ').skip(3);
+            let (root, point) = (before.next()?, before.next()?);
+            let inside = Path::new(path).strip_prefix(root).ok()?;
+            matches.then(|| Path::new(point).join(inside))
+        });
+        if let Some(own) = mounted {
+            found.push(Hierarchy {
+                own,
+                controllers: (!version_2).then_some(controllers),
+            });
+        }
+    }
+    found
+}

@@ -1,0 +1,140 @@
+//! `npxc doctor`: the real code, step by step, with nothing started at the end.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use npxc_guest::spec::{Purpose, Report, Spec, Supervise};
+use npxc_guest::step::Step;
+
+use super::cgroup::Cgroup;
+use super::process::Process;
+use super::{Native, explain};
+use crate::runtime::{Limits, RuntimeError};
+
+/// What came of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepReport {
+    /// The step, for people.
+    pub step: &'static str,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How a step went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works; what is worth knowing about it, perhaps nothing.
+    Passed(String),
+    /// npxc can do without.
+    Warning {
+        /// What is missing.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// The native runtime does not work.
+    Failed {
+        /// What is missing.
+        why: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl Native {
+    /// Tries every step of building a sandbox. Blocks for some milliseconds.
+    pub fn check(&self) -> Vec<StepReport> {
+        let mut reports = Vec::new();
+        if let Err(error) = self.run_checks(&mut reports) {
+            let outcome = Outcome::Failed {
+                why: error.to_string(),
+                hint: error.hint(),
+            };
+            reports.push(StepReport {
+                step: explain::name(Step::Start),
+                outcome,
+            });
+        }
+        reports.push(limits());
+        reports
+    }
+
+    fn run_checks(&self, reports: &mut Vec<StepReport>) -> Result<(), RuntimeError> {
+        let spec = Spec {
+            purpose: Purpose::Check,
+            command: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".into(),
+            mounts: Vec::new(),
+            files: Vec::new(),
+            scratch: 1 << 20,
+            nproc: None,
+            supervise: Supervise::default(),
+        };
+        let (child, channel) = self.helper()?;
+        let mut process = Process::new(child, channel, Cgroup::default())?;
+        let null: OwnedFd = std::fs::File::open("/dev/null")
+            .map_err(RuntimeError::io("/dev/null"))?
+            .into();
+        let _ = process.channel().send(&spec, &[null.as_fd(); 3]);
+        while let Some(report) = process
+            .channel()
+            .receive()
+            .map_err(RuntimeError::io("waiting for the sandbox"))?
+        {
+            reports.extend(step_report(report));
+        }
+        Ok(())
+    }
+}
+
+/// Tries every step of building a sandbox with this program; see [`Native::check`].
+pub fn check() -> Vec<StepReport> {
+    Native::new().check()
+}
+
+fn step_report(report: Report) -> Option<StepReport> {
+    match report {
+        Report::Passed { step, note } => Some(StepReport {
+            step: explain::name(step),
+            outcome: Outcome::Passed(note),
+        }),
+        Report::Failed(failure) => {
+            let why = explain::sentence(&failure);
+            Some(StepReport {
+                step: explain::name(failure.step),
+                outcome: Outcome::Failed {
+                    why,
+                    hint: explain::hint(&failure),
+                },
+            })
+        }
+        Report::Ready(_) | Report::Limit(_) | Report::Ended { .. } => None,
+    }
+}
+
+fn limits() -> StepReport {
+    let held = Cgroup::create(&Limits {
+        cpus: Some(1.0),
+        ..Limits::default()
+    })
+    .held();
+    let missing: Vec<&str> = [(held.memory, "memory"), (held.pids, "pids"), (held.cpu, "cpu")]
+        .into_iter()
+        .filter_map(|(has, name)| (!has).then_some(name))
+        .collect();
+    let outcome = if missing.is_empty() {
+        Outcome::Passed("memory, pids, cpu".into())
+    } else {
+        Outcome::Warning {
+            why: format!(
+                "npxc may not limit {} by a cgroup; it watches over memory and processes itself",
+                missing.join(", ")
+            ),
+            hint: Some("start npxc below a delegated cgroup: `systemd-run --user --scope npxc ...`".into()),
+        }
+    };
+    StepReport {
+        step: "cgroup",
+        outcome,
+    }
+}

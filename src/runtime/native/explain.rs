@@ -1,0 +1,177 @@
+//! What a failed step means in words, and what to do about it.
+
+use std::fs;
+
+use npxc_guest::step::{Failure, Step};
+
+/// The failure as a sentence.
+pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
+    let error = match failure.errno {
+        0 => String::new(),
+        errno => format!(": {}", std::io::Error::from_raw_os_error(errno)),
+    };
+    let detail = &failure.detail;
+    match failure.step {
+        Step::Namespaces => format!("cannot create the sandbox's namespaces{error}"),
+        Step::IdentityMap => format!("cannot map user ids into the sandbox ({detail}){error}"),
+        Step::TunOpen => format!("cannot open {detail}{error}"),
+        Step::Proc => format!("cannot mount the sandbox's /proc{error}"),
+        Step::Mounts => format!("cannot mount {detail}{error}"),
+        Step::Exec => format!("cannot start {detail} in the sandbox{error}"),
+        Step::WorkingDirectory => format!("the sandbox has no working directory {detail}{error}"),
+        Step::Start
+        | Step::Fork
+        | Step::Root
+        | Step::System
+        | Step::Etc
+        | Step::Dev
+        | Step::Scratch
+        | Step::Loopback
+        | Step::TunCreate
+        | Step::Addresses
+        | Step::Ipv6
+        | Step::Files
+        | Step::Pivot
+        | Step::Limits
+        | Step::Capabilities
+        | Step::Landlock
+        | Step::Seccomp
+        | Step::HandOver => format!(
+            "cannot build the sandbox: {} ({detail}){error}",
+            name(failure.step)
+        ),
+    }
+}
+
+/// A step's name for people.
+pub(super) fn name(step: Step) -> &'static str {
+    match step {
+        Step::Start => "start of the helper",
+        Step::Namespaces => "namespaces",
+        Step::IdentityMap => "user id map",
+        Step::Fork => "first process",
+        Step::Root => "root file system",
+        Step::System => "system directories",
+        Step::Etc => "/etc",
+        Step::Proc => "/proc",
+        Step::Dev => "/dev",
+        Step::Scratch => "scratch space",
+        Step::Loopback => "loopback interface",
+        Step::TunOpen => "TUN device",
+        Step::TunCreate => "TUN interface",
+        Step::Addresses => "addresses and routes",
+        Step::Ipv6 => "IPv6",
+        Step::Mounts => "mounts",
+        Step::Files => "files",
+        Step::Pivot => "file system layout",
+        Step::Limits => "resource limits",
+        Step::Capabilities => "capabilities",
+        Step::Landlock => "Landlock",
+        Step::Seccomp => "seccomp",
+        Step::HandOver => "link",
+        Step::WorkingDirectory => "working directory",
+        Step::Exec => "command",
+    }
+}
+
+/// What to do about it, if something can be done.
+pub(in crate::runtime) fn hint(failure: &Failure) -> Option<String> {
+    hint_on(failure, &Host::read())
+}
+
+/// What a hint depends on.
+#[derive(Debug, Clone, Default)]
+struct Host {
+    max_user_namespaces: Option<String>,
+    unprivileged_userns: Option<String>,
+    apparmor: Option<String>,
+    program: String,
+}
+
+impl Host {
+    fn read() -> Self {
+        let setting = |path: &str| {
+            fs::read_to_string(format!("/proc/sys/{path}"))
+                .ok()
+                .map(|value| value.trim().to_owned())
+        };
+        Self {
+            max_user_namespaces: setting("user/max_user_namespaces"),
+            unprivileged_userns: setting("kernel/unprivileged_userns_clone"),
+            apparmor: setting("kernel/apparmor_restrict_unprivileged_userns"),
+            program: std::env::current_exe()
+                .map_or_else(|_| "npxc".into(), |path| path.display().to_string()),
+        }
+    }
+}
+
+fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
+    let errno = rustix::io::Errno::from_raw_os_error(failure.errno);
+    let refused = matches!(errno, rustix::io::Errno::PERM | rustix::io::Errno::ACCESS);
+    let text = match failure.step {
+        Step::Namespaces if host.max_user_namespaces.as_deref() == Some("0") || errno == rustix::io::Errno::NOSPC => {
+            "user namespaces are switched off or used up; raise the number: \
+             `sudo sysctl -w user.max_user_namespaces=15000`"
+                .into()
+        }
+        Step::Namespaces if refused && host.unprivileged_userns.as_deref() == Some("0") => {
+            "this kernel lets only root make user namespaces; `sudo sysctl -w kernel.unprivileged_userns_clone=1` \
+             allows it"
+                .into()
+        }
+        Step::Namespaces if errno == rustix::io::Errno::INVAL || errno == rustix::io::Errno::NOSYS => {
+            "this kernel was built without some kind of namespaces; use `--runtime podman` or `--runtime docker`".into()
+        }
+        step if refused && host.apparmor.as_deref() == Some("1") && before_confinement(step) => {
+            apparmor(&host.program)
+        }
+        Step::Namespaces if refused => "something forbids user namespaces: in a container, start it with \
+             `--security-opt seccomp=unconfined` or use a container engine from outside; else ask who \
+             administrates this machine"
+            .into(),
+        Step::TunOpen if matches!(errno, rustix::io::Errno::NOENT | rustix::io::Errno::NODEV | rustix::io::Errno::NXIO) => {
+            "load the module with `sudo modprobe tun`; in a container, start it with `--device /dev/net/tun`".into()
+        }
+        Step::TunOpen if refused => "the device is usually open to everyone: `sudo chmod 0666 /dev/net/tun`; in a \
+             container, start it with `--device /dev/net/tun`"
+            .into(),
+        Step::Proc if refused => "in a container whose /proc is masked the kernel refuses a new one; start it with \
+             `--security-opt unmask=ALL` (podman) or `--security-opt systempaths=unconfined` (docker)"
+            .into(),
+        Step::Root | Step::System if errno == rustix::io::Errno::NOSYS => {
+            "the native runtime needs Linux 5.12 or newer; use `--runtime podman` or `--runtime docker`".into()
+        }
+        Step::Exec if errno == rustix::io::Errno::NOENT => {
+            "programs are looked up inside the sandbox, which sees the host's /usr and what is mounted".into()
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// Steps that need the capabilities which `AppArmor` takes from an unprivileged user namespace.
+fn before_confinement(step: Step) -> bool {
+    !matches!(
+        step,
+        Step::Limits | Step::Landlock | Step::Seccomp | Step::HandOver | Step::WorkingDirectory | Step::Exec
+    )
+}
+
+fn apparmor(program: &str) -> String {
+    format!(
+        "AppArmor restricts user namespaces on this machine (Ubuntu 23.10 and newer). Allow them to npxc alone: write\n\
+         \n    abi <abi/4.0>,\n    include <tunables/global>\n    profile npxc \"{program}\" flags=(unconfined) {{\n      \
+         userns,\n      include if exists <local/npxc>\n    }}\n\n\
+         to /etc/apparmor.d/npxc and run `sudo apparmor_parser -r /etc/apparmor.d/npxc`"
+    )
+}
+
+/// Whether the running kernel is at least this version.
+pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+}

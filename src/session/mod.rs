@@ -1,0 +1,178 @@
+//! The composition root: puts one sandboxed run together and takes it apart again.
+//!
+//! Start order: the audit log, the sandbox (which hands out its link and waits), the datapath on that link, then
+//! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
+//! guest never runs without a router, and the router never without a log.
+//!
+//! [`run`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
+
+mod foreground;
+mod run;
+mod step;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+pub use self::run::{install, run};
+use crate::audit::{Event, Recorder};
+use crate::egress::driver::{Datapath, Published, Totals};
+use crate::egress::resolver::{self, Pinned};
+use crate::net::dns::{self, Responder};
+use crate::net::pins::Pins;
+use crate::net::router::{Journal, MOST_FLOWS, Options};
+use crate::policy::Policy;
+use crate::runtime::{Ended, Guest, Launch, Runtime, RuntimeError, Stdio3};
+
+/// Descriptors that npxc needs beside those of flows: stdio, log, epoll, resolver, store.
+const OTHER_DESCRIPTORS: usize = 128;
+
+/// Everything one sandboxed run consists of.
+pub struct Parts {
+    /// What runs, and what it is granted of the host.
+    pub launch: Launch,
+    /// What it may reach.
+    pub policy: Policy,
+    /// How its resolver answers.
+    pub dns: dns::Options,
+    /// Names whose addresses are given (`--add-host`).
+    pub pinned: Pinned,
+    /// Host ports that lead into the guest.
+    pub published: Vec<Published>,
+    /// Where verdicts go.
+    pub journal: Box<dyn Journal>,
+}
+
+/// A guest and the datapath it hangs on.
+#[derive(Debug)]
+pub struct Session {
+    guest: Guest,
+    datapath: Option<Datapath>,
+    cut_off: Arc<Notify>,
+}
+
+/// Why a session could not be started, or was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The sandbox could not be built, or failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The datapath could not be started.
+    #[error("cannot start the datapath: {0}")]
+    Datapath(std::io::Error),
+    /// The datapath ended while the guest was running; the guest was cut off with it and killed.
+    #[error("npxc's own datapath failed; the guest was cut off and ended")]
+    CutOff,
+}
+
+impl SessionError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Runtime(error) => error.hint(),
+            Self::Datapath(_) => None,
+            Self::CutOff => Some("this is a defect in npxc: please report it with the audit log".to_owned()),
+        }
+    }
+}
+
+impl Session {
+    /// Builds the sandbox and the datapath on its link. The command waits for [`Session::release`].
+    pub fn start(runtime: &dyn Runtime, parts: Parts, stdio: Stdio3) -> Result<Self, SessionError> {
+        let mut guest = runtime.launch(&parts.launch, stdio)?;
+        let link = guest.take_link().ok_or(RuntimeError::Lost(" before it handed out its link"))?;
+        let cut_off = Arc::new(Notify::new());
+        let ended = Arc::clone(&cut_off);
+        let Parts { policy, dns, pinned, published, journal, .. } = parts;
+        let options = move |link| Options {
+            policy,
+            responder: Responder::new(dns),
+            pins: Pins::new(),
+            journal,
+            link,
+            flows: most_flows(),
+            epoch: Instant::now(),
+            seed: seed(),
+        };
+        let datapath =
+            Datapath::start(link, published, options, resolver::start(pinned), move || ended.notify_one())
+                .map_err(SessionError::Datapath)?;
+        Ok(Self { guest, datapath: Some(datapath), cut_off })
+    }
+
+    /// What the sandbox has to do without on this machine.
+    pub fn warnings(&self) -> &[String] {
+        self.guest.warnings()
+    }
+
+    /// Starts the command.
+    pub fn release(&mut self) -> Result<(), SessionError> {
+        Ok(self.guest.release()?)
+    }
+
+    /// Waits for the command's end. Cancel safe.
+    pub async fn wait(&mut self) -> Result<Ended, SessionError> {
+        tokio::select! {
+            biased;
+            ended = self.guest.wait() => Ok(ended?),
+            () = self.cut_off.notified() => {
+                self.guest.kill();
+                Err(SessionError::CutOff)
+            }
+        }
+    }
+
+    /// Asks everything inside to end.
+    pub fn terminate(&self) {
+        self.guest.terminate();
+    }
+
+    /// Ends everything inside.
+    pub fn kill(&self) {
+        self.guest.kill();
+    }
+
+    /// Ends what is left of the guest, then its flows.
+    pub fn finish(mut self) -> Totals {
+        self.guest.kill();
+        self.datapath.take().and_then(Datapath::stop).unwrap_or_default()
+    }
+}
+
+impl Journal for Recorder {
+    fn record(&mut self, event: Event) -> bool {
+        Recorder::record(self, event).is_ok()
+    }
+
+    fn healthy(&self) -> bool {
+        Recorder::healthy(self)
+    }
+}
+
+/// Flows that the process's descriptors allow; each may have two connection attempts under way.
+fn most_flows() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = limit.map_or(MOST_FLOWS * 2, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).clamp(16, MOST_FLOWS)
+}
+
+/// Raises this process's limit of descriptors as far as it may, so that a busy guest does not run into it.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Some((MOST_FLOWS * 2 + OTHER_DESCRIPTORS) as u64);
+    let current = match (limit.maximum, most) {
+        (Some(maximum), Some(most)) => Some(maximum.min(most)),
+        (maximum, most) => maximum.or(most),
+    };
+    // Refused: then there are fewer flows, which `most_flows` takes into account.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+}
+
+/// Unpredictable bits for sequence numbers.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library's hasher is keyed from the system's random source.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

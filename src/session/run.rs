@@ -1,0 +1,348 @@
+//! The main job: find or install the package, start it, relay its stdio, and end everything in order.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use tokio::sync::mpsc::unbounded_channel;
+use uuid::Uuid;
+
+use super::foreground::{self, Cause, Conclusion, Signals};
+use super::step::Steps;
+use super::{Parts, Session, SessionError, raise_descriptor_limit};
+use crate::audit::{Event, Log, Recorder};
+use crate::config::{Addresses, Network, Resolved};
+use crate::egress::driver::Published;
+use crate::egress::resolver::Pinned;
+use crate::exit::{ExitStatus, Failure};
+use crate::net::dns;
+use crate::package::certificates::Trust;
+use crate::package::{
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError, Progress,
+    Store,
+};
+use crate::policy::{Policy, PolicySpec, Rule, RuleError};
+use crate::rpc::proxy::{GuestEnds, Proxy};
+use crate::runtime::native::Native;
+use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status, Stdio3};
+
+/// Runs the package in the foreground. `words` is npxc's own voice.
+pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
+    block_on(async {
+        let mut signals = take_signals()?;
+        let bench = Bench::of(resolved)?;
+        let entry = tokio::select! {
+            entry = bench.entry(resolved, words, false) => entry?,
+            () = signals.next() => return Ok(ExitStatus::Interrupted),
+        };
+        bench.start(resolved, &entry, words, &mut signals).await
+    })
+}
+
+/// Installs the package, again when `force` is set. Returns what was installed, as `name@version`.
+pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<String, Failure> {
+    block_on(async {
+        let mut signals = take_signals()?;
+        let bench = Bench::of(resolved)?;
+        tokio::select! {
+            entry = bench.entry(resolved, words, force) => Ok(entry?.manifest.title()),
+            () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed")),
+        }
+    })
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}")))?;
+    let result = runtime.block_on(work);
+    // A thread may still be blocked reading stdin; nothing waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+fn take_signals() -> Result<Signals, Failure> {
+    Signals::take().map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot handle signals: {error}")))
+}
+
+/// What every run needs of the host.
+struct Bench {
+    host: HostEnv,
+    node: Node,
+    npm: NpmConfig,
+    store: Store,
+    trust: Trust,
+    runtime: Native,
+}
+
+impl Bench {
+    fn of(resolved: &Resolved) -> Result<Self, Failure> {
+        let host = HostEnv::current();
+        let node = Node::find(&host, &resolved.directories.cache).map_err(install_failure)?;
+        let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
+        let trust = Trust::of(&host, npm.cafile.as_deref());
+        let store = Store::at(&resolved.directories.data);
+        let trusted = node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
+        let runtime = Native::new()
+            .trust(trusted.collect::<Vec<_>>())
+            .protect(resolved.directories.own().into_iter().cloned());
+        Ok(Self { host, node, npm, store, trust, runtime })
+    }
+
+    /// The store entry; installs it when it is missing.
+    async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
+        let request = resolved.request.resolve(&self.host).map_err(install_failure)?;
+        let runner = Steps::new(&self.runtime, resolved);
+        let installer = Installer {
+            store: &self.store,
+            node: &self.node,
+            config: &self.npm,
+            host: &self.host,
+            runner: &runner,
+        };
+        let options = InstallOptions {
+            ignore_scripts: resolved.install.ignore_scripts,
+            allow_install: resolved.install.allow.iter().map(ToString::to_string).collect(),
+            force,
+        };
+        installer.ensure(&request, &options, words).await.map_err(install_failure)
+    }
+
+    async fn start(
+        &self,
+        resolved: &Resolved,
+        entry: &Entry,
+        words: &dyn Progress,
+        signals: &mut Signals,
+    ) -> Result<ExitStatus, Failure> {
+        let launch = self.launch(resolved, entry)?;
+        let policy = policy(resolved.network.policy(presets(&self.npm)))?;
+        let published = listen(resolved)?;
+        let session = Uuid::now_v7();
+        let (log, recorder) = Log::create(&resolved.audit, session).map_err(audit_failure)?;
+        let start = self.start_event(resolved, entry, &policy, &launch);
+        recorder.record(start).map_err(|_| unwritable(&log))?;
+
+        let (ends, stdio) = pipes()?;
+        let parts = Parts {
+            launch,
+            policy,
+            dns: dns_options(&resolved.network),
+            pinned: pinned(&resolved.network),
+            published,
+            journal: Box::new(recorder.clone()),
+        };
+        let mut session = Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
+        for warning in session.warnings() {
+            words.say(&format!("warning: {warning}"));
+        }
+        let (notices, mut received) = unbounded_channel();
+        let proxy = Proxy::start(ends, notices)
+            .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot relay stdio: {error}")))?;
+        session.release().map_err(|error| session_failure(&error))?;
+        let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
+        session.finish();
+        let interrupted = conclusion.cause == Cause::Interrupted;
+        let delivered = tokio::task::spawn_blocking(move || proxy.finish());
+        tokio::select! {
+            // The client may not read: then a signal still ends npxc.
+            _ = delivered => {}
+            () = signals.next(), if !interrupted => {}
+        }
+        let end = end_event(&conclusion, &recorder);
+        if let Err(error) = log.finish(end) {
+            words.say(&format!("warning: {error}"));
+        }
+        conclude(conclusion, resolved)
+    }
+
+    fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
+        let command =
+            entry.command(&resolved.request, &resolved.args, &self.node).map_err(install_failure)?;
+        let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
+        env.insert("HOME".into(), GUEST_HOME.into());
+        env.extend(terminal_env(&self.host));
+        env.extend(self.trust.env.iter().cloned());
+        env.extend(entry.env(&self.node));
+        env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
+        let mut mounts = self.node.mounts.clone();
+        mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
+        mounts.extend(resolved.mounts.iter().cloned());
+        Ok(Launch {
+            command,
+            env: env.into_iter().collect(),
+            cwd: resolved.guest_cwd.clone().unwrap_or_else(|| PathBuf::from(GUEST_HOME)),
+            mounts,
+            limits: resolved.limits.clone(),
+            files: self.trust.files.clone(),
+        })
+    }
+
+    fn start_event(&self, resolved: &Resolved, entry: &Entry, policy: &Policy, launch: &Launch) -> Event {
+        let root = entry.manifest.roots.first();
+        Event::SessionStart {
+            npxc: env!("CARGO_PKG_VERSION").to_owned(),
+            purpose: "run".to_owned(),
+            package: entry.manifest.title(),
+            version: root.map(|root| root.version.clone()),
+            integrity: root.and_then(|root| root.integrity.clone()),
+            runtime: self.runtime.name().to_owned(),
+            link: "tun".to_owned(),
+            network: policy.mode().as_str().to_owned(),
+            allow: policy.allow(),
+            allow_private: policy.allow_private(),
+            deny: policy.deny(),
+            mounts: resolved.mounts.iter().map(describe_mount).collect(),
+            env: launch.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        }
+    }
+}
+
+/// What a person at a terminal expects a program to know about it; nothing about the user or the machine.
+fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + '_ {
+    ["TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ"]
+        .into_iter()
+        .filter_map(|name| Some((name.into(), host.var(name)?.to_owned())))
+}
+
+pub(super) fn describe_mount(mount: &Mount) -> String {
+    let access = match mount.access {
+        Access::ReadOnly => "ro",
+        Access::ReadWrite => "rw",
+    };
+    format!("{}:{}:{access}", mount.host.display(), mount.guest.display())
+}
+
+/// What the presets stand for on this host.
+pub(super) fn presets(npm: &NpmConfig) -> BTreeMap<String, Vec<Rule>> {
+    // A registry that no rule can name (a bare host name in an odd notation) is no preset either.
+    BTreeMap::from([("npm".to_owned(), parse_rules(&npm.rules()).unwrap_or_default())])
+}
+
+pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
+    rules.iter().map(|rule| rule.parse()).collect()
+}
+
+pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
+    Policy::new(spec)
+        .map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
+}
+
+fn listen(resolved: &Resolved) -> Result<Vec<Published>, Failure> {
+    resolved
+        .publish
+        .iter()
+        .map(|publish| {
+            let listener = TcpListener::bind(publish.listen).and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            });
+            let failed = |error: std::io::Error| {
+                Failure::new(ExitStatus::Config, format!("--publish {publish}: cannot listen: {error}"))
+                    .hint("choose another port of the host: --publish PORT:GUEST_PORT")
+            };
+            Ok(Published { listener: listener.map_err(failed)?, guest_port: publish.guest })
+        })
+        .collect()
+}
+
+fn dns_options(network: &Network) -> dns::Options {
+    dns::Options {
+        ipv6: network.ipv6,
+        addresses: match network.addresses {
+            Addresses::Virtual => dns::Addresses::Virtual,
+            Addresses::Real => dns::Addresses::Real,
+        },
+    }
+}
+
+fn pinned(network: &Network) -> Pinned {
+    let mut pinned = Pinned::new();
+    for host in &network.add_host {
+        pinned.entry(host.name.clone()).or_default().push(host.address);
+    }
+    pinned
+}
+
+fn pipes() -> Result<(GuestEnds, Stdio3), Failure> {
+    let pipe = || {
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot make pipes: {error}")))
+    };
+    let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
+    Ok((GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, Stdio3 { stdin, stdout, stderr }))
+}
+
+fn end_event(conclusion: &Conclusion, recorder: &Recorder) -> Event {
+    let totals = recorder.totals();
+    let status = conclusion.ended.as_ref().ok().map(|ended| ended.status);
+    Event::SessionEnd {
+        status: match status {
+            Some(Status::Exited(code)) => Some(code),
+            Some(Status::Signaled(_)) | None => None,
+        },
+        signal: match status {
+            Some(Status::Signaled(signal)) => Some(signal),
+            Some(Status::Exited(_)) | None => None,
+        },
+        how: match &conclusion.ended {
+            Ok(Ended { limit: Some(hit), .. }) => format!("limit: {}", limit_name(*hit)),
+            Ok(_) => conclusion.cause.as_str().to_owned(),
+            Err(error) => error.to_string(),
+        },
+        denied: totals.denied,
+        allowed: totals.allowed,
+    }
+}
+
+/// The exit status, and what is to be said about it.
+fn conclude(conclusion: Conclusion, resolved: &Resolved) -> Result<ExitStatus, Failure> {
+    let ended = conclusion.ended.map_err(|error| session_failure(&error))?;
+    if let Some(hit) = ended.limit
+        && matches!(ended.status, Status::Signaled(_))
+    {
+        let (granted, option) = match hit {
+            LimitHit::Memory => (format!("{} MiB of memory", resolved.limits.memory >> 20), "--memory"),
+            LimitHit::Pids => (format!("{} processes and threads", resolved.limits.pids), "--pids"),
+        };
+        return Err(Failure::new(ExitStatus::GuestDied, format!("the package hit its limit of {granted}"))
+            .hint(format!("give it more with {option}")));
+    }
+    match (conclusion.cause, ended.status) {
+        (Cause::Interrupted, _) => Ok(ExitStatus::Interrupted),
+        (Cause::Itself, Status::Exited(code)) => Ok(ExitStatus::Package(u8::try_from(code).unwrap_or(1))),
+        (Cause::Itself, Status::Signaled(signal)) => {
+            Err(Failure::new(ExitStatus::GuestDied, format!("the package was ended by signal {signal}")))
+        }
+        (Cause::Client, _) => Ok(ExitStatus::Success),
+    }
+}
+
+fn limit_name(hit: LimitHit) -> &'static str {
+    match hit {
+        LimitHit::Memory => "memory",
+        LimitHit::Pids => "pids",
+    }
+}
+
+fn session_failure(error: &SessionError) -> Failure {
+    Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
+}
+
+fn install_failure(error: PackageError) -> Failure {
+    let hints = error.hints();
+    Failure::new(ExitStatus::Install, error.to_string()).hints(hints)
+}
+
+fn audit_failure(error: crate::audit::writer::AuditError) -> Failure {
+    let hint = error.hint();
+    Failure::new(ExitStatus::Config, error.to_string()).hints(hint)
+}
+
+fn unwritable(log: &Log) -> Failure {
+    let path = log.path().display();
+    Failure::new(ExitStatus::Config, format!("the audit log {path} cannot be written, so nothing may run"))
+}

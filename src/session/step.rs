@@ -1,0 +1,187 @@
+//! A step of an install as a session: the same sandbox, router and log as a run, with its output kept instead of
+//! shown.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use uuid::Uuid;
+
+use super::run::{describe_mount, parse_rules};
+use super::{Parts, Session};
+use crate::audit::{Event, Log, Recorder};
+use crate::config::Resolved;
+use crate::egress::resolver::Pinned;
+use crate::net::dns;
+use crate::net::router::Journal;
+use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
+use crate::package::{Step, StepError, StepOutcome, StepRunner};
+use crate::policy::{Mode, Policy, PolicySpec};
+use crate::runtime::native::Native;
+use crate::runtime::{Ended, LimitHit, Runtime, Status, Stdio3};
+
+/// Runs an install's steps.
+pub(super) struct Steps<'a> {
+    runtime: &'a Native,
+    resolved: &'a Resolved,
+}
+
+impl<'a> Steps<'a> {
+    pub(super) fn new(runtime: &'a Native, resolved: &'a Resolved) -> Self {
+        Self { runtime, resolved }
+    }
+
+    async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
+        let policy = Policy::new(PolicySpec {
+            mode: if step.allow.is_empty() && step.allow_private.is_empty() { Mode::None } else { Mode::Allowlist },
+            allow: parse_rules(&step.allow).map_err(plain)?,
+            allow_private: parse_rules(&step.allow_private).map_err(plain)?,
+            deny: Vec::new(),
+            ..PolicySpec::default()
+        })
+        .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
+            .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        recorder
+            .record(self.start_event(step, &policy))
+            .map_err(|_| StepError::new("the audit log cannot be written", None))?;
+
+        let denials = Denials::default();
+        let (out, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
+        let (err, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
+        let stdin = File::open("/dev/null").map_err(plain)?.into();
+        let parts = Parts {
+            launch: step.launch(self.resolved.limits.clone()),
+            policy,
+            dns: dns::Options::default(),
+            pinned: Pinned::new(),
+            published: Vec::new(),
+            journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
+        };
+        let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
+        let mut session =
+            Session::start(self.runtime, parts, Stdio3 { stdin, stdout, stderr }).map_err(failed)?;
+        let (out, err) = (tail(out).map_err(plain)?, tail(err).map_err(plain)?);
+        session.release().map_err(failed)?;
+        let ended = session.wait().await;
+        session.finish();
+        let totals = recorder.totals();
+        let end = Event::SessionEnd {
+            status: match &ended {
+                Ok(Ended { status: Status::Exited(code), .. }) => Some(*code),
+                Ok(_) | Err(_) => None,
+            },
+            signal: match &ended {
+                Ok(Ended { status: Status::Signaled(signal), .. }) => Some(*signal),
+                Ok(_) | Err(_) => None,
+            },
+            how: ended.as_ref().map_or_else(ToString::to_string, describe),
+            denied: totals.denied,
+            allowed: totals.allowed,
+        };
+        log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        let ended = ended.map_err(failed)?;
+        Ok(StepOutcome {
+            success: ended.status == Status::Exited(0),
+            ended: describe(&ended),
+            stdout_tail: joined(out),
+            stderr_tail: joined(err),
+            denials: denials.take(),
+        })
+    }
+
+    fn start_event(&self, step: &Step, policy: &Policy) -> Event {
+        Event::SessionStart {
+            npxc: env!("CARGO_PKG_VERSION").to_owned(),
+            purpose: step.purpose.as_str().to_owned(),
+            package: step.package.clone(),
+            version: None,
+            integrity: None,
+            runtime: self.runtime.name().to_owned(),
+            link: "tun".to_owned(),
+            network: policy.mode().as_str().to_owned(),
+            allow: policy.allow(),
+            allow_private: policy.allow_private(),
+            deny: policy.deny(),
+            mounts: step.mounts.iter().map(describe_mount).collect(),
+            env: step.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+        }
+    }
+}
+
+impl StepRunner for Steps<'_> {
+    async fn run(&self, step: Step) -> Result<StepOutcome, StepError> {
+        self.execute(&step).await
+    }
+}
+
+/// The session's recorder, and the denials beside it, for the hints of a failed install.
+struct Keeping {
+    recorder: Recorder,
+    denials: Denials,
+}
+
+#[derive(Clone, Default)]
+struct Denials(Arc<Mutex<Vec<Event>>>);
+
+impl Denials {
+    fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, event: &Event) {
+        if matches!(event, Event::FlowDeny { .. } | Event::Dns { reason: Some(_), .. }) {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < MAX_DENIALS {
+                kept.push(event.clone());
+            }
+        }
+    }
+}
+
+impl Journal for Keeping {
+    fn record(&mut self, event: Event) -> bool {
+        self.denials.keep(&event);
+        Journal::record(&mut self.recorder, event)
+    }
+
+    fn healthy(&self) -> bool {
+        Journal::healthy(&self.recorder)
+    }
+}
+
+/// Reads a stream to its end on a thread, keeping the last of it.
+fn tail(from: OwnedFd) -> io::Result<JoinHandle<String>> {
+    std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+        let mut from = File::from(from);
+        let mut kept = VecDeque::with_capacity(OUTPUT_TAIL);
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(count) = from.read(&mut buffer)
+            && count > 0
+        {
+            kept.extend(&buffer[..count]);
+            kept.drain(..kept.len().saturating_sub(OUTPUT_TAIL));
+        }
+        String::from_utf8_lossy(kept.make_contiguous()).into_owned()
+    })
+}
+
+fn joined(reader: JoinHandle<String>) -> String {
+    reader.join().unwrap_or_default()
+}
+
+fn describe(ended: &Ended) -> String {
+    match (ended.limit, ended.status) {
+        (Some(LimitHit::Memory), _) => "killed: memory limit".to_owned(),
+        (Some(LimitHit::Pids), Status::Signaled(_)) => "killed: limit of processes".to_owned(),
+        (_, Status::Exited(code)) => format!("exit status {code}"),
+        (_, Status::Signaled(signal)) => format!("killed by signal {signal}"),
+    }
+}
+
+fn plain(error: impl std::error::Error + Send + Sync + 'static) -> StepError {
+    StepError::new(error, None)
+}

@@ -1,0 +1,144 @@
+//! The pure core does no I/O and reads no clock: a scan of its source for the paths that would.
+//!
+//! A scan cannot see through an alias or a macro; it is there for the honest mistake. Comments and test modules are
+//! left out: a `*tests.rs` or `properties.rs`, a `tests` folder, and what follows the line `mod tests {`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders and files of the pure core. A room that is not built yet is skipped; `POLICY` has to be there.
+const PURE: &[&str] = &[
+    POLICY,
+    "src/net",
+    "src/audit/event.rs",
+    "src/rpc/frame.rs",
+    "src/rpc/message.rs",
+    "src/rpc/identify.rs",
+    "src/rpc/translate.rs",
+];
+const POLICY: &str = "src/policy";
+
+/// `boringtun` reads the clock by itself; that is contained in this one file.
+const EXEMPT: &[&str] = &["src/net/wg.rs"];
+
+/// What may not be mentioned, with spaces taken out of the source first.
+const FORBIDDEN: &[&str] = &[
+    "tokio",
+    "mio::",
+    "socket2",
+    "rustix",
+    "libc::",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::io::std",
+    "std::os",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "UnixStream",
+    "ToSocketAddrs",
+    "lookup_host",
+    "SystemTime",
+    "Instant::now",
+    ".elapsed()",
+    "jiff",
+    "println!",
+    "eprintln!",
+    "unsafe{",
+];
+
+#[test]
+fn the_pure_core_does_no_io_and_reads_no_clock() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    assert!(root.join(POLICY).is_dir());
+    let mut files = Vec::new();
+    for path in PURE {
+        collect(&root.join(path), &mut files);
+    }
+    let exempt: Vec<PathBuf> = EXEMPT.iter().map(|path| root.join(path)).collect();
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| !exempt.contains(file)) {
+        for (line, what) in impurities(&fs::read_to_string(file).unwrap()) {
+            found.push(format!(
+                "{}:{line}: {what}",
+                file.strip_prefix(root).unwrap().display()
+            ));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "the pure core reaches outside:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn the_scan_sees_what_it_is_for() {
+    let seen = |source: &str| {
+        impurities(source)
+            .into_iter()
+            .map(|(_, what)| what)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(seen("use std::fs::File;"), ["std::fs"]);
+    assert_eq!(seen("use std::{fmt, fs};"), ["std::fs"]);
+    assert_eq!(
+        seen("use std::{\n    fmt,\n    process::Command,\n};"),
+        ["std::process"]
+    );
+    assert_eq!(seen("let now = Instant :: now();"), ["Instant::now"]);
+    assert_eq!(seen("use std::time::{Duration, SystemTime};"), ["SystemTime"]);
+    assert_eq!(seen("use std::net::{IpAddr, UdpSocket};"), ["UdpSocket"]);
+    assert!(seen("use std::time::Instant; // not Instant::now()\n/// tokio").is_empty());
+    assert_eq!(
+        seen("#[cfg(test)]\nmod tests;\nuse std::fs;"),
+        ["std::fs"],
+        "what follows is production"
+    );
+    assert!(seen("fn f() {}\n#[cfg(test)]\n#[allow(x)]\nmod tests { use std::fs; }").is_empty());
+}
+
+/// The files under a path, tests left out; nothing if it does not exist.
+fn collect(path: &Path, out: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        let mut entries: Vec<PathBuf> = fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        entries.sort();
+        for entry in entries {
+            collect(&entry, out);
+        }
+    } else if path.is_file()
+        && path.extension().is_some_and(|extension| extension == "rs")
+        && path
+            .file_name()
+            .is_some_and(|name| name != "properties.rs" && !name.to_string_lossy().ends_with("tests.rs"))
+        && !path.parent().is_some_and(|parent| parent.ends_with("tests"))
+    {
+        out.push(path.to_owned());
+    }
+}
+
+/// Forbidden mentions with their lines. Whitespace does not hide one, nor does a group (`use std::{fmt, fs}`).
+fn impurities(source: &str) -> Vec<(usize, &'static str)> {
+    let production = source.split("\nmod tests {").next().unwrap_or(source);
+    let mut found = Vec::new();
+    let mut group = false;
+    for (index, line) in production.lines().enumerate() {
+        let code: String = line.split("//").next().unwrap_or("").split_whitespace().collect();
+        group |= code.starts_with("usestd::{") || code.starts_with("pubusestd::{");
+        for what in FORBIDDEN {
+            let in_group = what.strip_prefix("std::").is_some_and(|module| {
+                group && code.split(['{', ',', ':', ';', '}']).any(|part| part == module)
+            });
+            if code.contains(what) || in_group {
+                found.push((index + 1, *what));
+            }
+        }
+        group &= !code.contains(';');
+    }
+    found
+}
