@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 /// npxc's exit status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExitStatus {
     /// Everything went well, or the client closed stdin: 0.
+    #[default]
     Success,
     /// The package's own status when it ended by itself.
     Package(u8),

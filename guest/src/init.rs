@@ -7,10 +7,10 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use crate::spec::{Order, Purpose, Ready, Report, Spec};
+use crate::spec::{Limit, Order, Purpose, Ready, Report, Spec, Supervise};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Exec, ExecFailure};
 use crate::wire::Channel;
@@ -43,7 +43,7 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
     (ready.vnet_hdr, ready.offload) = (link.vnet_hdr, link.offload);
     let collected = layout::collect(spec)?;
     layout::build(spec, &collected, true, &mut ready)?;
-    confine::limits(spec)?;
+    confine::limits()?;
     confine::landlock(spec, &mut ready)?;
     confine::capabilities()?;
     confine::seccomp()?;
@@ -53,10 +53,13 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
         .at(Step::HandOver, "link")?;
     drop(link);
 
-    match channel.receive::<Order>() {
-        Ok(Some(Order::Go)) => {}
+    let supervise = match channel.receive::<Order>() {
+        Ok(Some(Order::Go(supervise))) => supervise,
         // npxc is gone, or wants the end before the start.
         Ok(Some(Order::Terminate) | None) | Err(_) => return Ok(()),
+    };
+    if let Some(most) = supervise.nproc {
+        confine::limit_processes(most)?;
     }
     let workload = sys::spawn(&exec, stdio).map_err(|(stage, error)| {
         let program = spec
@@ -72,7 +75,7 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
             ExecFailure::Exec => Failure::new(Step::Exec, program, &error),
         }
     })?;
-    watch(channel, spec, workload, children.as_fd());
+    watch(channel, supervise, workload, children.as_fd());
     Ok(())
 }
 
@@ -106,7 +109,7 @@ fn check(channel: &Channel, spec: &Spec) {
     ) {
         return;
     }
-    report(Step::Limits, confine::limits(spec).map(|()| String::new()));
+    report(Step::Limits, confine::limits().map(|()| String::new()));
     report(Step::Landlock, confine::landlock(spec, &mut ready));
     report(
         Step::Capabilities,
@@ -171,30 +174,26 @@ fn prepare(spec: &Spec) -> Result<Exec, Failure> {
 }
 
 /// Reaps and obeys until the workload or npxc ends.
-fn watch(channel: &mut Channel, spec: &Spec, workload: Pid, children: BorrowedFd<'_>) {
-    let interval = (spec.supervise != crate::spec::Supervise::default()).then_some(Timespec {
-        tv_sec: 0,
-        tv_nsec: supervise::INTERVAL_NANOSECONDS,
-    });
+fn watch(channel: &mut Channel, supervise: Supervise, workload: Pid, children: BorrowedFd<'_>) {
+    let mut guard = supervise::Guard::new(supervise);
     loop {
+        let timeout = guard.timeout();
         let mut events = [
             PollFd::new(&*channel, PollFlags::IN),
             PollFd::from_borrowed_fd(children, PollFlags::IN),
         ];
-        let polled = rustix::event::poll(&mut events, interval.as_ref());
+        let _ = rustix::event::poll(&mut events, timeout.as_ref());
         let [control, child] = events.map(|event| !event.revents().is_empty());
-        if polled == Ok(0)
-            && let Some(limit) = supervise::exceeded(spec.supervise)
-        {
-            // The end of init kills them all; first the others, so that the report is the last word.
-            let _ = rustix::process::kill_process_group(workload, Signal::KILL);
+        if let Some(limit) = guard.look() {
             let _ = channel.send(&Report::Limit(limit), &[]);
             return;
         }
         if child {
             let _ = rustix::io::read(children, &mut [0_u8; 1024]);
-            if let Some(ended) = reap(workload) {
-                let _ = channel.send(&ended, &[]);
+            if let Some(status) = reap(workload) {
+                let (code, signal) = (status.exit_status(), status.terminating_signal());
+                let limit = guard.processes_exhausted().then_some(Limit::Pids);
+                let _ = channel.send(&Report::Ended { code, signal, limit }, &[]);
                 return;
             }
         }
@@ -206,29 +205,21 @@ fn watch(channel: &mut Channel, spec: &Spec, workload: Pid, children: BorrowedFd
             }
             while let Ok(Some(order)) = channel.buffered::<Order>() {
                 match order {
-                    Order::Go => {}
-                    Order::Terminate => terminate_all(),
+                    Order::Go(_) => {}
+                    Order::Terminate => sys::signal_everyone(libc::SIGTERM),
                 }
             }
         }
     }
 }
 
-/// Collects every process that has ended; the report, if the workload was among them.
-fn reap(workload: Pid) -> Option<Report> {
+/// Collects every process that has ended; the workload's status, if it was among them.
+fn reap(workload: Pid) -> Option<WaitStatus> {
     let mut ended = None;
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == workload {
-            ended = Some(Report::Ended {
-                code: status.exit_status(),
-                signal: status.terminating_signal(),
-            });
+            ended = Some(status);
         }
     }
     ended
-}
-
-/// SIGTERM to every process but this one.
-fn terminate_all() {
-    sys::signal_everyone(libc::SIGTERM);
 }

@@ -181,9 +181,10 @@ impl NpmConfig {
         for (key, value) in &self.fetch {
             text += &ini::line(key, value);
         }
-        // Behind another name, a registry's own links to its tarballs lead to the wrong place.
-        if self.registries().any(RegistryUrl::is_loopback) {
-            text += &ini::line("replace-registry-host", "always");
+        // A registry on the host's loopback has another name inside, and its links to tarballs may have the old one.
+        // Never `always`: npm then rewrites file: URLs as well.
+        if let Some(registry) = self.registries().find(|registry| registry.is_loopback()) {
+            text += &ini::line("replace-registry-host", &registry.host);
         }
         files.push((PathBuf::from(GUEST_HOME).join(".npmrc"), text.into_bytes()));
         Ok(files)

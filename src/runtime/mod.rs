@@ -85,6 +85,7 @@ pub struct Guest {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one per run
 enum Process {
     Native(native::Process),
     Fake(fake::Process),

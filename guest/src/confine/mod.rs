@@ -15,29 +15,25 @@ use crate::sys;
 const OPEN_FILES: u64 = 65_536;
 
 /// Resource limits of each process.
-pub(crate) fn limits(spec: &Spec) -> Result<(), Failure> {
-    let set = |resource, most: Option<u64>, what: &str| {
-        // Raising a hard limit is refused: what the host has is the most.
-        let hard = rustix::process::getrlimit(resource).maximum;
-        let most = match (most, hard) {
-            (Some(most), Some(hard)) => Some(most.min(hard)),
-            (most, hard) => most.or(hard),
-        };
-        rustix::process::setrlimit(
-            resource,
-            Rlimit {
-                current: most,
-                maximum: most,
-            },
-        )
-        .at(Step::Limits, what)
+pub(crate) fn limits() -> Result<(), Failure> {
+    limit(Resource::Core, 0, "RLIMIT_CORE")?;
+    limit(Resource::Nofile, OPEN_FILES, "RLIMIT_NOFILE")
+}
+
+/// Number of processes of this user in this user namespace.
+pub(crate) fn limit_processes(most: u64) -> Result<(), Failure> {
+    limit(Resource::Nproc, most, "RLIMIT_NPROC")
+}
+
+fn limit(resource: Resource, most: u64, what: &str) -> Result<(), Failure> {
+    // Raising a hard limit is refused: what the host has is the most.
+    let hard = rustix::process::getrlimit(resource).maximum;
+    let most = Some(hard.map_or(most, |hard| most.min(hard)));
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
     };
-    set(Resource::Core, Some(0), "RLIMIT_CORE")?;
-    set(Resource::Nofile, Some(OPEN_FILES), "RLIMIT_NOFILE")?;
-    if let Some(most) = spec.nproc {
-        set(Resource::Nproc, Some(most), "RLIMIT_NPROC")?;
-    }
-    Ok(())
+    rustix::process::setrlimit(resource, limit).at(Step::Limits, what)
 }
 
 /// `no_new_privs` and Landlock; says in words what the kernel's Landlock covers.

@@ -93,7 +93,8 @@ pub(super) enum Queued {
     New(LookupId),
     /// It waits for one that is under way.
     Joined,
-    Full,
+    /// It cannot wait.
+    Full(Waiter),
 }
 
 /// Lookups under way.
@@ -124,7 +125,7 @@ impl Pending {
                 return Queued::Joined;
             }
             if waiting.waiters.len() >= MAX_WAITERS {
-                return Queued::Full;
+                return Queued::Full(waiter);
             }
             waiting.waiters.push(waiter);
             return Queued::Joined;
@@ -133,7 +134,7 @@ impl Pending {
             self.expire(now);
         }
         if self.lookups.len() >= MAX_PENDING {
-            return Queued::Full;
+            return Queued::Full(waiter);
         }
         let id = LookupId(self.next);
         self.next += 1;

@@ -4,6 +4,8 @@
 //! one header, one question, perhaps one OPT. Nothing is followed (a question needs no compression pointers) and
 //! nothing is allocated by a length the guest claims. Answers are written by hickory-proto.
 
+use std::fmt::Write as _;
+
 use hickory_proto::op::{Edns, Message, OpCode, Query as WireQuery, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -142,7 +144,9 @@ impl<'a> Reader<'a> {
                 match byte {
                     b'.' | b'\\' => text.extend(['\\', char::from(byte)]),
                     b'!'..=b'~' => text.push(char::from(byte)),
-                    _ => text.push_str(&format!("\\{byte:03}")),
+                    _ => {
+                        let _ = write!(text, "\\{byte:03}");
+                    }
                 }
             }
         }
@@ -218,21 +222,19 @@ pub(super) fn answer(
         message.authorities.push(soa(&question.name));
     }
     let whole = message.to_vec().ok()?;
-    let limit = match transport {
-        Transport::Tcp => u16::MAX,
-        Transport::Udp => question
-            .edns
-            .map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP)),
+    // The encoder itself ends a message at 64 KiB, at a whole record, and says so in the header.
+    let Transport::Udp = transport else {
+        return Some(whole);
     };
+    let limit = question
+        .edns
+        .map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP));
     if whole.len() <= usize::from(limit) {
         return Some(whole);
     }
+    // The client asks again over TCP.
     message.answers.clear();
-    match transport {
-        // The client asks again over TCP.
-        Transport::Udp => message.metadata.truncation = true,
-        Transport::Tcp => message.metadata.response_code = ResponseCode::ServFail,
-    }
+    message.metadata.truncation = true;
     message.to_vec().ok()
 }
 

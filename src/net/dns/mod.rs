@@ -185,6 +185,8 @@ impl Responder {
         }
     }
 
+    // By value: an outcome is used once.
+    #[allow(clippy::needless_pass_by_value)]
     /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more.
     pub fn answered(
         &mut self,
@@ -302,12 +304,12 @@ impl Responder {
         let waiter = Waiter {
             origin,
             transport,
-            question: question.clone(),
+            question,
         };
         match self.pending.queue(now, &lookup, waiter) {
             Queued::New(id) => Reaction::Lookup(id, lookup),
             Queued::Joined => Reaction::Wait,
-            Queued::Full => {
+            Queued::Full(Waiter { question, .. }) => {
                 self.journal
                     .limit(now, "dns-pending", "questions that wait for the host's resolver");
                 let denial = denied(&DenyReason::RateLimited { what: "questions" });
@@ -512,20 +514,20 @@ fn reverse(name: &Name) -> Option<IpAddr> {
 }
 
 fn pointer(address: IpAddr, pins: &Pins) -> Plan {
-    match pins
-        .lookup(address)
-        .and_then(|pinned| pinned.names().first().cloned())
-    {
-        Some(name) => Plan::Answer(Outcome::Pointer(name), None),
-        None => {
-            let denial = (
-                "unknown-address",
-                format!("npxc never handed {address} out"),
-                None,
-            );
-            Plan::Answer(Outcome::NotFound, Some(denial))
-        }
+    let name = match pins.lookup(address) {
+        Some(pinned) => pinned.names().first().cloned(),
+        None if address.is_loopback() => HostName::from_ascii("localhost").ok(),
+        None => None,
+    };
+    if let Some(name) = name {
+        return Plan::Answer(Outcome::Pointer(name), None);
     }
+    let denial = (
+        "unknown-address",
+        format!("npxc never handed {address} out"),
+        None,
+    );
+    Plan::Answer(Outcome::NotFound, Some(denial))
 }
 
 fn address_data(address: IpAddr) -> RData {
@@ -535,5 +537,7 @@ fn address_data(address: IpAddr) -> RData {
     }
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -340,5 +340,4 @@ impl ServerAnswer {
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
 mod tests;

@@ -61,7 +61,7 @@ pub(super) fn of_build(request: &str, outcome: &StepOutcome, has_headers: bool) 
         .map(super::lock::name_of)
         .filter(|name| name.parse::<super::super::name::PackageName>().is_ok())
         .unwrap_or(request);
-    let script = after("command ").map(|line| line.strip_prefix("sh -c ").unwrap_or(line));
+    let script = after("command sh -c ");
     let mut hints = denied(&outcome.denials);
     if output.iter().any(|line| line.contains("gyp")) {
         hints.extend(missing_tools(Path::new("/usr/bin")));
@@ -163,6 +163,7 @@ fn clean(outcome: &StepOutcome) -> Vec<String> {
                 && !line.starts_with("npm warn Unknown")
                 && !line.contains("A complete log of this run")
                 && !line.contains("debug-0.log")
+                && !line.starts_with("Log files were not written")
         })
         .collect()
 }

@@ -242,7 +242,7 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
     })
 }
 
-/// npm as `PATH` has it, where that is npm itself; else the one that came with node.
+/// The npm that came with node, else the one in `PATH`: a shim there may belong to another node.
 fn find_npm(host: &HostEnv, exec: &Path) -> Option<PathBuf> {
     let is_npm = |path: PathBuf| {
         let real = fs::canonicalize(path).ok()?;
@@ -251,10 +251,9 @@ fn find_npm(host: &HostEnv, exec: &Path) -> Option<PathBuf> {
     };
     let bin = exec.parent()?;
     let below = |prefix: &Path| prefix.join("lib/node_modules/npm/bin/npm-cli.js");
-    on_path(host, "npm")
-        .and_then(is_npm)
-        .or_else(|| is_npm(bin.join("npm")))
+    is_npm(bin.join("npm"))
         .or_else(|| is_npm(below(bin.parent()?)))
+        .or_else(|| on_path(host, "npm").and_then(is_npm))
         .or_else(|| is_npm("/usr/share/nodejs/npm/bin/npm-cli.js".into()))
         .or_else(|| is_npm(below(Path::new("/usr/local"))))
         .or_else(|| is_npm(below(Path::new("/usr"))))

@@ -158,7 +158,7 @@ fn the_hosts_loopback_has_another_name_inside() {
         text.contains("//host.npxc.internal:4873/:_authToken=\"t\""),
         "{text}"
     );
-    assert!(text.contains("replace-registry-host=\"always\""), "{text}");
+    assert!(text.contains("replace-registry-host=\"localhost\""), "{text}");
 }
 
 #[test]

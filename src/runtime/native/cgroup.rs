@@ -2,7 +2,7 @@
 //! hierarchies as root. Named `npxc-<pid of npxc>-<number>`, so that what a killed npxc left can be recognized.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,7 +31,9 @@ pub(super) struct Cgroup {
 
 impl Cgroup {
     /// Makes what can be made. Failing is no error: then the sandbox watches over itself.
-    pub(super) fn create(limits: &Limits) -> Self {
+    ///
+    /// `first` is moved in; a group that it cannot be moved into is no use and is not kept.
+    pub(super) fn create(limits: &Limits, first: Option<u32>) -> Self {
         let (Ok(own), Ok(mounts)) = (
             fs::read_to_string("/proc/self/cgroup"),
             fs::read_to_string("/proc/self/mountinfo"),
@@ -45,22 +47,19 @@ impl Cgroup {
         );
         let mut cgroup = Self::default();
         for hierarchy in hierarchies(&own, &mounts) {
-            cgroup.create_in(&hierarchy, &name, limits);
+            cgroup.create_in(&hierarchy, &name, limits, first);
         }
         cgroup
     }
 
-    fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits) {
+    fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits, first: Option<u32>) {
         let parents = match hierarchy.controllers {
             // Version 2: beside the own group first, since a group with processes cannot have limited children.
-            None => vec![
-                hierarchy.own.parent().map(Path::to_owned),
-                Some(hierarchy.own.clone()),
-            ],
-            Some(_) => vec![Some(hierarchy.own.clone())],
+            None if hierarchy.own != hierarchy.point => vec![hierarchy.own.parent(), Some(&hierarchy.own)],
+            None | Some(_) => vec![Some(hierarchy.own.as_path())],
         };
         for parent in parents.into_iter().flatten() {
-            remove_stale(&parent);
+            remove_stale(parent);
             let group = parent.join(name);
             if fs::create_dir(&group).is_err() {
                 continue;
@@ -69,11 +68,7 @@ impl Cgroup {
                 None => limit_v2(&group, limits),
                 Some(controllers) => limit_v1(&group, controllers, limits),
             };
-            let useful = held != Held::default()
-                && fs::OpenOptions::new()
-                    .write(true)
-                    .open(group.join("cgroup.procs"))
-                    .is_ok();
+            let useful = held != Held::default() && first.is_none_or(|pid| join(&group, pid).is_ok());
             if !useful {
                 let _ = fs::remove_dir(&group);
                 continue;
@@ -93,7 +88,7 @@ impl Cgroup {
     /// Moves a process in.
     pub(super) fn add(&mut self, pid: u32) -> io::Result<()> {
         for group in &self.groups {
-            fs::write(group.join("cgroup.procs"), pid.to_string())?;
+            join(group, pid)?;
         }
         Ok(())
     }
@@ -133,8 +128,20 @@ impl Drop for Cgroup {
     }
 }
 
+/// Never creates a file: where the kernel made none there is no such setting.
+fn write(path: PathBuf, value: &str) -> io::Result<()> {
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
+}
+
+fn join(group: &Path, pid: u32) -> io::Result<()> {
+    write(group.join("cgroup.procs"), &pid.to_string())
+}
+
 fn set(group: &Path, file: &str, value: &str) -> bool {
-    fs::write(group.join(file), value).is_ok()
+    write(group.join(file), value).is_ok()
 }
 
 fn quota(cpus: f64) -> u64 {
@@ -204,7 +211,9 @@ fn remove_stale(parent: &Path) {
 /// One hierarchy that this process is in.
 #[derive(Debug, PartialEq, Eq)]
 struct Hierarchy {
-    /// The directory of the own group.
+    /// Where it is mounted: nothing above is a cgroup.
+    point: PathBuf,
+    /// The directory of the own group, at or below that.
     own: PathBuf,
     /// Version 1: what it controls. Version 2: `None`.
     controllers: Option<Vec<String>>,
@@ -243,10 +252,11 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
             let mut before = before.split(' ').skip(3);
             let (root, point) = (before.next()?, before.next()?);
             let inside = Path::new(path).strip_prefix(root).ok()?;
-            matches.then(|| Path::new(point).join(inside))
+            matches.then(|| (PathBuf::from(point), Path::new(point).join(inside)))
         });
-        if let Some(own) = mounted {
+        if let Some((point, own)) = mounted {
             found.push(Hierarchy {
+                point,
                 own,
                 controllers: (!version_2).then_some(controllers),
             });

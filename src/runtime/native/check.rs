@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use npxc_guest::spec::{Purpose, Report, Spec, Supervise};
+use npxc_guest::spec::{Purpose, Report, Spec};
 use npxc_guest::step::Step;
 
 use super::cgroup::Cgroup;
-use super::process::Process;
 use super::{Native, explain};
 use crate::runtime::{Limits, RuntimeError};
 
@@ -67,17 +66,14 @@ impl Native {
             mounts: Vec::new(),
             files: Vec::new(),
             scratch: 1 << 20,
-            nproc: None,
-            supervise: Supervise::default(),
         };
-        let (child, channel) = self.helper()?;
-        let mut process = Process::new(child, channel, Cgroup::default())?;
+        let mut process = self.helper()?;
         let null: OwnedFd = std::fs::File::open("/dev/null")
             .map_err(RuntimeError::io("/dev/null"))?
             .into();
-        let _ = process.channel().send(&spec, &[null.as_fd(); 3]);
+        let _ = process.channel.send(&spec, &[null.as_fd(); 3]);
         while let Some(report) = process
-            .channel()
+            .channel
             .receive()
             .map_err(RuntimeError::io("waiting for the sandbox"))?
         {
@@ -108,15 +104,18 @@ fn step_report(report: Report) -> Option<StepReport> {
                 },
             })
         }
-        Report::Ready(_) | Report::Limit(_) | Report::Ended { .. } => None,
+        Report::Forked(_) | Report::Ready(_) | Report::Limit(_) | Report::Ended { .. } => None,
     }
 }
 
 fn limits() -> StepReport {
-    let held = Cgroup::create(&Limits {
-        cpus: Some(1.0),
-        ..Limits::default()
-    })
+    let held = Cgroup::create(
+        &Limits {
+            cpus: Some(1.0),
+            ..Limits::default()
+        },
+        None,
+    )
     .held();
     let missing: Vec<&str> = [(held.memory, "memory"), (held.pids, "pids"), (held.cpu, "cpu")]
         .into_iter()

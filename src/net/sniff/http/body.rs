@@ -144,6 +144,6 @@ fn is_trailer(line: &[u8]) -> bool {
     let name = &line[..end];
     let forbidden: [&[u8]; 3] = [b"host", b"content-length", b"transfer-encoding"];
     !name.is_empty()
-        && name.iter().all(|byte| byte.is_ascii_graphic())
+        && name.iter().all(u8::is_ascii_graphic)
         && !forbidden.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
