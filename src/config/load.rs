@@ -78,9 +78,8 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     {
         let (layer, package, version) = schema::package(&file, &text)?;
         if let Some(first) = packages.first_mut() {
-            *first = meant(first.clone(), package, version, named).map_err(|fault| {
-                ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault)
-            })?;
+            *first = meant(first.clone(), package, version, named)
+                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
         }
         layers.push(layer);
         files.push(file);
@@ -146,7 +145,9 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
 
 fn per_session(directory: PathBuf, package: Option<&PackageSpec>) -> audit::Target {
     let package = match package {
-        Some(spec) => spec.name().map_or_else(|| "local".to_owned(), crate::package::PackageName::path_component),
+        Some(spec) => {
+            spec.name().map_or_else(|| "local".to_owned(), crate::package::PackageName::path_component)
+        }
         None => "none".to_owned(),
     };
     audit::Target::Directory { directory, package }
