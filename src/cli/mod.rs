@@ -24,7 +24,7 @@ mod table;
 
 use std::ffi::{OsStr, OsString};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
 
 use crate::config::{self, Resolved};
@@ -33,9 +33,8 @@ use crate::package::HostEnv;
 use options::Options;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 9] = [
-    "probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help",
-];
+pub const NAMES: [&str; 9] =
+    ["probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
 const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
@@ -87,7 +86,7 @@ enum Command {
 pub fn main(argv: Vec<OsString>) -> ExitStatus {
     let command = match parse(argv) {
         Ok(command) => command,
-        Err(error) => return usage(&error),
+        Err(mut error) => return usage(&mut error),
     };
     match execute(command) {
         Ok(status) => status,
@@ -114,11 +113,7 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
     let args = Args::try_parse_from(&argv)?;
     let at = argv.len() - args.words.len();
     let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
-    let name = args
-        .words
-        .first()
-        .and_then(|word| word.to_str())
-        .unwrap_or_default();
+    let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
         return Ok(Command::Run(args));
     }
@@ -154,7 +149,11 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// Prints what clap has to say: help and version on stdout, mistakes on stderr. A mistake is 1, not clap's 2,
 /// which is npxc's status for a missing sandbox.
-fn usage(error: &clap::Error) -> ExitStatus {
+fn usage(error: &mut clap::Error) -> ExitStatus {
+    if error.kind() == ErrorKind::UnknownArgument {
+        // "to pass '--x' as a value" is no advice here; what comes behind the spec is the package's anyway.
+        error.remove(ContextKind::Suggested);
+    }
     if error.use_stderr() {
         use std::io::Write as _;
         let _ = write!(std::io::stderr().lock(), "npxc: {}", error.render());
