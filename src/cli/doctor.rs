@@ -174,7 +174,12 @@ fn dial(rule: &str) -> Line {
     for address in &addresses {
         match TcpStream::connect_timeout(address, DIAL) {
             Ok(_) => {
-                return Line::new("packages", "online", State::Passed, format!("{rule} answers at {address}"));
+                return Line::new(
+                    "packages",
+                    "online",
+                    State::Passed,
+                    format!("{rule} answers at {address}"),
+                );
             }
             Err(error) => last = format!("{address}: {error}"),
         }
