@@ -29,6 +29,8 @@ use crate::runtime::TunLink;
 
 /// Packets read per round: enough to share the cost of the other steps, few enough that no flow waits long.
 const BATCH: usize = 64;
+/// Batches read after the guest has ended: more than a device's queue holds (1000 packets).
+const LAST_BATCHES: usize = 32;
 /// Datagrams read from one socket per round.
 const DATAGRAM_BATCH: usize = 64;
 /// Readiness events taken per round.
@@ -214,6 +216,7 @@ impl Driver {
                 self.take_event(now, event);
             }
             if self.take_commands(now) {
+                self.drain_link(now);
                 break;
             }
             if !self.read_link(now) {
@@ -242,7 +245,9 @@ impl Driver {
             self.link_ready = true;
             return;
         }
-        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else { return };
+        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else {
+            return;
+        };
         match *source {
             Source::Unused => {}
             Source::Listener(at) => self.accept(now, at),
@@ -260,7 +265,9 @@ impl Driver {
                     stream.ready(event);
                     self.router.mark(id);
                 }
-                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => self.receive_datagrams(now, id),
+                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => {
+                    self.receive_datagrams(now, id)
+                }
                 Some(_) | None => {}
             },
         }
@@ -298,6 +305,20 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// Delivers what the guest sent before it ended (a last datagram, a request that awaits no answer).
+    fn drain_link(&mut self, now: Instant) {
+        for _ in 0..LAST_BATCHES {
+            self.link_ready = true;
+            if !self.read_link(now) {
+                return;
+            }
+            self.carry_out(now);
+            if !self.link_ready {
+                return;
+            }
+        }
     }
 
     /// Does what the router asks for, and lets flows move, until neither has anything left to do.
@@ -455,7 +476,7 @@ impl Driver {
         }
         if let Some((_, token, socket)) = place.take() {
             if let Socket::Stream(stream) = &socket
-                && how != How::Finished
+                && resets(how)
             {
                 stream.reset_on_drop();
             }
@@ -472,6 +493,15 @@ impl Driver {
         let at = token.0 - FIRST_SOURCE;
         self.sources[at] = Source::Unused;
         self.free.push(at);
+    }
+}
+
+/// Whether the far side learns of such an end by a reset. Where the session has ended, what the guest had sent is
+/// still delivered.
+fn resets(how: How) -> bool {
+    match how {
+        How::ResetByGuest | How::ResetByPeer | How::Refused | How::Idle | How::InternalError => true,
+        How::Finished | How::SessionEnded => false,
     }
 }
 
