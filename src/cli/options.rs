@@ -81,7 +81,7 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     pub audit_log: Option<String>,
     /// off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
     pub log_level: tracing_level::Level,
 
     /// Another package to install; with it, the first word is the bin to run

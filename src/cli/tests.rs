@@ -7,7 +7,8 @@ use crate::config::load::Asked;
 use crate::exit::ExitStatus;
 
 fn parsed(line: &str) -> Result<Command, clap::Error> {
-    parse(std::iter::once("npxc").chain(line.split_whitespace()).map(OsString::from).collect())
+    let argv: Vec<_> = std::iter::once("npxc").chain(line.split_whitespace()).map(OsString::from).collect();
+    parse(&argv)
 }
 
 fn run(line: &str) -> Args {

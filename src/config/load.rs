@@ -94,10 +94,12 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
     let real_cwd = cwd.as_path().canonicalize().unwrap_or_else(|_| cwd.as_path().to_owned());
-    let guest_cwd = mounts
-        .iter()
-        .rev()
-        .find_map(|mount| real_cwd.strip_prefix(&mount.host).ok().map(|below| mount.guest.join(below)));
+    let guest_cwd = mounts.iter().rev().find_map(|mount| {
+        real_cwd.strip_prefix(&mount.host).ok().map(|below| {
+            // Joining nothing would leave a slash at the end.
+            if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) }
+        })
+    });
     if asked.cwd.is_some() && guest_cwd.is_none() {
         warnings.push(format!(
             "the package cannot see {0} and starts in its own home; --mount {0} shows it the directory",

@@ -263,6 +263,8 @@ fn the_working_directory_is_seen_when_a_mount_has_it() {
     let run = with("data/sub", vec![mount("..:/work")]).unwrap();
     assert_eq!(run.mounts[0].host, home.host.home.join("data"), "relative to --cwd");
     assert_eq!(run.guest_cwd, Some("/work/sub".into()));
+    let run = with("data", vec![mount(".:/work")]).unwrap();
+    assert_eq!(run.guest_cwd.unwrap().to_str(), Some("/work"));
     let run = with("data", vec![]).unwrap();
     assert_eq!(run.guest_cwd, None);
     assert!(run.warnings[0].contains("--mount"), "{:?}", run.warnings);

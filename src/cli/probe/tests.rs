@@ -30,7 +30,7 @@ fn plan(args: &[&str]) -> Plan {
         program: "node".into(),
         args: words,
         call: None,
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         wait: Duration::ZERO,
     }
 }
