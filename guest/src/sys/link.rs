@@ -24,10 +24,7 @@ struct InterfaceRequest {
 
 impl InterfaceRequest {
     fn new(name: &CStr, value: &[u8]) -> Self {
-        let mut request = Self {
-            name: [0; libc::IFNAMSIZ],
-            value: [0; 24],
-        };
+        let mut request = Self { name: [0; libc::IFNAMSIZ], value: [0; 24] };
         let bytes = name.to_bytes();
         request.name[..bytes.len()].copy_from_slice(bytes);
         request.value[..value.len()].copy_from_slice(value);
@@ -37,20 +34,14 @@ impl InterfaceRequest {
 
 fn interface_ioctl(fd: BorrowedFd<'_>, code: libc::Ioctl, request: &mut InterfaceRequest) -> io::Result<()> {
     // SAFETY: the request is at least as large as struct ifreq (40 bytes on 64-bit) and outlives the call.
-    check(libc::c_long::from(unsafe {
-        libc::ioctl(fd.as_raw_fd(), code, std::ptr::from_mut(request))
-    }))?;
+    check(libc::c_long::from(unsafe { libc::ioctl(fd.as_raw_fd(), code, std::ptr::from_mut(request)) }))?;
     Ok(())
 }
 
 /// Creates the TUN interface on an open `/dev/net/tun`.
 pub(crate) fn create_tun(tun: BorrowedFd<'_>, name: &CStr, flags: i32) -> io::Result<()> {
     let flags = u16::try_from(flags).unwrap_or(0);
-    interface_ioctl(
-        tun,
-        libc::TUNSETIFF,
-        &mut InterfaceRequest::new(name, &flags.to_ne_bytes()),
-    )
+    interface_ioctl(tun, libc::TUNSETIFF, &mut InterfaceRequest::new(name, &flags.to_ne_bytes()))
 }
 
 /// Length of the `virtio_net_hdr` in front of each packet.
@@ -81,11 +72,7 @@ fn socket_address(address: Ipv4Addr) -> [u8; 16] {
 /// Brings an interface up.
 pub(crate) fn interface_up(socket: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     let flags = (libc::IFF_UP | libc::IFF_RUNNING) as u16;
-    interface_ioctl(
-        socket,
-        SET_FLAGS,
-        &mut InterfaceRequest::new(name, &flags.to_ne_bytes()),
-    )
+    interface_ioctl(socket, SET_FLAGS, &mut InterfaceRequest::new(name, &flags.to_ne_bytes()))
 }
 
 /// IPv4 address and netmask of an interface.
@@ -95,25 +82,13 @@ pub(crate) fn set_address_v4(
     address: Ipv4Addr,
     mask: Ipv4Addr,
 ) -> io::Result<()> {
-    interface_ioctl(
-        socket,
-        SET_ADDRESS,
-        &mut InterfaceRequest::new(name, &socket_address(address)),
-    )?;
-    interface_ioctl(
-        socket,
-        SET_NETMASK,
-        &mut InterfaceRequest::new(name, &socket_address(mask)),
-    )
+    interface_ioctl(socket, SET_ADDRESS, &mut InterfaceRequest::new(name, &socket_address(address)))?;
+    interface_ioctl(socket, SET_NETMASK, &mut InterfaceRequest::new(name, &socket_address(mask)))
 }
 
 /// MTU of an interface, bytes.
 pub(crate) fn set_mtu(socket: BorrowedFd<'_>, name: &CStr, mtu: u16) -> io::Result<()> {
-    interface_ioctl(
-        socket,
-        SET_MTU,
-        &mut InterfaceRequest::new(name, &i32::from(mtu).to_ne_bytes()),
-    )
+    interface_ioctl(socket, SET_MTU, &mut InterfaceRequest::new(name, &i32::from(mtu).to_ne_bytes()))
 }
 
 /// Index of an interface.
@@ -138,9 +113,7 @@ pub(crate) fn default_route_v4(socket: BorrowedFd<'_>, name: &CStr, gateway: Ipv
     route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
     route.rt_dev = name.as_ptr().cast_mut();
     // SAFETY: the kernel only reads the structure and the name it points to; both outlive the call.
-    check(libc::c_long::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), ADD_ROUTE, &raw const route)
-    }))?;
+    check(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), ADD_ROUTE, &raw const route) }))?;
     Ok(())
 }
 
@@ -152,16 +125,12 @@ pub(crate) fn set_address_v6(
     prefix: u32,
 ) -> io::Result<()> {
     let request = libc::in6_ifreq {
-        ifr6_addr: libc::in6_addr {
-            s6_addr: address.octets(),
-        },
+        ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
         ifr6_prefixlen: prefix,
         ifr6_ifindex: index,
     };
     // SAFETY: the kernel only reads the structure, which outlives the call.
-    check(libc::c_long::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), SET_ADDRESS, &raw const request)
-    }))?;
+    check(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), SET_ADDRESS, &raw const request) }))?;
     Ok(())
 }
 
@@ -194,8 +163,6 @@ pub(crate) fn default_route_v6(socket: BorrowedFd<'_>, index: i32, gateway: Ipv6
         index,
     };
     // SAFETY: the kernel only reads the structure, which outlives the call.
-    check(libc::c_long::from(unsafe {
-        libc::ioctl(socket.as_raw_fd(), ADD_ROUTE, &raw const route)
-    }))?;
+    check(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), ADD_ROUTE, &raw const route) }))?;
     Ok(())
 }

@@ -10,11 +10,7 @@ use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// `unshare`, while this process has one thread.
@@ -68,14 +64,7 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
 /// Gives every descriptor from 3 on the close-on-exec flag.
 pub(crate) fn close_on_exec_from_3() -> io::Result<()> {
     // SAFETY: changes flags only.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
     Ok(())
 }
 
@@ -89,9 +78,7 @@ pub(crate) fn close_everything() {
 pub(crate) fn replace_stdio(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     debug_assert!((0..=2).contains(&target));
     // SAFETY: the target is a standard descriptor, which no owned value stands for.
-    check(libc::c_long::from(unsafe {
-        libc::dup2(source.as_raw_fd(), target)
-    }))?;
+    check(libc::c_long::from(unsafe { libc::dup2(source.as_raw_fd(), target) }))?;
     Ok(())
 }
 
@@ -104,12 +91,7 @@ pub(crate) fn set_mount_attributes(tree: BorrowedFd<'_>, set: u64, recursive: bo
         propagation: u64,
         userns: u64,
     }
-    let attributes = Attributes {
-        set,
-        clear: 0,
-        propagation: libc::MS_PRIVATE,
-        userns: 0,
-    };
+    let attributes = Attributes { set, clear: 0, propagation: libc::MS_PRIVATE, userns: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the structure is the kernel's struct mount_attr, version 0, and outlives the call.
     check(unsafe {
@@ -132,11 +114,7 @@ pub(crate) fn empty_bounding_set() -> io::Result<()> {
         if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } < 0 {
             let error = io::Error::last_os_error();
             // The kernel knows no capability of this number: that was all.
-            return if error.raw_os_error() == Some(libc::EINVAL) {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
         }
     }
     Ok(())
@@ -144,24 +122,12 @@ pub(crate) fn empty_bounding_set() -> io::Result<()> {
 
 /// Installs one seccomp filter, given as (code, jt, jf, k).
 pub(crate) fn install_filter(program: &[(u16, u8, u8, u32)]) -> io::Result<()> {
-    let mut instructions: Vec<libc::sock_filter> = program
-        .iter()
-        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
-        .collect();
+    let mut instructions: Vec<libc::sock_filter> =
+        program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
     let length = libc::c_ushort::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let filter = libc::sock_fprog {
-        len: length,
-        filter: instructions.as_mut_ptr(),
-    };
+    let filter = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
     // SAFETY: the program is copied by the kernel during the call and outlives it.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0,
-            &raw const filter,
-        )
-    })?;
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) })?;
     Ok(())
 }
 
@@ -195,11 +161,7 @@ pub(crate) enum ExecFailure {
 pub(crate) fn spawn(exec: &Exec, stdio: [OwnedFd; 3]) -> Result<Pid, (ExecFailure, io::Error)> {
     let (failed, fails) = io::pipe().map_err(|error| (ExecFailure::Setup, error))?;
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let arguments = pointers(&exec.arguments);
     let environment = pointers(&exec.environment);
