@@ -373,6 +373,13 @@ fn sockets_fifos_and_the_machine_are_not_mounted() {
         let error = try_start(&launch).err().unwrap();
         assert!(error.to_string().contains(why), "{error}");
     }
+    for guest in ["/", "/proc", "/proc/sys", "/dev/shm", "/etc", "/usr"] {
+        let mut mount = mount(Path::new("/usr/share"), Access::ReadOnly);
+        mount.guest = guest.into();
+        launch.mounts = vec![mount];
+        let error = try_start(&launch).err().unwrap();
+        assert!(error.to_string().contains("is the sandbox's own"), "{error}");
+    }
     let protected = native().protect([deep.clone()]);
     launch.mounts = vec![mount(&host.path().join("a"), Access::ReadOnly)];
     let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
@@ -503,7 +510,7 @@ fn programs_of_all_kinds_run() {
 }
 
 /// Calls that must not work, made directly: (name, expression of the call, expected errno).
-const HOSTILE: &str = r#"
+const HOSTILE: &str = r"
 import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
@@ -584,7 +591,7 @@ try:
 except PermissionError:
     pass
 print(os.path.exists('/proc/1/status'))
-"#;
+";
 
 #[test]
 fn system_calls_that_lead_out_are_refused() {

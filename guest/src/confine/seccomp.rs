@@ -193,7 +193,8 @@ fn unsupported() -> Compiled {
 }
 
 fn core_dumps() -> Compiled {
-    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_sign_loss)] // the type differs between C libraries
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_sign_loss)]
+    // the type differs between C libraries
     let core = libc::RLIMIT_CORE as u64;
     let set = rule(&[(1, Length::Dword, Compare::Eq, core), (2, Length::Qword, Compare::Ne, 0)])?;
     let rules = BTreeMap::from([
