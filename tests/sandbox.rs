@@ -373,6 +373,13 @@ fn sockets_fifos_and_the_machine_are_not_mounted() {
         let error = try_start(&launch).err().unwrap();
         assert!(error.to_string().contains(why), "{error}");
     }
+    for guest in ["/", "/proc", "/proc/sys", "/dev/shm", "/etc", "/usr"] {
+        let mut mount = mount(Path::new("/usr/share"), Access::ReadOnly);
+        mount.guest = guest.into();
+        launch.mounts = vec![mount];
+        let error = try_start(&launch).err().unwrap();
+        assert!(error.to_string().contains("is the sandbox's own"), "{error}");
+    }
     let protected = native().protect([deep.clone()]);
     launch.mounts = vec![mount(&host.path().join("a"), Access::ReadOnly)];
     let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
@@ -503,7 +510,7 @@ fn programs_of_all_kinds_run() {
 }
 
 /// Calls that must not work, made directly: (name, expression of the call, expected errno).
-const HOSTILE: &str = r#"
+const HOSTILE: &str = r"
 import ctypes, errno, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
@@ -512,13 +519,17 @@ def call(*arguments):
 machine = os.uname().machine
 numbers = dict(socket=41, socketpair=53, clone=56, ioctl=16, ptrace=101, personality=135, mount=165, keyctl=250,
                unshare=272, setns=308, process_vm_readv=310, kcmp=312, bpf=321, userfaultfd=323, syslog=103,
-               perf_event_open=298, open_by_handle_at=304, settimeofday=164, reboot=169, init_module=175)
+               perf_event_open=298, open_by_handle_at=304, settimeofday=164, reboot=169, init_module=175,
+               prlimit64=302)
 if machine == 'aarch64':
     numbers = dict(socket=198, socketpair=199, clone=220, ioctl=29, ptrace=117, personality=92, mount=40, keyctl=219,
                    unshare=97, setns=268, process_vm_readv=270, kcmp=272, bpf=280, userfaultfd=282, syslog=116,
-                   perf_event_open=241, open_by_handle_at=265, settimeofday=170, reboot=142, init_module=105)
+                   perf_event_open=241, open_by_handle_at=265, settimeofday=170, reboot=142, init_module=105,
+                   prlimit64=261)
 n = numbers
 NEWUSER = 0x10000000
+none = (ctypes.c_ulong * 2)(0, 0)
+address = ctypes.addressof(none)
 expected = [
     ('AF_PACKET', call(n['socket'], 17, 3, 0), 'EAFNOSUPPORT'),
     ('AF_VSOCK', call(n['socket'], 40, 1, 0), 'EAFNOSUPPORT'),
@@ -559,6 +570,7 @@ expected = [
     ('init_module', call(n['init_module'], 0, 0, 0), 'EPERM'),
     ('personality', call(n['personality'], 0x0040000), 'EPERM'),
     ('personality, asked', call(n['personality'], 0xffffffff), 'OK'),
+    ('prlimit of cores', call(n['prlimit64'], 0, 4, address, 0), 'OK'),
     ('a call from the future', call(467, 0, 0, 0), 'ENOSYS'),
     ('another', call(9999, 0, 0, 0), 'ENOSYS'),
 ]
@@ -573,11 +585,13 @@ if machine == 'x86_64':
 else:
     print(31)
 try:
+    import resource
+    print(resource.getrlimit(resource.RLIMIT_CORE))
     os.kill(1, 9)
 except PermissionError:
     pass
 print(os.path.exists('/proc/1/status'))
-"#;
+";
 
 #[test]
 fn system_calls_that_lead_out_are_refused() {
@@ -585,7 +599,7 @@ fn system_calls_that_lead_out_are_refused() {
         return;
     }
     let (ended, out, err) = run(&launch(&["/usr/bin/python3", "-c", HOSTILE]));
-    assert_eq!((ended, out.as_str()), (exited(0), "[]\n31\nTrue\n"), "{err}");
+    assert_eq!((ended, out.as_str()), (exited(0), "[]\n31\n(1, 1)\nTrue\n"), "{err}");
 }
 
 #[test]

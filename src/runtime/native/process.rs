@@ -92,7 +92,6 @@ impl Process {
             readable(&self.channel).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
             match self.channel.fill() {
                 Ok(0) => self.silent = true,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.silent = true,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Err(RuntimeError::io("control socket")(error));
                 }
