@@ -33,6 +33,8 @@ const BATCH: usize = 64;
 const LAST_BATCHES: usize = 32;
 /// Datagrams read from one socket per round.
 const DATAGRAM_BATCH: usize = 64;
+/// What a UDP length field can say.
+const LARGEST_DATAGRAM: usize = 65_535;
 /// Readiness events taken per round.
 const EVENTS: usize = 256;
 
@@ -266,7 +268,7 @@ impl Driver {
                     self.router.mark(id);
                 }
                 Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => {
-                    self.receive_datagrams(now, id)
+                    self.receive_datagrams(now, id);
                 }
                 Some(_) | None => {}
             },
@@ -395,7 +397,9 @@ impl Driver {
         if let Some((race, _)) = self.races.remove(&id) {
             let others: Vec<Token> = race.tokens().collect();
             drop(race);
-            others.into_iter().for_each(|other| self.forget(other));
+            for other in others {
+                self.forget(other);
+            }
         }
         self.attach(id, token, Socket::Stream(Stream::new(socket)));
         self.router.connected(now, id, address, &mut self.tun);
@@ -424,7 +428,7 @@ impl Driver {
     }
 
     fn receive_datagrams(&mut self, now: Instant, id: FlowId) {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; LARGEST_DATAGRAM];
         for _ in 0..DATAGRAM_BATCH {
             let Some(Some((_, _, Socket::Datagrams(socket)))) = self.upstreams.get(id.slot()) else { return };
             match socket.receive(&mut buffer) {
@@ -446,12 +450,11 @@ impl Driver {
             let Some(id) = self.router.publish(now, port, peer) else { continue };
             let token = self.token(Source::Flow(id));
             let interest = Interest::READABLE | Interest::WRITABLE;
-            match self.poll.registry().register(&mut socket, token, interest) {
-                Ok(()) => self.attach(id, token, Socket::Stream(Stream::new(socket))),
-                Err(_) => {
-                    self.forget(token);
-                    self.router.dial_failed(now, id, DialError::Exhausted, &mut self.tun);
-                }
+            if self.poll.registry().register(&mut socket, token, interest).is_ok() {
+                self.attach(id, token, Socket::Stream(Stream::new(socket)));
+            } else {
+                self.forget(token);
+                self.router.dial_failed(now, id, DialError::Exhausted, &mut self.tun);
             }
         }
     }
@@ -468,7 +471,9 @@ impl Driver {
         if let Some((race, _)) = self.races.remove(&id) {
             let tokens: Vec<Token> = race.tokens().collect();
             drop(race);
-            tokens.into_iter().for_each(|token| self.forget(token));
+            for token in tokens {
+                self.forget(token);
+            }
         }
         let Some(place) = self.upstreams.get_mut(id.slot()) else { return };
         if place.as_ref().is_none_or(|(owner, ..)| *owner != id) {

@@ -32,7 +32,7 @@ const UNDECIDED: Duration = Duration::from_secs(20);
 const REFUSED: Duration = Duration::from_secs(5);
 /// How long a flow that one side has closed may stay silent. Linux drops orphans after 60 s; a half-closed
 /// connection that still carries data is left alone.
-const HALF_CLOSED: Duration = Duration::from_secs(600);
+const HALF_CLOSED: Duration = Duration::from_mins(10);
 
 /// A relayed TCP connection that the guest and its upstream both have.
 #[derive(Debug)]

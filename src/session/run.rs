@@ -333,11 +333,13 @@ fn session_failure(error: &SessionError) -> Failure {
     Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn install_failure(error: PackageError) -> Failure {
     let hints = error.hints();
     Failure::new(ExitStatus::Install, error.to_string()).hints(hints)
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn audit_failure(error: crate::audit::writer::AuditError) -> Failure {
     let hint = error.hint();
     Failure::new(ExitStatus::Config, error.to_string()).hints(hint)
