@@ -5,6 +5,7 @@
 //! here, five lines in `fuzz_targets/NAME.rs`, a `[[bin]]` in `Cargo.toml`, and seeds in `corpus/NAME/`. Seeds
 //! have names in words (`ipv6-net`); files named by a hash are a run's own and are not committed.
 
+use npxc::package::{PackageName, PackageSpec};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -20,7 +21,7 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target there is.
 pub(crate) const TARGETS: &[Target] =
-    &[("rule", rule), ("hostname", hostname), ("tls", tls), ("http", http), ("dns", dns)];
+    &[("rule", rule), ("hostname", hostname), ("spec", spec), ("tls", tls), ("http", http), ("dns", dns)];
 
 /// Rules: no text panics; an accepted one prints as a rule that is equal; an error points into the text.
 pub(crate) fn rule(data: &[u8]) {
@@ -89,6 +90,36 @@ pub(crate) fn hostname(data: &[u8]) {
     for other in [format!("evil{canonical}"), format!("a.{canonical}"), format!("{canonical}.evil")] {
         if let Ok(other) = other.parse::<HostName>() {
             assert!(!permitted(other));
+        }
+    }
+}
+
+/// Package specs: no text panics; an accepted one prints as a spec that prints the same, is no option to npm, and
+/// its name is one component of a path that no other name shares.
+pub(crate) fn spec(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let spec = match text.parse::<PackageSpec>() {
+        Ok(spec) => spec,
+        Err(error) => {
+            assert!(!error.to_string().chars().any(char::is_control));
+            let _ = error.hint();
+            return;
+        }
+    };
+    let canonical = spec.to_string();
+    assert!(!canonical.starts_with('-') && !canonical.chars().any(char::is_control));
+    let again: PackageSpec = canonical.parse().expect("what is written is read");
+    assert_eq!(again.to_string(), canonical);
+    assert_eq!(again.name(), spec.name());
+    if let Some(name) = spec.name() {
+        let component = name.path_component();
+        assert!(component.len() <= 214 && !component.contains('/') && !component.starts_with('.'));
+        assert_eq!(component, component.to_ascii_lowercase());
+        // The component of one name is never another name, except where it is that name itself.
+        if let Ok(other) = component.parse::<PackageName>() {
+            assert_eq!(&other, name);
         }
     }
 }
