@@ -236,7 +236,10 @@ impl Flow {
                     self.cleared = count;
                 }
                 Step::NeedMore => {
-                    self.deadline.get_or_insert(now + UNDECIDED);
+                    // Only the guest's own silence counts against it, not the server's.
+                    if !self.guard.as_ref().is_some_and(Guard::awaits_server) {
+                        self.deadline.get_or_insert(now + UNDECIDED);
+                    }
                     return Ok(0);
                 }
                 Step::Deny(refusal) => {

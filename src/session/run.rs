@@ -87,8 +87,11 @@ impl Bench {
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
-        let trusted =
-            node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
+        let trusted = node
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
         let runtime = Native::new()
             .trust(trusted.collect::<Vec<_>>())
             .protect(resolved.directories.own().into_iter().cloned());
@@ -210,16 +213,17 @@ impl Bench {
 /// npm's system-wide files may hold tokens and may lie where the guest sees them: below `/usr`, or beside a node that
 /// is mounted. An empty file stands over each.
 fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Failure> {
-    let seen =
-        |file: &&PathBuf| file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host));
+    let seen = |file: &&PathBuf| {
+        file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host))
+    };
     let files: Vec<&PathBuf> = files.iter().filter(seen).collect();
     if files.is_empty() {
         return Ok(Vec::new());
     }
     let empty = cache.join("empty");
-    std::fs::create_dir_all(cache)
-        .and_then(|()| std::fs::write(&empty, []))
-        .map_err(|error| Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display())))?;
+    std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
+    })?;
     let over = |file: &PathBuf| Mount { host: empty.clone(), guest: file.clone(), access: Access::ReadOnly };
     Ok(files.into_iter().map(over).collect())
 }

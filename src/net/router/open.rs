@@ -1,7 +1,7 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{
@@ -233,16 +233,20 @@ impl Router {
 
     /// The verdict about a flow that does not exist yet.
     fn judge(&mut self, key: &Key) -> Result<Granted, (Option<HostName>, DenyReason)> {
-        let names = self.names(key.remote.ip());
+        let address = key.remote.ip();
+        let (names, by_address) = match self.pins.lookup(address) {
+            Some(Pinned::Virtual(name)) => (vec![name.clone()], false),
+            Some(Pinned::Real(names)) => (names.to_vec(), true),
+            None => (Vec::new(), true),
+        };
         let first = names.first().cloned();
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
         }
-        let destinations: Vec<Destination> = if names.is_empty() {
-            vec![Destination::Address(key.remote.ip())]
-        } else {
-            names.into_iter().map(Destination::Name).collect()
-        };
+        let destinations = names
+            .into_iter()
+            .map(Destination::Name)
+            .chain(by_address.then_some(Destination::Address(address)));
         let mut refusal = None;
         for destination in destinations {
             let name = match &destination {
@@ -261,19 +265,12 @@ impl Router {
         Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
     }
 
-    /// The names an address was handed out for.
-    fn names(&self, address: IpAddr) -> Vec<HostName> {
-        match self.pins.lookup(address) {
-            Some(Pinned::Virtual(name)) => vec![name.clone()],
-            Some(Pinned::Real(names)) => names.to_vec(),
-            None => Vec::new(),
-        }
-    }
-
     /// The names the guest may claim on this flow.
     fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
         match (self.pins.lookup(key.remote.ip()), name) {
-            (Some(Pinned::Real(names)), _) => Expected::AnyOf(
+            // Reached by a rule about the address itself: what it is called does not matter.
+            (Some(Pinned::Real(_)) | None, None) => Expected::Unnamed,
+            (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
                 names
                     .iter()
                     .filter(|name| {

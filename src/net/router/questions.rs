@@ -50,11 +50,24 @@ impl Router {
         outcome: LookupOutcome,
         out: &mut dyn Transmit,
     ) {
+        let outcome = self.revealed(id, outcome);
         let answers = self.responder.answered(now, id, outcome, &mut self.pins);
         self.record_questions();
         for (origin, answer) in answers {
             let Some(question) = self.questions.remove(&origin.0) else { continue };
             self.flush_answer(&question, &answer, out);
+        }
+    }
+
+    /// The addresses that the guest may learn of. Virtual ones are handed out for a name whatever it resolves to:
+    /// the denial is then made, and explained, when the guest connects.
+    fn revealed(&self, id: LookupId, outcome: LookupOutcome) -> LookupOutcome {
+        match (outcome, self.responder.name(id)) {
+            (LookupOutcome::Addresses(mut addresses), Some(name)) if self.responder.hands_out_real() => {
+                addresses.retain(|address| self.policy.may_reveal(name, *address));
+                LookupOutcome::Addresses(addresses)
+            }
+            (outcome, _) => outcome,
         }
     }
 
