@@ -4,8 +4,11 @@
 #![allow(unreachable_pub, reason = "the modules see each other")]
 
 mod security {
+    mod dns;
     mod harness;
+    mod names;
     mod reach;
+    mod sniff;
     mod stub;
     mod sys;
 }
