@@ -6,8 +6,11 @@
 mod security {
     mod dns;
     mod harness;
+    mod inside;
     mod names;
+    mod packets;
     mod reach;
+    mod sandbox;
     mod sniff;
     mod stub;
     mod sys;

@@ -21,7 +21,9 @@ fn row_09_records_that_would_enable_encrypted_hellos_are_withheld() {
         for kind in [64, 65] {
             for to in ["198.18.0.1", "fd6e:7078:6300::1"] {
                 for tcp in [false, true] {
-                    steps.push(json!({"do": "dns", "name": "api.example.com", "type": kind, "to": to, "tcp": tcp}));
+                    steps.push(
+                        json!({"do": "dns", "name": "api.example.com", "type": kind, "to": to, "tcp": tcp}),
+                    );
                 }
             }
         }
@@ -52,7 +54,11 @@ fn row_21_no_question_of_any_type_leaves_for_a_name_that_is_not_allowed() {
         assert_eq!(packets(), 0, "nothing left");
         let first = seen.refused().into_iter().find(|(name, ..)| name == "evil.example").unwrap();
         assert_eq!(first.3.as_deref(), Some("--allow evil.example"));
-        assert_eq!(seen.counted(), (steps.len() as u64, steps.len() as u64), "every one is accounted for: {seen:?}");
+        assert_eq!(
+            seen.counted(),
+            (steps.len() as u64, steps.len() as u64),
+            "every one is accounted for: {seen:?}"
+        );
     }
 }
 
@@ -91,7 +97,8 @@ fn row_22_data_in_labels_is_rationed_and_logged() {
     }
     for who in everyone() {
         sealed();
-        let resolver = stub::start(|_, kind| if kind == 1 { vec![Record::address("203.0.113.1")] } else { Vec::new() });
+        let resolver =
+            stub::start(|_, kind| if kind == 1 { vec![Record::address("203.0.113.1")] } else { Vec::new() });
         const ASKED: u64 = 2000;
         let steps = json!([{"do": "flood", "times": ASKED, "together": 32, "vary": "name",
             "step": {"do": "dns", "name": "chunk-#-of-a-secret.drop.example.com"}}]);
@@ -100,7 +107,8 @@ fn row_22_data_in_labels_is_rationed_and_logged() {
         // Two questions for each name, of the 200 at once and 10 a second that are let through.
         assert!(left < 1000, "{left} questions left: {seen:?}");
         assert!(seen.log.contains("chunk-1-of-a-secret.drop.example.com"));
-        let limited: u64 = seen.limits().iter().filter(|(what, _)| what.starts_with("dns-names")).map(|(_, n)| n).sum();
+        let limited: u64 =
+            seen.limits().iter().filter(|(what, _)| what.starts_with("dns-names")).map(|(_, n)| n).sum();
         assert!(limited > 0, "{seen:?}");
         let (accounted, claimed) = seen.counted();
         assert!(accounted > ASKED / 2, "{accounted}: {seen:?}");
@@ -133,10 +141,19 @@ fn row_23_every_resolver_is_npxc() {
             .run();
         for at in 0..plain {
             let expected = if at % 2 == 0 { (NXDOMAIN, 0) } else { (0, 1) };
-            assert_eq!((code(&seen, at), seen.at(at)["records"].as_u64().unwrap()), expected, "{} {seen:?}", steps[at]);
+            assert_eq!(
+                (code(&seen, at), seen.at(at)["records"].as_u64().unwrap()),
+                expected,
+                "{} {seen:?}",
+                steps[at]
+            );
         }
         for at in plain..steps.len() {
-            assert!(["ECONNREFUSED", "EHOSTUNREACH", "EACCES"].contains(&seen.error(at)), "{} {seen:?}", steps[at]);
+            assert!(
+                ["ECONNREFUSED", "EHOSTUNREACH", "EACCES"].contains(&seen.error(at)),
+                "{} {seen:?}",
+                steps[at]
+            );
         }
         assert_eq!(seen.denied().len(), steps.len() - plain, "{seen:?}");
         seen.assert_nothing_reached();
@@ -200,7 +217,8 @@ fn row_24_malformed_messages_are_refused_or_dropped_and_the_next_is_answered() {
             }
         }
         let bad = steps.len();
-        let framed = |bytes: &str| json!({"do": "tcp", "to": "198.18.0.1", "port": 53, "send": [bytes], "half": true});
+        let framed =
+            |bytes: &str| json!({"do": "tcp", "to": "198.18.0.1", "port": 53, "send": [bytes], "half": true});
         // Over TCP: a length and no message, half a length, messages of 64 KiB of nothing and of many lengths of 0.
         steps.push(framed("\u{ff}\u{ff}abc"));
         steps.push(framed("\u{1}"));

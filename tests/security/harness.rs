@@ -218,7 +218,8 @@ impl Attack {
 
     /// Allows a name at a port, pinned to an address of the test's own.
     pub(super) fn pinned(self, name: &str, address: &str, port: u16) -> Self {
-        self.option("--allow-private", format!("{name}:{port}")).option("--add-host", format!("{name}:{address}"))
+        self.option("--allow-private", format!("{name}:{port}"))
+            .option("--add-host", format!("{name}:{address}"))
     }
 
     /// Answers AAAA questions, too.
@@ -600,7 +601,8 @@ impl Server {
 
     pub(super) fn at(port: u16, manner: Manner) -> Self {
         // In the test's own network every address is its own; elsewhere only loopback may be listened on.
-        let listener = if root() { TcpListener::bind(("::", port)) } else { TcpListener::bind(("127.0.0.1", port)) };
+        let listener =
+            if root() { TcpListener::bind(("::", port)) } else { TcpListener::bind(("127.0.0.1", port)) };
         let listener = listener.unwrap();
         let port = listener.local_addr().unwrap().port();
         let visits = Arc::new(Mutex::new(Vec::new()));
@@ -616,7 +618,9 @@ impl Server {
                 let visit = Arc::new(Mutex::new(visit));
                 all.lock().unwrap().push(Arc::clone(&visit));
                 let manner = manner.clone();
-                std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+                std::thread::Builder::new()
+                    .stack_size(64 << 10)
+                    .spawn(move || {
                         serve(socket, &manner, &visit);
                         visit.lock().unwrap().over = true;
                     })
@@ -695,7 +699,8 @@ pub(super) struct Datagrams {
 
 impl Datagrams {
     pub(super) fn at(port: u16, mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
-        let socket = if root() { UdpSocket::bind(("::", port)) } else { UdpSocket::bind(("127.0.0.1", port)) };
+        let socket =
+            if root() { UdpSocket::bind(("::", port)) } else { UdpSocket::bind(("127.0.0.1", port)) };
         let socket = socket.unwrap();
         let port = socket.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));

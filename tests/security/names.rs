@@ -11,12 +11,28 @@ fn row_12_every_form_of_a_name_is_the_same_name() {
         sealed();
         let server = Server::start(page("same"));
         let port = server.port;
-        let forms = ["api.example.com", "API.Example.COM", "api.example.com.", "bücher.example", "BÜCHER.example", "xn--bcher-kva.example"];
-        let mut steps: Vec<Value> =
-            forms.iter().map(|form| json!({"do": "fetch", "url": format!("http://{form}:{port}/")})).collect();
-        for host in ["API.example.com", "api.example.com.", &format!("api.example.com:{port}"), &format!("API.EXAMPLE.COM.:{port}")] {
+        let forms = [
+            "api.example.com",
+            "API.Example.COM",
+            "api.example.com.",
+            "bücher.example",
+            "BÜCHER.example",
+            "xn--bcher-kva.example",
+        ];
+        let mut steps: Vec<Value> = forms
+            .iter()
+            .map(|form| json!({"do": "fetch", "url": format!("http://{form}:{port}/")}))
+            .collect();
+        for host in [
+            "API.example.com",
+            "api.example.com.",
+            &format!("api.example.com:{port}"),
+            &format!("API.EXAMPLE.COM.:{port}"),
+        ] {
             let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-            steps.push(json!({"do": "tcp", "to": "api.example.com", "port": port, "send": [request], "half": true}));
+            steps.push(
+                json!({"do": "tcp", "to": "api.example.com", "port": port, "send": [request], "half": true}),
+            );
         }
         steps.push(json!({"do": "dns", "name": "aPi.eXample.cOm"}));
         let seen = attack(who, &json!(steps))
@@ -71,7 +87,11 @@ fn row_13_names_that_are_no_names_are_refused() {
         }
         assert_eq!(seen.answers.last().unwrap()["records"], json!(1), "the next one is answered: {seen:?}");
         assert_eq!(packets(), 0, "no question left: {seen:?}");
-        assert!(seen.log.lines().all(|line| line.bytes().all(|byte| (32..127).contains(&byte))), "{}", seen.log);
+        assert!(
+            seen.log.lines().all(|line| line.bytes().all(|byte| (32..127).contains(&byte))),
+            "{}",
+            seen.log
+        );
         assert_eq!(seen.counted().0, steps.len() as u64, "{seen:?}");
     }
 }
@@ -122,7 +142,9 @@ fn refuses(option: &str, rule: &str) {
 
 #[test]
 fn row_14_rules_that_say_everything_are_refused_when_parsed() {
-    for rule in ["*", "*.com", "*.co.uk", "*.github.io", "*.*.example.com", "a.*.com", "*example.com", "*:443", "**"] {
+    for rule in
+        ["*", "*.com", "*.co.uk", "*.github.io", "*.*.example.com", "a.*.com", "*example.com", "*:443", "**"]
+    {
         refuses("--allow", rule);
         refuses("--allow-private", rule);
     }
@@ -167,12 +189,31 @@ fn row_15_the_right_name_at_another_port_is_denied() {
 
 #[test]
 fn row_15_ports_that_are_none_are_refused_when_parsed() {
-    for port in ["0", "65536", "-1", "443:80", "443-", "-443", "444-443", "443@evil.example", "443/tcp", " 443", "", "0x1bb", "443\0"] {
+    for port in [
+        "0",
+        "65536",
+        "-1",
+        "443:80",
+        "443-",
+        "-443",
+        "444-443",
+        "443@evil.example",
+        "443/tcp",
+        " 443",
+        "",
+        "0x1bb",
+        "443\0",
+    ] {
         if !port.contains('\0') {
             refuses("--allow", &format!("api.example.com:{port}"));
         }
     }
-    for rule in ["icmp://api.example.com", "https://api.example.com/path", "api.example.com/24", "http://user@api.example.com"] {
+    for rule in [
+        "icmp://api.example.com",
+        "https://api.example.com/path",
+        "api.example.com/24",
+        "http://user@api.example.com",
+    ] {
         refuses("--allow", rule);
     }
 }
@@ -180,8 +221,21 @@ fn row_15_ports_that_are_none_are_refused_when_parsed() {
 #[test]
 fn row_16_addresses_in_disguise_are_refused_or_mean_what_they_mean() {
     let disguised = [
-        "127.1", "0x7f.0.0.1", "2130706433", "0177.0.0.1", "127.0.0.01", "0x7f000001", "127.0.0.1.", "1.2.3",
-        "１２７.0.0.1", "[::ffff:127.0.0.1", "[::1", "::1:443", "10.0.0.0/33", "10.0.0.1/8", "fe80::1%eth0",
+        "127.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "0177.0.0.1",
+        "127.0.0.01",
+        "0x7f000001",
+        "127.0.0.1.",
+        "1.2.3",
+        "１２７.0.0.1",
+        "[::ffff:127.0.0.1",
+        "[::1",
+        "::1:443",
+        "10.0.0.0/33",
+        "10.0.0.1/8",
+        "fe80::1%eth0",
     ];
     let mut taken = Vec::new();
     for rule in disguised {
@@ -199,8 +253,10 @@ fn row_16_addresses_in_disguise_are_refused_or_mean_what_they_mean() {
         let server = Server::start(page("secret"));
         let port = server.port;
         let names = ["127.1", "0x7f.0.0.1", "2130706433", "0177.0.0.1", "0x7f000001"];
-        let mut steps: Vec<Value> =
-            names.iter().map(|name| json!({"do": "fetch", "url": format!("http://{name}:{port}/")})).collect();
+        let mut steps: Vec<Value> = names
+            .iter()
+            .map(|name| json!({"do": "fetch", "url": format!("http://{name}:{port}/")}))
+            .collect();
         steps.extend(names.iter().map(|name| json!({"do": "dns", "name": name})));
         let seen = attack(who, &json!(steps)).allow("example.com").run();
         for at in 0..names.len() {

@@ -147,7 +147,8 @@ fn row_17_and_18_a_name_that_resolves_to_a_private_address_is_not_dialled() {
             let to = format!("{}:{}", name(at), server.port);
             // Nobody is talked into addresses that are nobody's.
             let denied = seen.denied();
-            let found = denied.iter().find(|(whom, ..)| *whom == to).unwrap_or_else(|| panic!("{address} {seen:?}"));
+            let found =
+                denied.iter().find(|(whom, ..)| *whom == to).unwrap_or_else(|| panic!("{address} {seen:?}"));
             assert_eq!(found.1, "private-address", "{address}");
             if let Some(hint) = &found.2 {
                 assert_eq!(*hint, format!("--allow-private {to}"), "{address}");
@@ -196,7 +197,10 @@ fn row_17_the_loopback_of_the_host_has_one_name_and_that_needs_a_rule() {
         ]);
         let seen = attack(who, &steps).allow("example.com").run();
         for at in 0..7 {
-            assert!(seen.error(at) == "ECONNREFUSED" || at == 0 && seen.error(at) == "ENOTFOUND", "{at} {seen:?}");
+            assert!(
+                seen.error(at) == "ECONNREFUSED" || at == 0 && seen.error(at) == "ENOTFOUND",
+                "{at} {seen:?}"
+            );
         }
         seen.assert_nothing_reached();
         assert_eq!(packets(), 0);
@@ -229,10 +233,12 @@ fn row_19_the_address_that_was_checked_is_the_one_that_is_dialled() {
         });
         let server = Server::start(page("here"));
         let url = format!("http://rebind.example.com:{}/", server.port);
-        let steps = json!([{"do": "fetch", "url": url}, {"do": "fetch", "url": url}, {"do": "fetch", "url": url}]);
+        let steps =
+            json!([{"do": "fetch", "url": url}, {"do": "fetch", "url": url}, {"do": "fetch", "url": url}]);
         let seen = attack(who, &steps).allow(&format!("rebind.example.com:{}", server.port)).resolver().run();
         assert!(!resolver.received.lock().unwrap().is_empty());
-        let dialled: Vec<String> = seen.opened().iter().map(|(dialled, _)| dialled.ip().to_string()).collect();
+        let dialled: Vec<String> =
+            seen.opened().iter().map(|(dialled, _)| dialled.ip().to_string()).collect();
         assert!(dialled.iter().all(|address| address == "203.0.113.80"), "{seen:?}");
         assert!(server.visits().iter().all(|visit| visit.at.ip().to_string() == "203.0.113.80"));
         for (_, code, _) in seen.denied() {
@@ -257,7 +263,10 @@ fn row_20_private_answers_are_dropped_wherever_they_hide() {
             "mixed.example.com" => ["::1", "fd00::1", "2001:db8::81"].map(Record::address).to_vec(),
             // An allowed name that is an alias of an internal one.
             "alias.example.com" | "db.internal.example" if kind == Record::A_TYPE => {
-                vec![Record::alias("db.internal.example"), Record::address("10.0.0.5").of("db.internal.example")]
+                vec![
+                    Record::alias("db.internal.example"),
+                    Record::address("10.0.0.5").of("db.internal.example"),
+                ]
             }
             _ => Vec::new(),
         });
@@ -278,7 +287,10 @@ fn row_20_private_answers_are_dropped_wherever_they_hide() {
             Some(&format!("--allow-private alias.example.com:{port}")),
         );
         for visit in server.visits() {
-            assert!(["203.0.113.81", "2001:db8::81"].contains(&visit.at.ip().to_string().as_str()), "{visit:?}");
+            assert!(
+                ["203.0.113.81", "2001:db8::81"].contains(&visit.at.ip().to_string().as_str()),
+                "{visit:?}"
+            );
         }
     }
 }
@@ -354,7 +366,9 @@ fn row_38_a_redirect_is_a_flow_of_its_own() {
         let target = Server::start(page("secret"));
         let port = target.port;
         let location = |to: &str| {
-            Manner::Answer(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}:{port}/\r\nContent-Length: 0\r\n\r\n"))
+            Manner::Answer(format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://{to}:{port}/\r\nContent-Length: 0\r\n\r\n"
+            ))
         };
         let names = ["evil.example", "192.0.2.9", "[2001:db8::9]", "host.npxc.internal", "198.18.0.1"];
         let servers = names.map(|to| Server::start(location(to)));

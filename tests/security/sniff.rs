@@ -31,7 +31,8 @@ fn assert_all_denied(seen: &Seen, server: &Server, said: &[Value], codes: &[&str
     let denied = seen.denied();
     for (at, said) in said.iter().enumerate() {
         let answer = seen.at(at);
-        let refused = answer["data"].as_str().is_some_and(|data| data.is_empty() || data.starts_with("HTTP/1.1 403 "));
+        let refused =
+            answer["data"].as_str().is_some_and(|data| data.is_empty() || data.starts_with("HTTP/1.1 403 "));
         assert!(refused && answer["error"] != "HANG", "{said} saw {answer}: {seen:?}");
     }
     assert_eq!(denied.len(), said.len(), "{seen:?}");
@@ -50,7 +51,8 @@ fn row_04_an_allowed_names_address_is_good_for_that_name_only() {
     for who in everyone() {
         sealed();
         let server = Server::start(Manner::HangUp);
-        let said = [OTHER, "good.example.com.evil.example.com", "xgood.example.com", "example.com", "localhost"];
+        let said =
+            [OTHER, "good.example.com.evil.example.com", "xgood.example.com", "example.com", "localhost"];
         let said = said.map(hello);
         let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
         assert_all_denied(&seen, &server, &said, &["server-name-mismatch"]);
@@ -96,9 +98,11 @@ fn row_06_every_request_of_a_connection_is_looked_at() {
         let good = format!("GET /1 HTTP/1.1\r\nHost: {NAME}:{}\r\n\r\n", server.port);
         let evil = format!("GET /2 HTTP/1.1\r\nHost: {OTHER}\r\n\r\n");
         let posted = format!("POST / HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 4\r\n\r\nbody");
-        let chunked =
-            format!("POST / HTTP/1.1\r\nHost: {NAME}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n");
-        let upgrade = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let chunked = format!(
+            "POST / HTTP/1.1\r\nHost: {NAME}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+        );
+        let upgrade =
+            format!("GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         // In a segment of its own, behind the first in the same one, behind bodies, behind an upgrade refused.
         let said = [
             json!([good, evil]),
@@ -197,7 +201,8 @@ fn row_08_an_address_rule_covers_that_address_whatever_name_is_claimed() {
         let server = Server::start(Manner::HangUp);
         let port = server.port;
         let said = |to: &str| json!({"do": "tcp", "to": to, "port": port, "send": [hello(OTHER)]});
-        let steps = json!([said("203.0.113.30"), said("2001:db8::30"), said("203.0.113.31"), said("2001:db8::31")]);
+        let steps =
+            json!([said("203.0.113.30"), said("2001:db8::30"), said("203.0.113.31"), said("2001:db8::31")]);
         let seen = attack(who, &steps).allow(&format!("203.0.113.30:{port},[2001:db8::30]:{port}")).run();
         assert_eq!(seen.denied().len(), 2, "{seen:?}");
         let mut at: Vec<String> = server.visits().iter().map(|visit| visit.at.ip().to_string()).collect();
@@ -264,13 +269,15 @@ fn row_10_a_hello_that_is_no_hello_or_has_no_end_is_refused() {
     for who in everyone() {
         sealed();
         let server = Server::start(Manner::HangUp);
-        let long = |start: &str, again: &str, times: usize| {
-            json!({"parts": [{"text": start}, {"text": again, "repeat": times}]})
-        };
+        let long = |start: &str, again: &str, times: usize| json!({"parts": [{"text": start}, {"text": again, "repeat": times}]});
         let said = [
             // A handshake message of 16 MiB, and of 40 KiB in records that never finish it.
             long("\u{16}\u{3}\u{1}\u{40}\u{0}\u{1}\u{ff}\u{ff}\u{ff}\u{3}\u{3}", "A", 20_000),
-            long("\u{16}\u{3}\u{1}\u{0}\u{4}\u{1}\u{0}\u{a0}\u{0}", "\u{16}\u{3}\u{1}\u{0}\u{1}\u{0}", 41_000),
+            long(
+                "\u{16}\u{3}\u{1}\u{0}\u{4}\u{1}\u{0}\u{a0}\u{0}",
+                "\u{16}\u{3}\u{1}\u{0}\u{1}\u{0}",
+                41_000,
+            ),
             // A record of no bytes, again and again.
             long("", "\u{16}\u{3}\u{1}\u{0}\u{0}", 20_000),
             // A record longer than there may be.
@@ -294,11 +301,14 @@ fn row_10_a_hello_that_stops_halfway_stalls_nobody_else() {
         sealed();
         let server = Server::start(page("alive"));
         let url = format!("http://{NAME}:{}/", server.port);
-        let halves = ["\u{16}\u{3}\u{1}\u{1}\u{0}\u{1}\u{0}\u{0}\u{fc}\u{3}\u{3}", "GET / HTTP/1.1\r\nHost: goo"];
+        let halves =
+            ["\u{16}\u{3}\u{1}\u{1}\u{0}\u{1}\u{0}\u{0}\u{fc}\u{3}\u{3}", "GET / HTTP/1.1\r\nHost: goo"];
         let steps: Vec<Value> = halves
             .iter()
-            .map(|half| json!({"do": "holding", "times": 100, "to": NAME, "port": server.port, "send": half,
-                "step": {"do": "fetch", "url": url}}))
+            .map(|half| {
+                json!({"do": "holding", "times": 100, "to": NAME, "port": server.port, "send": half,
+                "step": {"do": "fetch", "url": url}})
+            })
             .collect();
         let seen = pinned(attack(who, &json!(steps)), server.port).run();
         for at in 0..halves.len() {

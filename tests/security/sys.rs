@@ -48,7 +48,16 @@ fn route(family: i32) -> io::Result<()> {
         &flags.to_ne_bytes(),
         &[0; 8],
         // struct rtmsg: family, prefix lengths, tos, table, protocol, scope, type, flags.
-        &[family as u8, 0, 0, 0, libc::RT_TABLE_LOCAL, libc::RTPROT_BOOT, libc::RT_SCOPE_HOST, libc::RTN_LOCAL],
+        &[
+            family as u8,
+            0,
+            0,
+            0,
+            libc::RT_TABLE_LOCAL,
+            libc::RTPROT_BOOT,
+            libc::RT_SCOPE_HOST,
+            libc::RTN_LOCAL,
+        ],
         &[0; 4],
         // The interface: lo is always the first.
         &8_u16.to_ne_bytes(),
@@ -61,9 +70,10 @@ fn route(family: i32) -> io::Result<()> {
     rustix::net::send(&netlink, &message, SendFlags::empty())?;
     let mut answer = [0_u8; 512];
     let (_, length) = rustix::net::recv(&netlink, &mut answer, RecvFlags::empty())?;
-    let code = answer.get(16..20).filter(|_| length >= 20).map_or(0, |code| {
-        i32::from_ne_bytes(code.try_into().unwrap_or_default())
-    });
+    let code = answer
+        .get(16..20)
+        .filter(|_| length >= 20)
+        .map_or(0, |code| i32::from_ne_bytes(code.try_into().unwrap_or_default()));
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
 }
 

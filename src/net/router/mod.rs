@@ -146,6 +146,7 @@ pub struct Router {
     ticked: Option<Instant>,
     dropped: HashMap<Malformed, u64>,
     forged: u64,
+    forged_recorded: u64,
     allowed: u64,
     denied: u64,
 }
@@ -207,6 +208,7 @@ impl Router {
             ticked: None,
             dropped: HashMap::new(),
             forged: 0,
+            forged_recorded: 0,
             allowed: 0,
             denied: 0,
         }
@@ -225,8 +227,9 @@ impl Router {
             // Link-local sources are the guest's kernel talking about the link itself.
             if !packet.destination.is_multicast() {
                 self.forged += 1;
+                // The first is said at once, the rest when their number has doubled, and when the session ends.
                 if self.forged.is_power_of_two() {
-                    self.limit("forged source address", &packet.source.to_string(), self.forged);
+                    self.record_forged(&packet.source.to_string());
                 }
             }
             return;
@@ -295,6 +298,7 @@ impl Router {
         for (why, count) in std::mem::take(&mut self.dropped).into_iter().filter(|(_, count)| *count > 0) {
             self.limit("malformed packets dropped", &why.to_string(), count);
         }
+        self.record_forged("the last ones");
         self.responder.finish();
         self.record_questions();
         (self.allowed, self.denied)
@@ -327,7 +331,13 @@ impl Router {
     }
 
     /// Writes a denial.
-    fn deny(&mut self, packet: &Packet<'_>, name: Option<HostName>, why: &DenyReason, sniffed: Option<String>) {
+    fn deny(
+        &mut self,
+        packet: &Packet<'_>,
+        name: Option<HostName>,
+        why: &DenyReason,
+        sniffed: Option<String>,
+    ) {
         let protocol = match packet.transport {
             Transport::Tcp(_) => "tcp".to_owned(),
             Transport::Udp { .. } => "udp".to_owned(),
@@ -367,6 +377,14 @@ impl Router {
                 self.dropped.insert(why, 0);
                 self.limit("malformed packets dropped", &why.to_string(), 1);
             }
+        }
+    }
+
+    fn record_forged(&mut self, example: &str) {
+        let count = self.forged - self.forged_recorded;
+        if count > 0 {
+            self.forged_recorded = self.forged;
+            self.limit("forged source address", example, count);
         }
     }
 
