@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 /// npxc's exit status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExitStatus {
     /// Everything went well, or the client closed stdin: 0.
+    #[default]
     Success,
     /// The package's own status when it ended by itself.
     Package(u8),
@@ -56,11 +57,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a hint.
     pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Self { status, message: message.into(), hints: Vec::new() }
     }
 
     /// The same with one more hint.

@@ -7,10 +7,10 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use crate::spec::{Order, Purpose, Ready, Report, Spec};
+use crate::spec::{Limit, Order, Purpose, Ready, Report, Spec, Supervise};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Exec, ExecFailure};
 use crate::wire::Channel;
@@ -43,27 +43,25 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
     (ready.vnet_hdr, ready.offload) = (link.vnet_hdr, link.offload);
     let collected = layout::collect(spec)?;
     layout::build(spec, &collected, true, &mut ready)?;
-    confine::limits(spec)?;
+    confine::limits()?;
     confine::landlock(spec, &mut ready)?;
     confine::capabilities()?;
     confine::seccomp()?;
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
-    channel
-        .send(&Report::Ready(ready), &[link.tun.as_fd()])
-        .at(Step::HandOver, "link")?;
+    channel.send(&Report::Ready(ready), &[link.tun.as_fd()]).at(Step::HandOver, "link")?;
     drop(link);
 
-    match channel.receive::<Order>() {
-        Ok(Some(Order::Go)) => {}
+    let supervise = match channel.receive::<Order>() {
+        Ok(Some(Order::Go(supervise))) => supervise,
         // npxc is gone, or wants the end before the start.
         Ok(Some(Order::Terminate) | None) | Err(_) => return Ok(()),
+    };
+    if let Some(most) = supervise.nproc {
+        confine::limit_processes(most)?;
     }
     let workload = sys::spawn(&exec, stdio).map_err(|(stage, error)| {
-        let program = spec
-            .command
-            .first()
-            .map(|word| word.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let program =
+            spec.command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         match stage {
             ExecFailure::Setup => Failure::new(Step::Exec, "preparing the process", &error),
             ExecFailure::WorkingDirectory => {
@@ -72,7 +70,7 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
             ExecFailure::Exec => Failure::new(Step::Exec, program, &error),
         }
     })?;
-    watch(channel, spec, workload, children.as_fd());
+    watch(channel, supervise, workload, children.as_fd());
     Ok(())
 }
 
@@ -80,39 +78,41 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
 fn check(channel: &Channel, spec: &Spec) {
     own_process();
     let mut ready = Ready::default();
-    let report = |step, outcome: Result<String, Failure>| {
+    // Without a warning a step has passed.
+    let report = |step, outcome: Result<String, Failure>, warnings: &mut Vec<String>| {
         let passed = outcome.is_ok();
-        let _ = match outcome {
-            Ok(note) => channel.send(&Report::Passed { step, note }, &[]),
-            Err(failure) => channel.send(&Report::Failed(failure), &[]),
+        let reports = match outcome {
+            Ok(note) if warnings.is_empty() => vec![Report::Passed { step, note }],
+            Ok(_) => warnings.drain(..).map(|why| Report::Lacking { step, why }).collect(),
+            Err(failure) => vec![Report::Failed(failure)],
         };
+        for report in reports {
+            let _ = channel.send(&report, &[]);
+        }
         passed
     };
-    report(Step::Loopback, network::loopback().map(|()| String::new()));
+    let nothing = |()| String::new();
+    report(Step::Loopback, network::loopback().map(nothing), &mut ready.warnings);
+    // Held to the end: the interface lives as long as its descriptor.
     let link = network::create();
-    report(
-        Step::TunOpen,
-        link.map(|link| {
-            let offload = if link.offload { "with" } else { "without" };
-            format!("TUN, {offload} segmentation offload")
-        }),
-    );
-    // The interface lives as long as its descriptor, which is closed by now: the layout goes without it.
+    let stands = link.is_ok();
+    if link.as_ref().is_ok_and(|link| !link.offload) {
+        ready
+            .warnings
+            .push("the TUN has no segmentation offload, so large transfers take more CPU time".into());
+    }
+    let note = link.as_ref().map(|_| "with segmentation offload".into()).map_err(Clone::clone);
+    report(Step::TunOpen, note, &mut ready.warnings);
     let layout =
-        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, false, &mut ready));
-    if !report(
-        Step::Pivot,
-        layout.map(|()| "root, /usr, /etc, /proc, /dev, scratch".into()),
-    ) {
+        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, stands, &mut ready));
+    if !report(Step::Pivot, layout.map(nothing), &mut ready.warnings) {
         return;
     }
-    report(Step::Limits, confine::limits(spec).map(|()| String::new()));
-    report(Step::Landlock, confine::landlock(spec, &mut ready));
-    report(
-        Step::Capabilities,
-        confine::capabilities().map(|()| "all dropped".into()),
-    );
-    report(Step::Seccomp, confine::seccomp().map(|()| String::new()));
+    report(Step::Limits, confine::limits().map(nothing), &mut ready.warnings);
+    let landlock = confine::landlock(spec, &mut ready);
+    report(Step::Landlock, landlock, &mut ready.warnings);
+    report(Step::Capabilities, confine::capabilities().map(nothing), &mut ready.warnings);
+    report(Step::Seccomp, confine::seccomp().map(nothing), &mut ready.warnings);
 }
 
 fn own_process() {
@@ -132,69 +132,47 @@ fn prepare(spec: &Spec) -> Result<Exec, Failure> {
         })
     };
     let Some(program) = spec.command.first() else {
-        return Err(Failure::new(
-            Step::Exec,
-            "command",
-            &std::io::Error::other("is empty"),
-        ));
+        return Err(Failure::new(Step::Exec, "command", &std::io::Error::other("is empty")));
     };
     let candidates: Vec<OsString> = if program.as_bytes().contains(&b'/') {
         vec![program.clone()]
     } else {
-        let path = spec
-            .env
-            .iter()
-            .find(|(name, _)| name == "PATH")
-            .map_or(OsStr::new("/usr/bin:/bin"), |(_, v)| v);
-        std::env::split_paths(path)
-            .map(|directory| directory.join(program).into_os_string())
-            .collect()
+        let path =
+            spec.env.iter().find(|(name, _)| name == "PATH").map_or(OsStr::new("/usr/bin:/bin"), |(_, v)| v);
+        std::env::split_paths(path).map(|directory| directory.join(program).into_os_string()).collect()
     };
     let variable = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
     Ok(Exec {
-        candidates: candidates
-            .into_iter()
-            .map(|path| string(path.into_vec()))
-            .collect::<Result<_, _>>()?,
+        candidates: candidates.into_iter().map(|path| string(path.into_vec())).collect::<Result<_, _>>()?,
         arguments: spec
             .command
             .iter()
             .map(|word| string(word.as_bytes().into()))
             .collect::<Result<_, _>>()?,
-        environment: spec
-            .env
-            .iter()
-            .map(|pair| string(variable(pair)))
-            .collect::<Result<_, _>>()?,
+        environment: spec.env.iter().map(|pair| string(variable(pair))).collect::<Result<_, _>>()?,
         cwd: string(spec.cwd.as_bytes().into())?,
     })
 }
 
 /// Reaps and obeys until the workload or npxc ends.
-fn watch(channel: &mut Channel, spec: &Spec, workload: Pid, children: BorrowedFd<'_>) {
-    let interval = (spec.supervise != crate::spec::Supervise::default()).then_some(Timespec {
-        tv_sec: 0,
-        tv_nsec: supervise::INTERVAL_NANOSECONDS,
-    });
+fn watch(channel: &mut Channel, supervise: Supervise, workload: Pid, children: BorrowedFd<'_>) {
+    let mut guard = supervise::Guard::new(supervise);
     loop {
-        let mut events = [
-            PollFd::new(&*channel, PollFlags::IN),
-            PollFd::from_borrowed_fd(children, PollFlags::IN),
-        ];
-        let polled = rustix::event::poll(&mut events, interval.as_ref());
+        let timeout = guard.timeout();
+        let mut events =
+            [PollFd::new(&*channel, PollFlags::IN), PollFd::from_borrowed_fd(children, PollFlags::IN)];
+        let _ = rustix::event::poll(&mut events, timeout.as_ref());
         let [control, child] = events.map(|event| !event.revents().is_empty());
-        if polled == Ok(0)
-            && let Some(limit) = supervise::exceeded(spec.supervise)
-        {
-            // The end of init kills them all; first the others, so that the report is the last word.
-            let _ = rustix::process::kill_process_group(workload, Signal::KILL);
+        if let Some(limit) = guard.look() {
             let _ = channel.send(&Report::Limit(limit), &[]);
             return;
         }
         if child {
             let _ = rustix::io::read(children, &mut [0_u8; 1024]);
-            if let Some(ended) = reap(workload) {
-                let _ = channel.send(&ended, &[]);
+            if let Some(status) = reap(workload) {
+                let (code, signal) = (status.exit_status(), status.terminating_signal());
+                let limit = guard.processes_exhausted().then_some(Limit::Pids);
+                let _ = channel.send(&Report::Ended { code, signal, limit }, &[]);
                 return;
             }
         }
@@ -206,29 +184,21 @@ fn watch(channel: &mut Channel, spec: &Spec, workload: Pid, children: BorrowedFd
             }
             while let Ok(Some(order)) = channel.buffered::<Order>() {
                 match order {
-                    Order::Go => {}
-                    Order::Terminate => terminate_all(),
+                    Order::Go(_) => {}
+                    Order::Terminate => sys::signal_everyone(libc::SIGTERM),
                 }
             }
         }
     }
 }
 
-/// Collects every process that has ended; the report, if the workload was among them.
-fn reap(workload: Pid) -> Option<Report> {
+/// Collects every process that has ended; the workload's status, if it was among them.
+fn reap(workload: Pid) -> Option<WaitStatus> {
     let mut ended = None;
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == workload {
-            ended = Some(Report::Ended {
-                code: status.exit_status(),
-                signal: status.terminating_signal(),
-            });
+            ended = Some(status);
         }
     }
     ended
-}
-
-/// SIGTERM to every process but this one.
-fn terminate_all() {
-    sys::signal_everyone(libc::SIGTERM);
 }

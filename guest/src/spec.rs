@@ -39,10 +39,6 @@ pub struct Spec {
     pub files: Vec<(OsString, Vec<u8>)>,
     /// Size of each writable file system, bytes.
     pub scratch: u64,
-    /// Processes and threads by `RLIMIT_NPROC`; `None` where a cgroup does it.
-    pub nproc: Option<u64>,
-    /// Limits that init watches over itself because no cgroup does.
-    pub supervise: Supervise,
 }
 
 /// What a helper is started for.
@@ -54,13 +50,15 @@ pub enum Purpose {
     Check,
 }
 
-/// Limits that pid 1 enforces by looking at `/proc` from time to time.
+/// Limits that the sandbox enforces by itself because no cgroup does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Supervise {
-    /// Memory of all processes together, bytes.
+    /// Memory of all processes together, bytes; pid 1 looks at `/proc` from time to time.
     pub memory: Option<u64>,
-    /// Processes and threads together.
+    /// Processes and threads together, the same way.
     pub pids: Option<u64>,
+    /// Processes and threads by `RLIMIT_NPROC`, where that counts per user namespace.
+    pub nproc: Option<u64>,
 }
 
 /// One host path made visible.
@@ -79,8 +77,8 @@ pub struct Bind {
 /// From npxc to init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Start the command.
-    Go,
+    /// Start the command, under these limits.
+    Go(Supervise),
     /// SIGTERM to every process inside.
     Terminate,
 }
@@ -95,6 +93,15 @@ pub enum Report {
         /// What is worth knowing about it.
         note: String,
     },
+    /// A step went well, but without something that is good to have; only when checking.
+    Lacking {
+        /// Which.
+        step: Step,
+        /// What is missing, as a sentence.
+        why: String,
+    },
+    /// The helper has forked init; its pid as npxc sees it. May come after what init says.
+    Forked(i32),
     /// A step failed, and with it the start; when checking, others may follow.
     Failed(Failure),
     /// The sandbox stands, the TUN descriptor travels beside this; [`Order::Go`] is awaited.
@@ -107,6 +114,8 @@ pub enum Report {
         code: Option<i32>,
         /// Signal, where one killed it.
         signal: Option<i32>,
+        /// A limit that was reached at that moment.
+        limit: Option<Limit>,
     },
 }
 

@@ -1,10 +1,190 @@
-//! `npxc audit`.
+//! `npxc audit show` and `npxc audit verify`.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use super::say;
+use super::table::{Table, bytes};
+use crate::audit::chain;
+use crate::audit::escape::printable;
+use crate::audit::report::{self, Denied, Reached, Report};
 use crate::exit::{ExitStatus, Failure};
-use clap::Parser;
+
+/// Rows of a kind that are shown to a person.
+const ROWS: usize = 50;
+
 /// Reads audit logs
 #[derive(Debug, Parser)]
 #[command(name = "npxc audit")]
-pub(super) struct Args {}
-pub(super) fn execute(_args: &Args) -> Result<ExitStatus, Failure> {
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show what a session reached and what it was denied
+    Show {
+        /// The log
+        file: PathBuf,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that a log is complete and as npxc wrote it; exit status 1 if it is not
+    Verify {
+        /// The log
+        file: PathBuf,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    match &args.action {
+        Action::Show { file, json } => show(file, *json),
+        Action::Verify { file, json } => verify(file, *json),
+    }
+}
+
+fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
+    let report = report::read(open(path)?).map_err(|error| unreadable(path, &error))?;
+    if json {
+        say::print(&to_json(&report)?);
+        return Ok(ExitStatus::Success);
+    }
+    let mut out = String::new();
+    for run in &report.runs {
+        let end = match (&run.ended, &run.how) {
+            (Some(_), Some(how)) => format!("{how}; {} allowed, {} denied", run.allowed, run.denied),
+            _ => "no end recorded".to_owned(),
+        };
+        let line =
+            format!("{} {}: {}, network {} ({end})", run.started, run.purpose, run.package, run.network);
+        out.push_str(&printable(&line, 1000));
+        out.push('\n');
+    }
+    out.push_str(&destinations(&report));
+    say::print(&out);
     Ok(ExitStatus::Success)
+}
+
+fn verify(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
+    let verified = chain::verify(open(path)?).map_err(|error| unreadable(path, &error))?;
+    let sound = verified.findings.is_empty();
+    if json {
+        let findings: Vec<_> = verified
+            .findings
+            .iter()
+            .map(|finding| serde_json::json!({ "line": finding.line, "what": finding.what }))
+            .collect();
+        let result = serde_json::json!({
+            "sound": sound, "lines": verified.lines, "sessions": verified.sessions, "hash": verified.last,
+            "findings": findings,
+        });
+        say::print(&to_json(&result)?);
+    } else if sound {
+        let (lines, sessions) = (verified.lines, verified.sessions);
+        say::print(&format!(
+            "{} is complete and unchanged: {lines} lines, {sessions} session{}, last hash {}\n",
+            printable(&path.to_string_lossy(), 1000),
+            if sessions == 1 { "" } else { "s" },
+            verified.last
+        ));
+    }
+    if sound {
+        return Ok(ExitStatus::Success);
+    }
+    let mut message = format!("{} is not as npxc wrote it, or not complete", path.display());
+    for finding in &verified.findings {
+        let _ = write!(message, "\n{finding}");
+    }
+    Err(Failure::new(ExitStatus::Config, message))
+}
+
+/// The two tables of a report: what was reached, what was denied.
+pub(super) fn destinations(report: &Report) -> String {
+    let mut out = String::new();
+    if report.reached.is_empty() {
+        out.push_str("Reached: nothing\n");
+    } else {
+        out.push_str("Reached:\n");
+        let mut table = Table::new(&["host", "ports", "flows", "sent", "received", "during", "rule"]);
+        for row in report.reached.iter().take(ROWS) {
+            table.row(reached(row));
+        }
+        out.push_str(&table.render());
+        out.push_str(&more(report.reached.len()));
+    }
+    if report.denied.is_empty() {
+        out.push_str("Denied: nothing\n");
+    } else {
+        out.push_str("Denied:\n");
+        let mut table = Table::new(&["destination", "via", "times", "during", "why; what would allow it"]);
+        for row in report.denied.iter().take(ROWS) {
+            table.row(denied(row));
+            if let Some(hint) = &row.hint {
+                table.note(hint);
+            }
+        }
+        out.push_str(&table.render());
+        out.push_str(&more(report.denied.len()));
+    }
+    for (what, count) in &report.limits {
+        out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));
+        out.push('\n');
+    }
+    if report.unreadable > 0 {
+        let _ = writeln!(out, "{} lines of the log could not be read", report.unreadable);
+    }
+    out
+}
+
+fn reached(row: &Reached) -> Vec<String> {
+    let ports: Vec<_> = row.ports.iter().take(8).map(ToString::to_string).collect();
+    let rules: Vec<_> = row.rules.iter().take(8).cloned().collect();
+    let rule = match (&row.observed, &row.hint) {
+        (Some(_), Some(hint)) => format!("observed; {hint}"),
+        (Some(reason), None) => format!("observed; {reason}"),
+        (None, _) => rules.join(" "),
+    };
+    vec![
+        row.host.clone(),
+        format!("{}/{}", ports.join(","), row.protocol),
+        row.flows.to_string(),
+        bytes(row.bytes_up),
+        bytes(row.bytes_down),
+        row.purpose.clone(),
+        rule,
+    ]
+}
+
+fn denied(row: &Denied) -> Vec<String> {
+    let destination =
+        if row.example { format!("{} and others", row.destination) } else { row.destination.clone() };
+    vec![destination, row.protocol.clone(), row.count.to_string(), row.purpose.clone(), row.reason.clone()]
+}
+
+fn more(rows: usize) -> String {
+    if rows > ROWS { format!("  and {} more (--json shows all)\n", rows - ROWS) } else { String::new() }
+}
+
+/// JSON for programs, with a line feed.
+pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("the result cannot be written as JSON: {error}"))
+    })
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, Failure> {
+    File::open(path).map(BufReader::new).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display()))
 }

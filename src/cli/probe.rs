@@ -1,21 +1,139 @@
-//! `npxc probe`.
-use crate::exit::{ExitStatus, Failure};
-use clap::Parser;
+//! `npxc probe`: starts a server as a client would, asks what it offers, and shows what it tried to reach.
+//!
+//! The server is run by npxc itself as a child, with the same options, so that what is shown is what a client
+//! gets. What comes back (names, descriptions, stderr) is the server's own word and is shown as such.
+
+mod client;
+mod show;
+
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufReader, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::options::{Options, again};
+use super::{log_to_stderr, parse_keeping, resolve, say};
+use crate::audit::report::{self, Report};
+use crate::audit::{AuditError, Target};
+use crate::exit::{ExitStatus, Failure};
+
 /// Starts a server, lists its tools, shows what it tried to reach, stops it
 #[derive(Debug, Parser)]
 #[command(name = "npxc probe")]
 pub(super) struct Args {
     #[command(flatten)]
-    options: super::options::Options,
+    options: Options,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Call this tool, too
+    #[arg(long, value_name = "TOOL")]
+    call: Option<String>,
+    /// The tool's arguments, a JSON object
+    #[arg(long = "args", value_name = "JSON", requires = "call")]
+    arguments: Option<String>,
+    /// Longest time until the server answers, its installation included
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// How long to watch the server after it listed its tools
+    #[arg(long, value_name = "SECONDS", default_value_t = 1)]
+    wait: u64,
+    /// The package and its arguments
     #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC")]
     words: Vec<OsString>,
+    /// The options as they were given.
+    #[arg(skip)]
+    again: Vec<OsString>,
 }
+
 impl Args {
     pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
-        Ok(super::parse_keeping::<Self>(argv)?.0)
+        let (parsed, matches) = parse_keeping::<Self>(argv)?;
+        Ok(Self { again: again(&matches), ..parsed })
     }
 }
-pub(super) fn execute(_args: &Args) -> Result<ExitStatus, Failure> {
-    Ok(ExitStatus::Success)
+
+/// What is started and asked.
+struct Plan {
+    program: PathBuf,
+    args: Vec<OsString>,
+    call: Option<(String, serde_json::Map<String, serde_json::Value>)>,
+    timeout: Duration,
+    wait: Duration,
 }
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    log_to_stderr(args.options.log_level);
+    // Mistakes are told here, once, before anything is started.
+    let resolved = resolve(&args.options, &args.words)?;
+    let call = match &args.call {
+        Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
+        None => None,
+    };
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::new(ExitStatus::Config, format!("no temporary directory: {error}")))?;
+    let mut words = args.again.clone();
+    let log = match (&args.options.audit_log, &resolved.audit) {
+        (None, _) => {
+            let path = scratch.path().join("probe.jsonl");
+            let mut word = OsString::from("--audit-log=");
+            word.push(&path);
+            words.push(word);
+            path
+        }
+        (Some(_), Target::File(path)) => path.clone(),
+        (Some(_), Target::Directory { .. }) => {
+            return Err(Failure::new(ExitStatus::Config, "--audit-log: a probe needs the name of a file"));
+        }
+    };
+    words.push("--".into());
+    words.extend(args.words.iter().cloned());
+
+    let before = log.metadata().map_or(0, |metadata| metadata.len());
+    let timeout = Duration::from_secs(args.timeout);
+    let plan = Plan { program, args: words, call, timeout, wait: Duration::from_secs(args.wait) };
+    let outcome = client::run(&plan)?;
+    let network = read(&log, before)?;
+    let title = resolved.request.to_string();
+    say::print(&if args.json {
+        show::json(&title, &outcome, &network)?
+    } else {
+        show::text(&title, &outcome, &network)
+    });
+    match outcome.failure {
+        None => Ok(outcome.status),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn arguments(text: Option<&str>) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+    serde_json::from_str(text.unwrap_or("{}")).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("--args: not a JSON object: {error}"))
+            .hint("for example --args '{\"query\": \"example\"}'")
+    })
+}
+
+/// What the log says from byte `start` on; empty when npxc did not get as far as a log.
+fn read(log: &Path, start: u64) -> Result<Report, Failure> {
+    let failed = |source| {
+        let error = AuditError::Open { path: log.to_owned(), source };
+        Failure::new(ExitStatus::Config, error.to_string())
+    };
+    let mut file = match File::open(log) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Report::default()),
+        Err(error) => return Err(failed(error)),
+    };
+    file.seek(SeekFrom::Start(start)).map_err(failed)?;
+    report::read(BufReader::new(file)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests;

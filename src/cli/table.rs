@@ -1,5 +1,7 @@
 //! Tables for people: columns as wide as their content, the last one cut to the terminal.
 
+use std::fmt::Write as _;
+
 use crate::audit::escape::printable;
 
 /// Width when stdout is no terminal.
@@ -11,22 +13,27 @@ const NARROW: usize = 20;
 /// A table that is printed once it is complete. Cells may come from a server: they are made harmless.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    /// What stands below a row, by how many rows stand above.
+    notes: Vec<(usize, String)>,
 }
 
 impl Table {
     pub(super) fn new(head: &[&str]) -> Self {
-        Self {
-            rows: vec![head.iter().map(|title| (*title).to_owned()).collect()],
-        }
+        Self { rows: vec![head.iter().map(|title| (*title).to_owned()).collect()], notes: Vec::new() }
     }
 
     /// A table without a head.
     pub(super) fn bare() -> Self {
-        Self { rows: Vec::new() }
+        Self { rows: Vec::new(), notes: Vec::new() }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
+    }
+
+    /// A line of its own below the last row, never cut: something to copy.
+    pub(super) fn note(&mut self, text: &str) {
+        self.notes.push((self.rows.len(), text.to_owned()));
     }
 
     pub(super) fn render(&self) -> String {
@@ -36,29 +43,29 @@ impl Table {
     fn render_to(&self, width: usize) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let mut widths = vec![0; columns];
-        let rows: Vec<Vec<String>> = self
-            .rows
-            .iter()
-            .map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect())
-            .collect();
+        let rows: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect()).collect();
         for row in &rows {
             for (most, cell) in widths.iter_mut().zip(row) {
                 *most = (*most).max(cell.chars().count());
             }
         }
         let mut out = String::new();
-        for row in &rows {
+        for (number, row) in rows.iter().enumerate() {
             let mut line = String::from("  ");
             for (index, (cell, wide)) in row.iter().zip(&widths).enumerate() {
                 if index + 1 == columns {
                     let room = width.saturating_sub(line.chars().count()).max(NARROW);
                     line.push_str(&printable(cell, room));
                 } else {
-                    line.push_str(&format!("{cell:<wide$}  "));
+                    let _ = write!(line, "{cell:<wide$}  ");
                 }
             }
             out.push_str(line.trim_end());
             out.push('\n');
+            for (_, note) in self.notes.iter().filter(|(above, _)| *above == number + 1) {
+                let _ = writeln!(out, "      {}", printable(note, WIDTH * 4));
+            }
         }
         out
     }
@@ -70,11 +77,7 @@ pub(super) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
-            return if unit == "B" {
-                format!("{count} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
+            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
         }
         value /= 1024.0;
     }

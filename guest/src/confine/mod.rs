@@ -14,30 +14,27 @@ use crate::sys;
 /// Most open files per process: what a large node program needs, and no more work for those that close all.
 const OPEN_FILES: u64 = 65_536;
 
+/// No core dump, and no crash handler of the host either: a `core_pattern` that names a program runs it outside,
+/// as root, on whatever crashed inside, and only this value keeps the kernel from that (core(5)).
+const NO_CORE: u64 = 1;
+
 /// Resource limits of each process.
-pub(crate) fn limits(spec: &Spec) -> Result<(), Failure> {
-    let set = |resource, most: Option<u64>, what: &str| {
-        // Raising a hard limit is refused: what the host has is the most.
-        let hard = rustix::process::getrlimit(resource).maximum;
-        let most = match (most, hard) {
-            (Some(most), Some(hard)) => Some(most.min(hard)),
-            (most, hard) => most.or(hard),
-        };
-        rustix::process::setrlimit(
-            resource,
-            Rlimit {
-                current: most,
-                maximum: most,
-            },
-        )
-        .at(Step::Limits, what)
-    };
-    set(Resource::Core, Some(0), "RLIMIT_CORE")?;
-    set(Resource::Nofile, Some(OPEN_FILES), "RLIMIT_NOFILE")?;
-    if let Some(most) = spec.nproc {
-        set(Resource::Nproc, Some(most), "RLIMIT_NPROC")?;
-    }
-    Ok(())
+pub(crate) fn limits() -> Result<(), Failure> {
+    limit(Resource::Core, NO_CORE, "RLIMIT_CORE")?;
+    limit(Resource::Nofile, OPEN_FILES, "RLIMIT_NOFILE")
+}
+
+/// Number of processes of this user in this user namespace.
+pub(crate) fn limit_processes(most: u64) -> Result<(), Failure> {
+    limit(Resource::Nproc, most, "RLIMIT_NPROC")
+}
+
+fn limit(resource: Resource, most: u64, what: &str) -> Result<(), Failure> {
+    // Raising a hard limit is refused: what the host has is the most.
+    let hard = rustix::process::getrlimit(resource).maximum;
+    let most = Some(hard.map_or(most, |hard| most.min(hard)));
+    let limit = Rlimit { current: most, maximum: most };
+    rustix::process::setrlimit(resource, limit).at(Step::Limits, what)
 }
 
 /// `no_new_privs` and Landlock; says in words what the kernel's Landlock covers.
@@ -55,18 +52,11 @@ pub(crate) fn capabilities() -> Result<(), Failure> {
     at(
         rustix::thread::set_capabilities(
             None,
-            CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
-            },
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
         ),
         "capset",
     )?;
-    at(
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
-        "dumpable",
-    )
+    at(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable), "dumpable")
 }
 
 /// Installs the system call filters.

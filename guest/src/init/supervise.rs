@@ -2,17 +2,68 @@
 //! gets past the limit for half a second), but it needs nobody's permission.
 
 use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::event::Timespec;
 
 use crate::spec::{Limit, Supervise};
 
-/// How often to look: 500 ms cost next to nothing and bound the overshoot.
-pub(super) const INTERVAL_NANOSECONDS: i64 = 500_000_000;
+/// How often to look: twice a second costs next to nothing and bounds the overshoot.
+const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The limit that is exceeded now, if one is.
-pub(super) fn exceeded(limits: Supervise) -> Option<Limit> {
-    let mut memory = 0;
-    let mut tasks = 0;
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
+/// Looks at all processes from time to time.
+pub(super) struct Guard {
+    limits: Supervise,
+    looked: Instant,
+}
+
+/// What all processes but init use together.
+#[derive(Default)]
+struct Usage {
+    memory: u64,
+    tasks: u64,
+}
+
+impl Guard {
+    pub(super) fn new(limits: Supervise) -> Self {
+        Self { limits, looked: Instant::now() }
+    }
+
+    /// How long to sleep at most; `None` if there is nothing to look at.
+    pub(super) fn timeout(&self) -> Option<Timespec> {
+        let anything = self.limits.memory.is_some() || self.limits.pids.is_some();
+        anything
+            .then(|| Timespec::try_from(INTERVAL.saturating_sub(self.looked.elapsed())).unwrap_or_default())
+    }
+
+    /// The limit that is exceeded, if it is time to look and one is. Goes by the clock, so that a workload that
+    /// keeps init busy is watched all the same.
+    pub(super) fn look(&mut self) -> Option<Limit> {
+        self.timeout()?;
+        if self.looked.elapsed() < INTERVAL {
+            return None;
+        }
+        self.looked = Instant::now();
+        let usage = usage();
+        if self.limits.memory.is_some_and(|most| usage.memory > most) {
+            Some(Limit::Memory)
+        } else if self.limits.pids.is_some_and(|most| usage.tasks > most) {
+            Some(Limit::Pids)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the kernel refuses more processes by `RLIMIT_NPROC` now. It keeps no count of refusals that could
+    /// be asked for later.
+    pub(super) fn processes_exhausted(&self) -> bool {
+        self.limits.nproc.is_some() && self.limits.pids.is_some_and(|most| usage().tasks + 1 >= most)
+    }
+}
+
+fn usage() -> Usage {
+    let mut usage = Usage::default();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
         if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) || name == "1" {
             continue;
@@ -24,25 +75,14 @@ pub(super) fn exceeded(limits: Supervise) -> Option<Limit> {
             let Some((key, value)) = line.split_once(':') else {
                 continue;
             };
-            let number = || {
-                value
-                    .split_whitespace()
-                    .next()
-                    .and_then(|word| word.parse::<u64>().ok())
-                    .unwrap_or(0)
-            };
+            let number =
+                || value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
             match key {
-                "RssAnon" | "RssShmem" => memory += number() * 1024,
-                "Threads" => tasks += number(),
+                "RssAnon" | "RssShmem" => usage.memory += number() * 1024,
+                "Threads" => usage.tasks += number(),
                 _ => {}
             }
         }
     }
-    if limits.memory.is_some_and(|most| memory > most) {
-        Some(Limit::Memory)
-    } else if limits.pids.is_some_and(|most| tasks > most) {
-        Some(Limit::Pids)
-    } else {
-        None
-    }
+    usage
 }

@@ -93,7 +93,8 @@ pub(super) enum Queued {
     New(LookupId),
     /// It waits for one that is under way.
     Joined,
-    Full,
+    /// It cannot wait.
+    Full(Waiter),
 }
 
 /// Lookups under way.
@@ -124,7 +125,7 @@ impl Pending {
                 return Queued::Joined;
             }
             if waiting.waiters.len() >= MAX_WAITERS {
-                return Queued::Full;
+                return Queued::Full(waiter);
             }
             waiting.waiters.push(waiter);
             return Queued::Joined;
@@ -133,20 +134,18 @@ impl Pending {
             self.expire(now);
         }
         if self.lookups.len() >= MAX_PENDING {
-            return Queued::Full;
+            return Queued::Full(waiter);
         }
         let id = LookupId(self.next);
         self.next += 1;
         self.by_lookup.insert(lookup.clone(), id);
-        self.lookups.insert(
-            id,
-            Waiting {
-                lookup: lookup.clone(),
-                since: now,
-                waiters: vec![waiter],
-            },
-        );
+        self.lookups.insert(id, Waiting { lookup: lookup.clone(), since: now, waiters: vec![waiter] });
         Queued::New(id)
+    }
+
+    /// The name that a lookup is about, while it is under way.
+    pub(super) fn name(&self, id: LookupId) -> Option<&HostName> {
+        Some(&self.lookups.get(&id)?.lookup.name)
     }
 
     /// Ends a lookup; `None` if it is not under way (any more).
@@ -158,9 +157,7 @@ impl Pending {
 
     /// Forgets lookups that nobody waits for any more.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Self {
-            lookups, by_lookup, ..
-        } = self;
+        let Self { lookups, by_lookup, .. } = self;
         lookups.retain(|_, waiting| {
             let keep = now.saturating_duration_since(waiting.since) < LIFETIME;
             if !keep {

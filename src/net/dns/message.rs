@@ -4,6 +4,8 @@
 //! one header, one question, perhaps one OPT. Nothing is followed (a question needs no compression pointers) and
 //! nothing is allocated by a length the guest claims. Answers are written by hickory-proto.
 
+use std::fmt::Write as _;
+
 use hickory_proto::op::{Edns, Message, OpCode, Query as WireQuery, ResponseCode};
 use hickory_proto::rr::rdata::SOA;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -94,13 +96,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Question, Unfit> {
     if class != CLASS_IN {
         return refuse(ResponseCode::Refused, "a class other than IN");
     }
-    Ok(Question {
-        header,
-        name,
-        text,
-        kind: RecordType::from(kind),
-        edns,
-    })
+    Ok(Question { header, name, text, kind: RecordType::from(kind), edns })
 }
 
 /// Reads from the front of what is left.
@@ -142,7 +138,9 @@ impl<'a> Reader<'a> {
                 match byte {
                     b'.' | b'\\' => text.extend(['\\', char::from(byte)]),
                     b'!'..=b'~' => text.push(char::from(byte)),
-                    _ => text.push_str(&format!("\\{byte:03}")),
+                    _ => {
+                        let _ = write!(text, "\\{byte:03}");
+                    }
                 }
             }
         }
@@ -171,8 +169,7 @@ impl<'a> Reader<'a> {
             let at_root = self.rest.first() == Some(&0);
             self.skip_name().ok_or(ResponseCode::FormErr)?;
             let fixed = self.take(10).ok_or(ResponseCode::FormErr)?;
-            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))
-                .ok_or(ResponseCode::FormErr)?;
+            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]]))).ok_or(ResponseCode::FormErr)?;
             if u16::from_be_bytes([fixed[0], fixed[1]]) != KIND_OPT {
                 continue;
             }
@@ -208,9 +205,7 @@ pub(super) fn answer(
     records: Vec<Record>,
 ) -> Option<Vec<u8>> {
     let mut message = response(question.header, code);
-    message
-        .queries
-        .push(WireQuery::query(question.name.clone(), question.kind));
+    message.queries.push(WireQuery::query(question.name.clone(), question.kind));
     message.edns = question.edns.map(|options| edns(options.dnssec_ok));
     let negative = records.is_empty() && matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
     message.answers = records;
@@ -218,21 +213,17 @@ pub(super) fn answer(
         message.authorities.push(soa(&question.name));
     }
     let whole = message.to_vec().ok()?;
-    let limit = match transport {
-        Transport::Tcp => u16::MAX,
-        Transport::Udp => question
-            .edns
-            .map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP)),
+    // The encoder itself ends a message at 64 KiB, at a whole record, and says so in the header.
+    let Transport::Udp = transport else {
+        return Some(whole);
     };
+    let limit = question.edns.map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP));
     if whole.len() <= usize::from(limit) {
         return Some(whole);
     }
+    // The client asks again over TCP.
     message.answers.clear();
-    match transport {
-        // The client asks again over TCP.
-        Transport::Udp => message.metadata.truncation = true,
-        Transport::Tcp => message.metadata.response_code = ResponseCode::ServFail,
-    }
+    message.metadata.truncation = true;
     message.to_vec().ok()
 }
 

@@ -13,7 +13,7 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 
 use super::*;
-use crate::net::dns;
+use crate::net::dns::{self, LookupOutcome};
 use crate::net::flow::Upstream;
 use crate::net::stack::Offload;
 use crate::policy::{Mode, PolicySpec, Rule};
@@ -124,7 +124,8 @@ impl Upstream for Far {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.room.map_or(bytes.len(), |room| bytes.len().min(room.saturating_sub(self.received.len())));
+        let count =
+            self.room.map_or(bytes.len(), |room| bytes.len().min(room.saturating_sub(self.received.len())));
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -383,7 +384,9 @@ fn a_name_is_resolved_again_and_its_address_dialled_not_the_guests() {
 
 #[test]
 fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
-    for private in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+    for private in
+        ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
+    {
         let mut world = World::new(&["example.com:443"]);
         world.names.insert("example.com", vec![private.parse().unwrap()]);
         let address = world.virtual_address("example.com");
@@ -495,6 +498,43 @@ fn a_request_dripped_forever_is_given_up() {
 }
 
 #[test]
+fn an_upgrade_may_wait_for_its_server() {
+    let mut world = World::new(&["example.com:80"]);
+    let address = world.virtual_address("example.com");
+    let guest = world.connect(&SocketAddr::new(address, 80).to_string(), 50_000);
+    world.settle();
+    let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly";
+    world.socket(guest).send_slice(request).unwrap();
+    world.pass(Duration::from_secs(60));
+    let (id, far) = world.only_far();
+    assert!(far.received.ends_with(b"\r\n\r\n"), "what follows waits for the answer");
+    far.to_send.extend(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    world.router.mark(id);
+    world.settle();
+    assert!(world.only_far().1.received.ends_with(b"early"));
+    assert!(world.denials().is_empty());
+}
+
+#[test]
+fn with_real_addresses_a_rule_about_the_address_still_counts() {
+    let mut world = World::new(&["example.com:443", "203.0.113.9:22"]);
+    let address: IpAddr = "203.0.113.9".parse().unwrap();
+    world.router.pins.pin_real(&"example.com".parse().unwrap(), &[address]).unwrap();
+    let by_address = world.connect("203.0.113.9:22", 50_000);
+    let by_name = world.connect("203.0.113.9:443", 50_001);
+    let neither = world.connect("203.0.113.9:80", 50_002);
+    world.settle();
+    assert_eq!(world.socket(by_address).state(), tcp::State::Established);
+    assert_eq!(world.socket(by_name).state(), tcp::State::Established);
+    assert_eq!(world.socket(neither).state(), tcp::State::Closed);
+    assert!(world.dials.iter().all(|(_, addresses)| addresses[0].ip() == address));
+    // A name on the flow that goes to the address as such is nobody's business.
+    world.socket(by_address).send_slice(b"GET / HTTP/1.1\r\nHost: other.example.org\r\n\r\n").unwrap();
+    world.settle();
+    assert_eq!(world.denials().len(), 1);
+}
+
+#[test]
 fn a_server_may_speak_first() {
     let mut world = World::new(&["example.com:25"]);
     let address = world.virtual_address("example.com");
@@ -537,7 +577,8 @@ fn forged_sources_and_malformed_packets_are_dropped() {
     options[0] = 0x46;
     let mut wrong_checksum = syn.clone();
     *wrong_checksum.last_mut().unwrap() ^= 1;
-    for packet in [forged, fragment, options, wrong_checksum, syn[..30].to_vec(), Vec::new(), vec![0x60; 40]] {
+    for packet in [forged, fragment, options, wrong_checksum, syn[..30].to_vec(), Vec::new(), vec![0x60; 40]]
+    {
         world.router.receive(world.now, &packet, false, &mut world.wire);
     }
     assert!(world.wire.sent.is_empty() && world.router.flows() == 0);

@@ -74,6 +74,8 @@ pub struct Guard {
     claims: Claims,
     state: State,
     detected: Detected,
+    /// The server spoke before the guest was understood.
+    greeted: bool,
 }
 
 #[derive(Debug)]
@@ -98,6 +100,7 @@ impl Guard {
             claims: Claims::new(expected, port),
             state: State::Detecting(http::LineReader::default()),
             detected: Detected::Nothing,
+            greeted: false,
         }
     }
 
@@ -115,7 +118,7 @@ impl Guard {
             let verdict = match &mut self.state {
                 State::Open => return Step::Forward(bytes.len()),
                 State::Denied(refusal) => return Step::Deny(refusal.clone()),
-                State::Detecting(line) => match detect(bytes, line) {
+                State::Detecting(line) => match detect(bytes, line, self.greeted) {
                     Begin::NeedMore => return Step::NeedMore,
                     Begin::Pass(length) => return Step::Forward(length),
                     Begin::As(detected, state) => {
@@ -155,7 +158,13 @@ impl Guard {
                         })
                     }
                 },
-                State::Http(watch) => watch.outbound(bytes, &mut self.claims),
+                State::Http(watch) => {
+                    let verdict = watch.outbound(bytes, &mut self.claims);
+                    if watch.is_switched() {
+                        self.state = State::Open;
+                    }
+                    verdict
+                }
             };
             return match verdict {
                 Ok(0) => Step::NeedMore,
@@ -180,26 +189,27 @@ impl Guard {
                     self.state = State::Open;
                 }
             }
-            State::Following { .. }
-            | State::Detecting(_)
-            | State::Hello(_)
-            | State::Open
-            | State::Denied(_) => {}
+            State::Detecting(_) => self.greeted |= !bytes.is_empty(),
+            State::Following { .. } | State::Hello(_) | State::Open | State::Denied(_) => {}
         }
     }
 
     /// The guest's buffer is full and still nothing may go. Refuses the flow, unless it is only waiting for the
     /// server (`None`).
     pub fn overflow(&mut self, held: usize) -> Option<Refusal> {
-        if let State::Http(watch) = &self.state
-            && watch.is_waiting()
-        {
+        if self.awaits_server() {
             return None;
         }
         match self.deny(DenyReason::SniffTooLarge { limit: held }) {
             Step::Deny(refusal) => Some(refusal),
             Step::Forward(_) | Step::NeedMore => None,
         }
+    }
+
+    /// What is held waits for the server, not for the guest: no time limit of the guest's should run. An `Upgrade`
+    /// that is not answered yet, or very many requests in a row.
+    pub fn awaits_server(&self) -> bool {
+        matches!(&self.state, State::Http(watch) if watch.is_waiting())
     }
 
     /// Nothing is left to look at: both directions may pass without calling again.
@@ -255,7 +265,7 @@ enum Begin {
     Refuse(Detected, DenyReason),
 }
 
-fn detect(bytes: &[u8], line: &mut http::LineReader) -> Begin {
+fn detect(bytes: &[u8], line: &mut http::LineReader, greeted: bool) -> Begin {
     match tls::looks(bytes) {
         tls::Looks::Unclear => return Begin::NeedMore,
         tls::Looks::Tls => return Begin::As(Detected::Tls, State::Hello(tls::HelloReader::default())),
@@ -268,7 +278,7 @@ fn detect(bytes: &[u8], line: &mut http::LineReader) -> Begin {
     match line.read(bytes) {
         http::Line::NeedMore => Begin::NeedMore,
         http::Line::Empty(length) => Begin::Pass(length),
-        http::Line::Http => Begin::As(Detected::Http, State::Http(http::Watch::new())),
+        http::Line::Http => Begin::As(Detected::Http, State::Http(http::Watch::new(greeted))),
         http::Line::Other => Begin::As(Detected::Other, State::Open),
         http::Line::Malformed(what) => Begin::Refuse(Detected::Http, DenyReason::MalformedHttp { what }),
     }
@@ -278,5 +288,7 @@ fn judge_hello(claims: &mut Claims, server_name: Option<&[u8]>) -> Result<(), De
     server_name.map_or(Ok(()), |name| claims.server_name(name))
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //! hierarchies as root. Named `npxc-<pid of npxc>-<number>`, so that what a killed npxc left can be recognized.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -31,36 +31,30 @@ pub(super) struct Cgroup {
 
 impl Cgroup {
     /// Makes what can be made. Failing is no error: then the sandbox watches over itself.
-    pub(super) fn create(limits: &Limits) -> Self {
-        let (Ok(own), Ok(mounts)) = (
-            fs::read_to_string("/proc/self/cgroup"),
-            fs::read_to_string("/proc/self/mountinfo"),
-        ) else {
+    ///
+    /// `first` is moved in; a group that it cannot be moved into is no use and is not kept.
+    pub(super) fn create(limits: &Limits, first: Option<u32>) -> Self {
+        let (Ok(own), Ok(mounts)) =
+            (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"))
+        else {
             return Self::default();
         };
-        let name = format!(
-            "{PREFIX}{}-{}",
-            std::process::id(),
-            STARTED.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let mut cgroup = Self::default();
         for hierarchy in hierarchies(&own, &mounts) {
-            cgroup.create_in(&hierarchy, &name, limits);
+            cgroup.create_in(&hierarchy, &name, limits, first);
         }
         cgroup
     }
 
-    fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits) {
+    fn create_in(&mut self, hierarchy: &Hierarchy, name: &str, limits: &Limits, first: Option<u32>) {
         let parents = match hierarchy.controllers {
             // Version 2: beside the own group first, since a group with processes cannot have limited children.
-            None => vec![
-                hierarchy.own.parent().map(Path::to_owned),
-                Some(hierarchy.own.clone()),
-            ],
-            Some(_) => vec![Some(hierarchy.own.clone())],
+            None if hierarchy.own != hierarchy.point => vec![hierarchy.own.parent(), Some(&hierarchy.own)],
+            None | Some(_) => vec![Some(hierarchy.own.as_path())],
         };
         for parent in parents.into_iter().flatten() {
-            remove_stale(&parent);
+            remove_stale(parent);
             let group = parent.join(name);
             if fs::create_dir(&group).is_err() {
                 continue;
@@ -69,11 +63,7 @@ impl Cgroup {
                 None => limit_v2(&group, limits),
                 Some(controllers) => limit_v1(&group, controllers, limits),
             };
-            let useful = held != Held::default()
-                && fs::OpenOptions::new()
-                    .write(true)
-                    .open(group.join("cgroup.procs"))
-                    .is_ok();
+            let useful = held != Held::default() && first.is_none_or(|pid| join(&group, pid).is_ok());
             if !useful {
                 let _ = fs::remove_dir(&group);
                 continue;
@@ -93,7 +83,7 @@ impl Cgroup {
     /// Moves a process in.
     pub(super) fn add(&mut self, pid: u32) -> io::Result<()> {
         for group in &self.groups {
-            fs::write(group.join("cgroup.procs"), pid.to_string())?;
+            join(group, pid)?;
         }
         Ok(())
     }
@@ -133,8 +123,17 @@ impl Drop for Cgroup {
     }
 }
 
+/// Never creates a file: where the kernel made none there is no such setting.
+fn write(path: PathBuf, value: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+}
+
+fn join(group: &Path, pid: u32) -> io::Result<()> {
+    write(group.join("cgroup.procs"), &pid.to_string())
+}
+
 fn set(group: &Path, file: &str, value: &str) -> bool {
-    fs::write(group.join(file), value).is_ok()
+    write(group.join(file), value).is_ok()
 }
 
 fn quota(cpus: f64) -> u64 {
@@ -151,14 +150,8 @@ fn limit_v2(group: &Path, limits: &Limits) -> Held {
         let _ = set(group, "memory.swap.max", "0");
         let _ = set(group, "memory.oom.group", "1");
     }
-    let pids = set(
-        group,
-        "pids.max",
-        &(limits.pids + super::OWN_PROCESSES).to_string(),
-    );
-    let cpu = limits
-        .cpus
-        .is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
+    let pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+    let cpu = limits.cpus.is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
     Held { memory, pids, cpu }
 }
 
@@ -170,11 +163,7 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
         let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
     }
     if has("pids") {
-        held.pids = set(
-            group,
-            "pids.max",
-            &(limits.pids + super::OWN_PROCESSES).to_string(),
-        );
+        held.pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
     }
     if has("cpu")
         && let Some(cpus) = limits.cpus
@@ -188,10 +177,8 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split('-').next());
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
         if let Some(owner) = owner
             && owner.parse::<u32>().is_ok()
             && !Path::new("/proc").join(owner).exists()
@@ -204,7 +191,9 @@ fn remove_stale(parent: &Path) {
 /// One hierarchy that this process is in.
 #[derive(Debug, PartialEq, Eq)]
 struct Hierarchy {
-    /// The directory of the own group.
+    /// Where it is mounted: nothing above is a cgroup.
+    point: PathBuf,
+    /// The directory of the own group, at or below that.
     own: PathBuf,
     /// Version 1: what it controls. Version 2: `None`.
     controllers: Option<Vec<String>>,
@@ -218,11 +207,8 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let controllers: Vec<String> = controllers
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Into::into)
-            .collect();
+        let controllers: Vec<String> =
+            controllers.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
         let wanted = |name: &String| matches!(name.as_str(), "memory" | "pids" | "cpu");
         if !controllers.is_empty() && !controllers.iter().any(wanted) {
             continue;
@@ -236,21 +222,56 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
                 kind == "cgroup2"
             } else {
                 kind == "cgroup"
-                    && options
-                        .split(',')
-                        .any(|option| controllers.iter().any(|name| name == option))
+                    && options.split(',').any(|option| controllers.iter().any(|name| name == option))
             };
             let mut before = before.split(' ').skip(3);
             let (root, point) = (before.next()?, before.next()?);
             let inside = Path::new(path).strip_prefix(root).ok()?;
-            matches.then(|| Path::new(point).join(inside))
+            matches.then(|| (PathBuf::from(point), Path::new(point).join(inside)))
         });
-        if let Some(own) = mounted {
-            found.push(Hierarchy {
-                own,
-                controllers: (!version_2).then_some(controllers),
-            });
+        if let Some((point, own)) = mounted {
+            found.push(Hierarchy { point, own, controllers: (!version_2).then_some(controllers) });
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_is_found_below_its_mount() {
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope\n";
+        let mounts = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = hierarchies(own, mounts);
+        let own = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope";
+        assert_eq!(found, [Hierarchy { point: "/sys/fs/cgroup".into(), own: own.into(), controllers: None }]);
+    }
+
+    #[test]
+    fn version_1_hierarchies_without_limits_are_left_alone() {
+        let own = "8:pids:/\n4:memory:/a/b\n3:cpuset:/\n1:cpu,cpuacct:/\n2:name=systemd:/\n";
+        let mounts = "1 0 0:1 / /c/pids rw - cgroup cgroup rw,pids\n\
+                      2 0 0:2 /a /c/memory rw - cgroup cgroup rw,memory\n\
+                      3 0 0:3 / /c/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let found: Vec<PathBuf> =
+            hierarchies(own, mounts).into_iter().map(|hierarchy| hierarchy.own).collect();
+        // The memory hierarchy is mounted from /a on, as in a container.
+        assert_eq!(found, [Path::new("/c/pids/"), Path::new("/c/memory/b"), Path::new("/c/cpu,cpuacct/")]);
+    }
+
+    #[test]
+    fn a_group_is_recognized_as_stale_by_its_dead_owner() {
+        let parent = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let dead = parent.path().join("npxc-4294967295-0");
+        let alive = parent.path().join(format!("npxc-{}-0", std::process::id()));
+        let foreign = parent.path().join("npxc-other");
+        for directory in [&dead, &alive, &foreign] {
+            fs::create_dir(directory).unwrap_or_else(|error| panic!("{error}"));
+        }
+        remove_stale(parent.path());
+        assert_eq!([dead.exists(), alive.exists(), foreign.exists()], [false, true, true]);
+    }
 }

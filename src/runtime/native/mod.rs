@@ -12,12 +12,12 @@ mod process;
 mod ready;
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use npxc_guest::spec::{HOME, MTU, Purpose, Ready, Report, Spec, Supervise};
+use npxc_guest::spec::{HOME, MTU, Purpose, Report, Spec, Supervise};
 use npxc_guest::wire::Channel;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -42,11 +42,7 @@ pub struct Native {
 
 impl Default for Native {
     fn default() -> Self {
-        Self {
-            program: "/proc/self/exe".into(),
-            trusted: Vec::new(),
-            protected: Vec::new(),
-        }
+        Self { program: "/proc/self/exe".into(), trusted: Vec::new(), protected: Vec::new() }
     }
 }
 
@@ -58,10 +54,7 @@ impl Native {
 
     /// Uses another npxc program as the helper; for tests, whose own program is none.
     pub fn with_program(program: PathBuf) -> Self {
-        Self {
-            program,
-            ..Self::default()
-        }
+        Self { program, ..Self::default() }
     }
 
     /// Directories whose content npxc made or chose itself (the store, node): mounts below them are not
@@ -78,14 +71,10 @@ impl Native {
     }
 
     /// Starts the helper with its end of the control socket.
-    fn helper(&self) -> Result<(Child, Channel), RuntimeError> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+    fn helper(&self) -> Result<Process, RuntimeError> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
         rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))
             .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
         // No pre_exec: this way std can use vfork, which does not copy page tables.
@@ -97,7 +86,7 @@ impl Native {
             .stderr(Stdio::null())
             .spawn()
             .map_err(RuntimeError::io("starting the sandbox's helper"))?;
-        Ok((child, Channel::new(ours)))
+        Process::new(child, Channel::new(ours))
     }
 }
 
@@ -107,86 +96,88 @@ impl Runtime for Native {
     }
 
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
+        // From here on dropping the process ends and reaps the helper.
+        let mut process = self.helper()?;
+        let helper = process.id();
+        let (cgroup, started) = std::thread::scope(|scope| {
+            // Moving a process into a cgroup takes milliseconds of waiting in the kernel, during which the
+            // sandbox can be built.
+            let cgroup = scope.spawn(|| Cgroup::create(&launch.limits, Some(helper)));
+            let started = self.start(&mut process, launch, stdio);
+            (cgroup.join().unwrap_or_default(), started)
+        });
+        let mut warnings = Vec::new();
+        process.supervise = without_cgroup(&launch.limits, &cgroup, &mut warnings);
+        process.cgroup = cgroup;
+        let started = started?;
+        process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
+        warnings.extend(started.warnings);
+        Ok(Guest { link: Some(started.link), warnings, process: super::Process::Native(process) })
+    }
+}
+
+/// What a sandbox that stands has brought.
+struct Started {
+    init: u32,
+    link: TunLink,
+    warnings: Vec<String>,
+}
+
+impl Native {
+    /// Sends the specification and waits for the sandbox to stand.
+    fn start(&self, process: &mut Process, launch: &Launch, stdio: Stdio3) -> Result<Started, RuntimeError> {
         let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
-        let mut warnings = checked.warnings;
-        let cgroup = Cgroup::create(&launch.limits);
-        let (nproc, supervise) = without_cgroup(&launch.limits, &cgroup, &mut warnings);
+        let files = launch.files.iter().map(|(path, content)| (path.clone().into(), content.clone()));
         let spec = Spec {
             purpose: Purpose::Run,
             command: launch.command.clone(),
             env: environment(&launch.env),
             cwd: launch.cwd.clone().into(),
             mounts: checked.binds,
-            files: launch
-                .files
-                .iter()
-                .map(|(path, content)| (path.clone().into(), content.clone()))
-                .collect(),
+            files: files.collect(),
             scratch: launch.limits.scratch,
-            nproc,
-            supervise,
         };
-        let (child, channel) = self.helper()?;
-        // From here on dropping the process ends and reaps the helper.
-        let mut process = Process::new(child, channel, cgroup)?;
-        let (ready, tun) = process.start(&spec, stdio)?;
-        warnings.extend(ready.warnings.iter().cloned());
-        let link = TunLink {
-            fd: tun,
-            vnet_hdr: ready.vnet_hdr,
-            tso: ready.offload,
-            mtu: MTU,
-        };
-        Ok(Guest {
-            link: Some(link),
-            warnings,
-            process: super::Process::Native(process),
-        })
-    }
-}
-
-impl Process {
-    /// Sends the specification and waits for the sandbox to stand.
-    fn start(&mut self, spec: &Spec, stdio: Stdio3) -> Result<(Ready, OwnedFd), RuntimeError> {
-        self.join_cgroup()?;
         let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
-        let channel = self.channel();
         // A helper that could not read it has said why, or its silence is the error below.
-        let _ = channel.send(spec, &descriptors);
+        let _ = process.channel.send(&spec, &descriptors);
         drop(stdio);
-        match channel.receive::<Report>() {
-            Ok(Some(Report::Ready(ready))) => {
-                let tun = channel
-                    .take_descriptor()
-                    .ok_or(RuntimeError::Lost(": it sent no link"))?;
-                self.set_nonblocking()?;
-                Ok((ready, tun))
+        let (mut init, mut ready) = (None, None);
+        loop {
+            match process.channel.receive::<Report>() {
+                Ok(Some(Report::Forked(pid))) => init = u32::try_from(pid).ok(),
+                Ok(Some(Report::Ready(report))) => ready = Some(report),
+                Ok(Some(Report::Failed(failure))) => return Err(RuntimeError::Step(failure)),
+                Ok(Some(
+                    Report::Passed { .. } | Report::Lacking { .. } | Report::Limit(_) | Report::Ended { .. },
+                )) => {
+                    return Err(RuntimeError::Lost(": it said something else than expected"));
+                }
+                Ok(None) => return Err(RuntimeError::Lost(" while it was built")),
+                Err(source) => return Err(RuntimeError::io("waiting for the sandbox")(source)),
             }
-            Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
-            Ok(Some(Report::Passed { .. } | Report::Limit(_) | Report::Ended { .. })) => {
-                Err(RuntimeError::Lost(": it said something else than expected"))
+            if let (Some(init), Some(ready)) = (init, &mut ready) {
+                let fd = process.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
+                process.set_nonblocking()?;
+                let link = TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
+                let mut warnings = checked.warnings;
+                warnings.append(&mut ready.warnings);
+                return Ok(Started { init, link, warnings });
             }
-            Ok(None) => Err(RuntimeError::Lost(" while it was built")),
-            Err(source) => Err(RuntimeError::Io {
-                operation: "waiting for the sandbox",
-                source,
-            }),
         }
     }
 }
 
 /// What the sandbox has to do by itself because no cgroup does it.
-fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) -> (Option<u64>, Supervise) {
+fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) -> Supervise {
     let held = cgroup.held();
     let mut supervise = Supervise::default();
-    let mut nproc = None;
     if !held.memory {
         supervise.memory = Some(limits.memory);
     }
     if !held.pids {
         // The kernel exempts root, and counts all of a user's processes before 5.14.
         if !rustix::process::geteuid().is_root() && explain::kernel_at_least(5, 14) {
-            nproc = Some(limits.pids + OWN_PROCESSES);
+            supervise.nproc = Some(limits.pids + OWN_PROCESSES);
         }
         supervise.pids = Some(limits.pids);
     }
@@ -200,17 +191,13 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
     if limits.cpus.is_some() && !held.cpu {
         warnings.push("the CPU limit needs a cgroup of one's own and is not enforced".into());
     }
-    (nproc, supervise)
+    supervise
 }
 
 /// The command's environment, with the few variables that belong to the sandbox where they are missing.
 fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let mut all = given.to_vec();
-    for (name, value) in [
-        ("HOME", HOME),
-        ("USER", "user"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ] {
+    for (name, value) in [("HOME", HOME), ("USER", "user"), ("PATH", "/usr/local/bin:/usr/bin:/bin")] {
         if !given.iter().any(|(present, _)| present == name) {
             all.push((name.into(), value.into()));
         }

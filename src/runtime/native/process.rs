@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
 
-use npxc_guest::spec::{Limit, Order, Report};
+use npxc_guest::spec::{Limit, Order, Report, Supervise};
 use npxc_guest::wire::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{PidfdFlags, Signal};
@@ -23,8 +23,10 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(in crate::runtime) struct Process {
     child: Child,
     pidfd: OwnedFd,
-    channel: Channel,
-    cgroup: Cgroup,
+    pub(super) channel: Channel,
+    pub(super) cgroup: Cgroup,
+    /// What the sandbox watches over by itself.
+    pub(super) supervise: Supervise,
     /// The control socket's end of file was seen.
     silent: bool,
     /// The last words.
@@ -34,10 +36,8 @@ pub(in crate::runtime) struct Process {
 }
 
 impl Process {
-    pub(super) fn new(mut child: Child, channel: Channel, cgroup: Cgroup) -> Result<Self, RuntimeError> {
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+    pub(super) fn new(mut child: Child, channel: Channel) -> Result<Self, RuntimeError> {
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let pidfd = pid
             .ok_or(io::ErrorKind::InvalidData.into())
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from));
@@ -46,7 +46,8 @@ impl Process {
                 child,
                 pidfd,
                 channel,
-                cgroup,
+                cgroup: Cgroup::default(),
+                supervise: Supervise::default(),
                 silent: false,
                 report: None,
                 outcome: None,
@@ -59,15 +60,9 @@ impl Process {
         }
     }
 
-    pub(super) fn channel(&mut self) -> &mut Channel {
-        &mut self.channel
-    }
-
-    /// Puts the helper, and so everything it will start, into the cgroup.
-    pub(super) fn join_cgroup(&mut self) -> Result<(), RuntimeError> {
-        self.cgroup
-            .add(self.child.id())
-            .map_err(RuntimeError::io("joining the cgroup"))
+    /// The helper's pid.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(super) fn set_nonblocking(&self) -> Result<(), RuntimeError> {
@@ -77,9 +72,7 @@ impl Process {
 
     pub(in crate::runtime) fn release(&mut self) -> Result<(), RuntimeError> {
         // Fails only if init is gone, and then `wait` knows more.
-        self.channel
-            .send(&Order::Go, &[])
-            .map_err(RuntimeError::io("starting the command"))
+        self.channel.send(&Order::Go(self.supervise), &[]).map_err(RuntimeError::io("starting the command"))
     }
 
     pub(in crate::runtime) fn terminate(&self) {
@@ -96,28 +89,18 @@ impl Process {
             return Ok(ended);
         }
         while self.report.is_none() && !self.silent {
-            readable(&self.channel)
-                .await
-                .map_err(RuntimeError::io("waiting for the sandbox"))?;
+            readable(&self.channel).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
             match self.channel.fill() {
                 Ok(0) => self.silent = true,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.silent = true,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Err(RuntimeError::io("control socket")(error));
                 }
                 Ok(_) | Err(_) => {}
             }
-            self.report = self
-                .channel
-                .buffered()
-                .map_err(RuntimeError::io("control socket"))?;
+            self.report = self.channel.buffered().map_err(RuntimeError::io("control socket"))?;
         }
-        readable(&self.pidfd)
-            .await
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
-        self.child
-            .wait()
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
+        readable(&self.pidfd).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
+        self.child.wait().map_err(RuntimeError::io("waiting for the sandbox"))?;
         self.finish()
     }
 
@@ -128,16 +111,20 @@ impl Process {
         self.cgroup.remove();
         let status = match self.report.take() {
             Some(Report::Failed(failure)) => return Err(RuntimeError::Step(failure)),
-            Some(Report::Ended { code: Some(code), .. }) => Status::Exited(code),
-            Some(Report::Ended { signal, .. }) => signal.map_or(killed, Status::Signaled),
-            Some(Report::Limit(hit)) => {
-                limit = Some(match hit {
-                    Limit::Memory => LimitHit::Memory,
-                    Limit::Pids => LimitHit::Pids,
-                });
+            Some(Report::Ended { code, signal, limit: reached }) => {
+                limit = limit.or(reached.map(hit));
+                match (code, signal) {
+                    (Some(code), _) => Status::Exited(code),
+                    (None, Some(signal)) => Status::Signaled(signal),
+                    (None, None) => killed,
+                }
+            }
+            Some(Report::Limit(exceeded)) => {
+                limit = Some(hit(exceeded));
                 killed
             }
-            Some(Report::Passed { .. } | Report::Ready(_)) | None => killed,
+            Some(Report::Passed { .. } | Report::Lacking { .. } | Report::Forked(_) | Report::Ready(_))
+            | None => killed,
         };
         // A limit that the command survived was met, not hit.
         let limit = limit.filter(|_| status != Status::Exited(0));
@@ -160,5 +147,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         self.cgroup.remove();
+    }
+}
+
+fn hit(limit: Limit) -> LimitHit {
+    match limit {
+        Limit::Memory => LimitHit::Memory,
+        Limit::Pids => LimitHit::Pids,
     }
 }

@@ -1,0 +1,196 @@
+//! The child and the conversation with it: the MCP SDK's client on its stdin and stdout, its stderr beside.
+
+use std::collections::VecDeque;
+use std::fmt::{Display, Write as _};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rmcp::ServiceExt as _;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
+    Resource, ServerPeerInfo, Tool,
+};
+use rmcp::service::{Peer, RoleClient};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::Plan;
+use crate::cli::say;
+use crate::exit::{ExitStatus, Failure};
+
+/// Longest wait for an answer once the server has initialized.
+const ANSWER: Duration = Duration::from_mins(1);
+
+/// How long npxc may take to end the server and write its log.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// Lines of stderr that are kept for the case that the server does not start, and how much of each.
+const TAIL: usize = 40;
+const LINE: usize = 2000;
+
+/// What npxc's own lines on the child's stderr begin with.
+const OWN: &str = "npxc: ";
+
+/// What came of a probe.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) server: Option<ServerPeerInfo>,
+    pub(super) tools: Vec<Tool>,
+    pub(super) prompts: Vec<Prompt>,
+    pub(super) resources: Vec<Resource>,
+    pub(super) called: Option<CallToolResult>,
+    pub(super) status: ExitStatus,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Starts the child, talks to it and ends it.
+///
+/// # Errors
+/// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
+pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let mut child = Command::new(&plan.program)
+            .args(&plan.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let mut outcome = Outcome::default();
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&tail))));
+        let result = tokio::select! {
+            result = converse(&mut child, plan, &mut outcome) => result,
+            _ = tokio::signal::ctrl_c() => {
+                outcome.status = ExitStatus::Interrupted;
+                Ok(())
+            }
+        };
+        // stdin is closed by now: that ends the server, and npxc ends with it.
+        drop(child.stdin.take());
+        let ended = timeout(ENDING, child.wait()).await.ok().and_then(Result::ok);
+        if ended.is_none() {
+            say::warning("the server did not stop; it is killed");
+            let _ = child.kill().await;
+        }
+        if let Some(listener) = listener {
+            let _ = timeout(ANSWER, listener).await;
+        }
+        if let Err(problem) = result {
+            let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
+            outcome.failure = Some(explain(&problem, ended, lines.iter()));
+        }
+        Ok(outcome)
+    })
+}
+
+async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Result<(), String> {
+    let (Some(stdout), Some(stdin)) = (child.stdout.take(), child.stdin.take()) else {
+        return Err("npxc has no stdio".to_owned());
+    };
+    let own = Implementation::new("npxc-probe", env!("CARGO_PKG_VERSION"));
+    let client = ClientConfig::new(ClientCapabilities::default(), own);
+    let mut service = match timeout(plan.timeout, client.serve((stdout, stdin))).await {
+        Ok(Ok(service)) => service,
+        Ok(Err(error)) => return Err(format!("the server did not initialize: {error}")),
+        Err(_) => return Err(format!("the server did not initialize within {} s", plan.timeout.as_secs())),
+    };
+    outcome.server = service.peer().peer_info().map(|info| info.as_ref().clone());
+    let result = ask(service.peer(), plan, outcome).await;
+    if result.is_ok() {
+        tokio::time::sleep(plan.wait).await;
+    }
+    let _ = service.close_with_timeout(ANSWER).await;
+    result
+}
+
+async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), String> {
+    let offers = outcome.server.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
+    if offers.tools.is_some() {
+        outcome.tools = answer("tools/list", server.list_all_tools()).await?;
+    }
+    if offers.prompts.is_some() {
+        outcome.prompts = answer("prompts/list", server.list_all_prompts()).await?;
+    }
+    if offers.resources.is_some() {
+        outcome.resources = answer("resources/list", server.list_all_resources()).await?;
+    }
+    if let Some((name, arguments)) = &plan.call {
+        let call = CallToolRequestParams::new(name.clone()).with_arguments(arguments.clone());
+        outcome.called = Some(answer("tools/call", server.call_tool(call)).await?);
+    }
+    Ok(())
+}
+
+async fn answer<T, E: Display>(what: &str, request: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    match timeout(ANSWER, request).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(format!("{what} failed: {error}")),
+        Err(_) => Err(format!("{what} was not answered within {} s", ANSWER.as_secs())),
+    }
+}
+
+fn explain<'a>(
+    problem: &str,
+    ended: Option<std::process::ExitStatus>,
+    tail: impl Iterator<Item = &'a String>,
+) -> Failure {
+    let status = match ended.and_then(|ended| ended.code()) {
+        Some(2) => ExitStatus::Runtime,
+        Some(3) => ExitStatus::Install,
+        Some(_) | None => ExitStatus::GuestDied,
+    };
+    let mut message = problem.to_owned();
+    if let Some(ended) = ended.filter(|ended| !ended.success()) {
+        let _ = write!(message, "\nnpxc ended with {ended}");
+    }
+    let mut said = tail.filter(|line| !line.starts_with(OWN)).peekable();
+    if said.peek().is_some() {
+        message.push_str("\nthe last it said:");
+        for line in said {
+            message.push_str("\n  ");
+            message.push_str(line);
+        }
+    }
+    Failure::new(status, message)
+}
+
+/// Reads the child's stderr to its end: shows npxc's own lines, keeps the last ones of all.
+async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+    let mut line: Vec<u8> = Vec::new();
+    let mut chunk = vec![0; 8192];
+    let finish = |line: &mut Vec<u8>| {
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        line.clear();
+        if text.is_empty() {
+            return;
+        }
+        if let Some(own) = text.strip_prefix(OWN) {
+            say::note(own);
+        }
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(text);
+    };
+    while let Ok(read) = stderr.read(&mut chunk).await {
+        if read == 0 {
+            break;
+        }
+        for byte in chunk.iter().take(read) {
+            if *byte == b'\n' {
+                finish(&mut line);
+            } else if line.len() < LINE {
+                line.push(*byte);
+            }
+        }
+    }
+    finish(&mut line);
+}
