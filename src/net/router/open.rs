@@ -243,6 +243,10 @@ impl Router {
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
         }
+        if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            // Whatever a rule covers: it would be everybody on the host's network at once.
+            return Err((first, DenyReason::MulticastNotAllowed { address }));
+        }
         let destinations = names
             .into_iter()
             .map(Destination::Name)
