@@ -33,13 +33,7 @@ pub(crate) fn rule(data: &[u8]) {
         Err(error) => {
             assert!(error.column() <= text.chars().count() + 1, "{error}");
             assert!(!error.to_string().chars().any(char::is_control));
-            assert!(
-                !error
-                    .pointer()
-                    .replacen('\n', "", 1)
-                    .chars()
-                    .any(char::is_control)
-            );
+            assert!(!error.pointer().replacen('\n', "", 1).chars().any(char::is_control));
         }
     }
 }
@@ -63,17 +57,9 @@ pub(crate) fn hostname(data: &[u8]) {
     };
     let canonical = name.as_str();
     assert!(canonical.len() <= 253 && !canonical.ends_with('.'));
-    assert!(
-        canonical
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
-    );
+    assert!(canonical.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.')));
     assert!(canonical.parse::<std::net::IpAddr>().is_err());
-    for spelling in [
-        canonical.to_owned(),
-        canonical.to_ascii_uppercase(),
-        format!("{canonical}."),
-    ] {
+    for spelling in [canonical.to_owned(), canonical.to_ascii_uppercase(), format!("{canonical}.")] {
         assert_eq!(HostName::from_ascii(&spelling).as_ref(), Ok(&name));
     }
     let Ok(rule) = canonical.parse::<Rule>() else {
@@ -87,19 +73,11 @@ pub(crate) fn hostname(data: &[u8]) {
     })
     .expect("one rule is a policy");
     let permitted = |name: HostName| {
-        let request = Request {
-            protocol: Protocol::Tcp,
-            destination: Destination::Name(name),
-            port: 443,
-        };
+        let request = Request { protocol: Protocol::Tcp, destination: Destination::Name(name), port: 443 };
         policy.decide(&request).permit().is_ok()
     };
     assert!(permitted(name.clone()));
-    for other in [
-        format!("evil{canonical}"),
-        format!("a.{canonical}"),
-        format!("{canonical}.evil"),
-    ] {
+    for other in [format!("evil{canonical}"), format!("a.{canonical}"), format!("{canonical}.evil")] {
         if let Ok(other) = other.parse::<HostName>() {
             assert!(!permitted(other));
         }

@@ -47,11 +47,7 @@ pub(crate) fn create() -> Result<Link, Failure> {
     sys::set_vnet_header_length(tun.as_fd(), VNET_HEADER).at(Step::TunCreate, "TUNSETVNETHDRSZ")?;
     let offload = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let offload = sys::set_offload(tun.as_fd(), offload).is_ok();
-    Ok(Link {
-        tun,
-        vnet_hdr: true,
-        offload,
-    })
+    Ok(Link { tun, vnet_hdr: true, offload })
 }
 
 /// Addresses and routes. `proc` is a writable procfs of this network namespace's processes.
@@ -61,10 +57,7 @@ pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
     at(sys::set_mtu(v4.as_fd(), NAME, MTU), "MTU")?;
     // Only a buffer: without it the kernel holds 500 packets.
     let _ = set_queue_length(v4.as_fd());
-    at(
-        sys::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK),
-        "IPv4 address",
-    )?;
+    at(sys::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK), "IPv4 address")?;
 
     // Before the interface is up, so that nothing is sent that npxc would have to throw away, and so that the
     // address can be used at once: no duplicate address detection, no router solicitation, no link-local.
@@ -82,10 +75,7 @@ pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
         let _ = fs::write(conf.join(name), value);
     }
     at(sys::interface_up(v4.as_fd(), NAME), "up")?;
-    at(
-        sys::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4),
-        "IPv4 default route",
-    )?;
+    at(sys::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4), "IPv4 default route")?;
 
     match configure_v6() {
         Ok(()) => ready.ipv6 = true,
@@ -122,12 +112,8 @@ fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
         &QUEUE.to_ne_bytes(),
     ]
     .concat();
-    let netlink = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let netlink =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     rustix::net::send(&netlink, &message, SendFlags::empty())?;
     Ok(())
 }

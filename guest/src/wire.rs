@@ -32,11 +32,7 @@ pub struct Channel {
 impl Channel {
     /// Takes over one end of a connected unix stream socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            buffer: Vec::new(),
-            descriptors: VecDeque::new(),
-        }
+        Self { socket, buffer: Vec::new(), descriptors: VecDeque::new() }
     }
 
     /// Sends one frame; the socket may be blocking, or the frame has to be small.
@@ -98,8 +94,7 @@ impl Channel {
             &mut ancillary,
             RecvFlags::CMSG_CLOEXEC,
         );
-        self.buffer
-            .truncate(start + received.as_ref().map_or(0, |message| message.bytes));
+        self.buffer.truncate(start + received.as_ref().map_or(0, |message| message.bytes));
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 self.descriptors.extend(rights);

@@ -33,9 +33,8 @@ use crate::package::HostEnv;
 use options::Options;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 9] = [
-    "probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help",
-];
+pub const NAMES: [&str; 9] =
+    ["probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
 const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
@@ -114,11 +113,7 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
     let args = Args::try_parse_from(&argv)?;
     let at = argv.len() - args.words.len();
     let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
-    let name = args
-        .words
-        .first()
-        .and_then(|word| word.to_str())
-        .unwrap_or_default();
+    let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
         return Ok(Command::Run(args));
     }

@@ -73,8 +73,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Some(name) => Some((name.clone(), arguments(args.args.as_deref())?)),
         None => None,
     };
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}")))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
 
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::new(ExitStatus::Config, format!("no temporary directory: {error}")))?;
@@ -101,7 +102,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let outcome = client::run(&plan)?;
     let network = read(&log, before)?;
     let title = resolved.request.to_string();
-    say::print(&if args.json { show::json(&title, &outcome, &network)? } else { show::text(&title, &outcome, &network) });
+    say::print(&if args.json {
+        show::json(&title, &outcome, &network)?
+    } else {
+        show::text(&title, &outcome, &network)
+    });
     match outcome.failure {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),

@@ -87,10 +87,8 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
             }
         }
         if chosen.len() == before {
-            return Err(
-                Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
-                    .hint("npxc list shows what is"),
-            );
+            return Err(Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
+                .hint("npxc list shows what is"));
         }
     }
     if args.all {
@@ -118,24 +116,13 @@ fn failed(error: PackageError) -> Failure {
 }
 
 fn roots(entry: &Listed) -> Vec<String> {
-    let roots = entry
-        .manifest
-        .as_ref()
-        .map(|manifest| manifest.roots.as_slice())
-        .unwrap_or_default();
-    roots
-        .iter()
-        .map(|root| format!("{}@{}", root.package, root.version))
-        .collect()
+    let roots = entry.manifest.as_ref().map(|manifest| manifest.roots.as_slice()).unwrap_or_default();
+    roots.iter().map(|root| format!("{}@{}", root.package, root.version)).collect()
 }
 
 fn name(entry: &Listed) -> String {
     let roots = roots(entry);
-    if roots.is_empty() {
-        entry.dir.display().to_string()
-    } else {
-        roots.join(" ")
-    }
+    if roots.is_empty() { entry.dir.display().to_string() } else { roots.join(" ") }
 }
 
 fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
@@ -145,10 +132,7 @@ fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
     let wanted = spec.to_string();
     manifest.request.contains(&wanted)
         || roots(entry).contains(&wanted)
-        || manifest
-            .roots
-            .iter()
-            .any(|root| root.package == wanted || root.name == wanted)
+        || manifest.roots.iter().any(|root| root.package == wanted || root.name == wanted)
 }
 
 fn day(time: u64) -> String {

@@ -242,7 +242,9 @@ impl Driver {
             self.link_ready = true;
             return;
         }
-        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else { return };
+        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else {
+            return;
+        };
         match *source {
             Source::Unused => {}
             Source::Listener(at) => self.accept(now, at),
@@ -260,7 +262,9 @@ impl Driver {
                     stream.ready(event);
                     self.router.mark(id);
                 }
-                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => self.receive_datagrams(now, id),
+                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => {
+                    self.receive_datagrams(now, id)
+                }
                 Some(_) | None => {}
             },
         }

@@ -139,7 +139,10 @@ impl Flow {
             }
         }
         let half_closed = self.upstream_ended || self.finished_upstream;
-        if half_closed && !self.refused && (self.deadline.is_none() || before != (self.bytes_up, self.bytes_down)) {
+        if half_closed
+            && !self.refused
+            && (self.deadline.is_none() || before != (self.bytes_up, self.bytes_down))
+        {
             self.deadline = Some(now + HALF_CLOSED);
         }
         pumped
@@ -335,7 +338,6 @@ impl Flow {
         }
         self.abort(How::ResetByPeer);
     }
-
 }
 
 fn forward(bytes: &[u8], most: usize, upstream: &mut dyn Upstream) -> (usize, io::Result<usize>) {

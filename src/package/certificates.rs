@@ -44,9 +44,7 @@ impl Trust {
             .chain(cafile.map(|path| ("npm's cafile", path.to_owned())));
         for (origin, path) in named {
             if !add(&path, &mut seen, &mut bundle) {
-                trust
-                    .notes
-                    .push(format!("{origin}: no certificates in {}", path.display()));
+                trust.notes.push(format!("{origin}: no certificates in {}", path.display()));
             }
         }
         for path in SYSTEM_BUNDLES {
@@ -74,9 +72,7 @@ fn add(path: &Path, seen: &mut Vec<PathBuf>, bundle: &mut Vec<u8>) -> bool {
     }
     let mut text = Vec::new();
     if !real.is_file()
-        || File::open(&real)
-            .and_then(|file| file.take(MAX_BUNDLE).read_to_end(&mut text))
-            .is_err()
+        || File::open(&real).and_then(|file| file.take(MAX_BUNDLE).read_to_end(&mut text)).is_err()
     {
         return false;
     }
@@ -84,18 +80,12 @@ fn add(path: &Path, seen: &mut Vec<PathBuf>, bundle: &mut Vec<u8>) -> bool {
     let mut inside = false;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         let word = line.trim_ascii();
-        inside |= matches!(
-            word,
-            b"-----BEGIN CERTIFICATE-----" | b"-----BEGIN TRUSTED CERTIFICATE-----"
-        );
+        inside |= matches!(word, b"-----BEGIN CERTIFICATE-----" | b"-----BEGIN TRUSTED CERTIFICATE-----");
         if inside {
             bundle.extend_from_slice(word);
             bundle.push(b'\n');
         }
-        inside &= !matches!(
-            word,
-            b"-----END CERTIFICATE-----" | b"-----END TRUSTED CERTIFICATE-----"
-        );
+        inside &= !matches!(word, b"-----END CERTIFICATE-----" | b"-----END TRUSTED CERTIFICATE-----");
     }
     seen.push(real);
     bundle.len() > before
@@ -113,32 +103,17 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write(
             "extra",
-            &format!(
-                "{}-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n",
-                pem("extra")
-            ),
+            &format!("{}-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", pem("extra")),
         );
         write("ca", &pem("cafile"));
-        let mut host = HostEnv {
-            cwd: dir.path().to_owned(),
-            ..HostEnv::default()
-        };
-        host.vars
-            .insert("NODE_EXTRA_CA_CERTS".into(), dir.path().join("extra").into());
-        host.vars
-            .insert("SSL_CERT_FILE".into(), dir.path().join("./extra").into());
+        let mut host = HostEnv { cwd: dir.path().to_owned(), ..HostEnv::default() };
+        host.vars.insert("NODE_EXTRA_CA_CERTS".into(), dir.path().join("extra").into());
+        host.vars.insert("SSL_CERT_FILE".into(), dir.path().join("./extra").into());
         let trust = Trust::of(&host, Some(&dir.path().join("ca")));
         let text = String::from_utf8(trust.files[0].1.clone()).unwrap();
-        assert_eq!(
-            (text.matches("extra").count(), text.matches("cafile").count()),
-            (1, 1)
-        );
+        assert_eq!((text.matches("extra").count(), text.matches("cafile").count()), (1, 1));
         assert!(!text.contains("secret"));
-        assert!(
-            trust
-                .env
-                .contains(&("NODE_EXTRA_CA_CERTS".into(), GUEST_BUNDLE.into()))
-        );
+        assert!(trust.env.contains(&("NODE_EXTRA_CA_CERTS".into(), GUEST_BUNDLE.into())));
         assert!(trust.notes.is_empty());
         let trust = Trust::of(&host, Some(&dir.path().join("gone")));
         assert!(trust.notes[0].contains("cafile"));

@@ -74,24 +74,14 @@ impl Runtime for Fake {
         let (ours, wire) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
         let mut state = self.shared.state();
-        *state = State {
-            launched: std::mem::take(&mut state.launched),
-            wire: Some(wire),
-            ..State::default()
-        };
+        *state =
+            State { launched: std::mem::take(&mut state.launched), wire: Some(wire), ..State::default() };
         state.launched.push(launch.clone());
         drop(state);
         Ok(Guest {
-            link: Some(TunLink {
-                fd: ours,
-                vnet_hdr: false,
-                tso: false,
-                mtu: 1500,
-            }),
+            link: Some(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 }),
             warnings: Vec::new(),
-            process: super::Process::Fake(Process {
-                shared: Arc::clone(&self.shared),
-            }),
+            process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })
     }
 }
@@ -125,10 +115,7 @@ impl Process {
     }
 
     pub(super) fn kill(&self) {
-        let killed = Ended {
-            status: Status::Signaled(rustix::process::Signal::KILL.as_raw()),
-            limit: None,
-        };
+        let killed = Ended { status: Status::Signaled(rustix::process::Signal::KILL.as_raw()), limit: None };
         self.shared.state().ended.get_or_insert(killed);
         self.shared.changed.notify_one();
     }

@@ -19,8 +19,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError, Progress,
-    Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError,
+    Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule, RuleError};
 use crate::rpc::proxy::{GuestEnds, Proxy};
@@ -54,10 +54,9 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}"))
+    })?;
     let result = runtime.block_on(work);
     // A thread may still be blocked reading stdin; nothing waits for it.
     runtime.shutdown_background();
@@ -65,7 +64,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 fn take_signals() -> Result<Signals, Failure> {
-    Signals::take().map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot handle signals: {error}")))
+    Signals::take()
+        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot handle signals: {error}")))
 }
 
 /// What every run needs of the host.
@@ -85,7 +85,8 @@ impl Bench {
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
         let trust = Trust::of(&host, npm.cafile.as_deref());
         let store = Store::at(&resolved.directories.data);
-        let trusted = node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
+        let trusted =
+            node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
         let runtime = Native::new()
             .trust(trusted.collect::<Vec<_>>())
             .protect(resolved.directories.own().into_iter().cloned());
@@ -135,7 +136,8 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let mut session = Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
+        let mut session =
+            Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
         for warning in session.warnings() {
             words.say(&format!("warning: {warning}"));
         }
@@ -227,8 +229,7 @@ pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
 }
 
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
-    Policy::new(spec)
-        .map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
+    Policy::new(spec).map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
 }
 
 fn listen(resolved: &Resolved) -> Result<Vec<Published>, Failure> {

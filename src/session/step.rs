@@ -36,7 +36,11 @@ impl<'a> Steps<'a> {
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
         let policy = Policy::new(PolicySpec {
-            mode: if step.allow.is_empty() && step.allow_private.is_empty() { Mode::None } else { Mode::Allowlist },
+            mode: if step.allow.is_empty() && step.allow_private.is_empty() {
+                Mode::None
+            } else {
+                Mode::Allowlist
+            },
             allow: parse_rules(&step.allow).map_err(plain)?,
             allow_private: parse_rules(&step.allow_private).map_err(plain)?,
             deny: Vec::new(),

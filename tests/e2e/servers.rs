@@ -202,6 +202,9 @@ fn playwright_shows_a_page_that_a_rule_allows() {
     let mut client = Client::start(world().npxc(&[
         "--allow",
         &format!("host.npxc.internal:{port}"),
+        // Debian's chromium is a script that reads this directory; the guest's /etc is its own.
+        "--mount",
+        "/etc/chromium.d",
         "@playwright/mcp@0.0.83",
         "--headless",
         "--isolated",

@@ -29,10 +29,7 @@ fn limit(resource: Resource, most: u64, what: &str) -> Result<(), Failure> {
     // Raising a hard limit is refused: what the host has is the most.
     let hard = rustix::process::getrlimit(resource).maximum;
     let most = Some(hard.map_or(most, |hard| most.min(hard)));
-    let limit = Rlimit {
-        current: most,
-        maximum: most,
-    };
+    let limit = Rlimit { current: most, maximum: most };
     rustix::process::setrlimit(resource, limit).at(Step::Limits, what)
 }
 
@@ -51,18 +48,11 @@ pub(crate) fn capabilities() -> Result<(), Failure> {
     at(
         rustix::thread::set_capabilities(
             None,
-            CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
-            },
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
         ),
         "capset",
     )?;
-    at(
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
-        "dumpable",
-    )
+    at(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable), "dumpable")
 }
 
 /// Installs the system call filters.

@@ -116,11 +116,7 @@ const DENIED: &[i64] = &[
 
 /// Installs all filters. The last one may forbid nothing that installing needs, or it would have to be last.
 pub(super) fn install() -> Result<(), Failure> {
-    for (name, program) in [
-        ("denied", denied()),
-        ("sockets", sockets()),
-        ("unsupported", unsupported()),
-    ] {
+    for (name, program) in [("denied", denied()), ("sockets", sockets()), ("unsupported", unsupported())] {
         let program = program
             .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
         let program: Vec<_> = program
@@ -162,10 +158,8 @@ fn denied() -> Compiled {
     let requests = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, TIOCSETD]
         .map(|request| rule(&[(1, Length::Dword, Compare::Eq, request)]));
     rules.insert(libc::SYS_ioctl, requests.into_iter().collect::<Result<_, _>>()?);
-    let personality = rule(&[
-        (0, Length::Dword, Compare::Ne, 0),
-        (0, Length::Dword, Compare::Ne, 0xffff_ffff),
-    ])?;
+    let personality =
+        rule(&[(0, Length::Dword, Compare::Ne, 0), (0, Length::Dword, Compare::Ne, 0xffff_ffff)])?;
     rules.insert(libc::SYS_personality, vec![personality]);
     compile(rules, libc::EPERM)
 }
@@ -204,12 +198,7 @@ fn unknown() -> Vec<(u16, u8, u8, u32)> {
         (IF_ANY_BIT, 0, 1, X32),
         (RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
         (IF_GREATER, 0, 1, NEWEST),
-        (
-            RETURN,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
-        ),
+        (RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
         (RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
 }

@@ -100,10 +100,7 @@ pub(super) fn write(root: &Root, ipv6: bool) -> Result<(), Failure> {
         ("passwd", &passwd),
         ("group", &group),
         ("hostname", "npxc\n"),
-        (
-            "hosts",
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 npxc\n",
-        ),
+        ("hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 npxc\n"),
         ("resolv.conf", &resolv),
         ("host.conf", "multi on\n"),
         ("shells", "/bin/sh\n/bin/bash\n"),
@@ -114,9 +111,7 @@ pub(super) fn write(root: &Root, ipv6: bool) -> Result<(), Failure> {
         ),
     ];
     for (name, content) in files {
-        root.write(&Path::new("/etc").join(name), content.as_bytes(), 0o644)
-            .at(Step::Etc, name)?;
+        root.write(&Path::new("/etc").join(name), content.as_bytes(), 0o644).at(Step::Etc, name)?;
     }
-    root.symlink(Path::new("/etc/mtab"), Path::new("/proc/self/mounts"))
-        .at(Step::Etc, "mtab")
+    root.symlink(Path::new("/etc/mtab"), Path::new("/proc/self/mounts")).at(Step::Etc, "mtab")
 }

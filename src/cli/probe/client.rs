@@ -6,12 +6,12 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rmcp::ServiceExt as _;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt, Resource,
-    ServerPeerInfo, Tool,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
+    Resource, ServerPeerInfo, Tool,
 };
 use rmcp::service::{Peer, RoleClient};
-use rmcp::ServiceExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -50,7 +50,8 @@ pub(super) struct Outcome {
 /// # Errors
 /// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
 pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
-    let failed = |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let mut child = Command::new(&plan.program)

@@ -160,20 +160,9 @@ impl Responder {
             Ok(question) => question,
             Err(Unfit::Ignore) => return Reaction::Drop,
             Err(Unfit::Refuse(header, code, why)) => {
-                let answer = if code == ResponseCode::FormErr {
-                    "formerr"
-                } else {
-                    "refused"
-                };
+                let answer = if code == ResponseCode::FormErr { "formerr" } else { "refused" };
                 let denial = Some(("malformed-dns", why.to_owned(), None));
-                self.journal.answer(
-                    now,
-                    Entry {
-                        answer,
-                        denial,
-                        ..Entry::default()
-                    },
-                );
+                self.journal.answer(now, Entry { answer, denial, ..Entry::default() });
                 return message::refuse(header, code).map_or(Reaction::Drop, Reaction::Answer);
             }
         };
@@ -202,12 +191,7 @@ impl Responder {
             self.remember(now, &lookup.name);
         }
         let mut answers = Vec::with_capacity(waiters.len());
-        for Waiter {
-            origin,
-            transport,
-            question,
-        } in waiters
-        {
+        for Waiter { origin, transport, question } in waiters {
             let (outcome, denial) = self.settle(now, &lookup.name, question.kind, &outcome, pins);
             if let Some(message) = self.reply(now, &question, transport, outcome, denial) {
                 answers.push((origin, message));
@@ -246,11 +230,7 @@ impl Responder {
             Ok(name) => name,
             Err(error) => {
                 let hint = error.hint().map(str::to_owned);
-                let denial = (
-                    "malformed-name",
-                    format!("not a host name: {}", error.what()),
-                    hint,
-                );
+                let denial = ("malformed-name", format!("not a host name: {}", error.what()), hint);
                 return Plan::Answer(Outcome::NotFound, Some(denial));
             }
         };
@@ -291,27 +271,19 @@ impl Responder {
         lookup: Lookup,
     ) -> Reaction {
         if !self.pending.contains(&lookup) && !self.budget.admit(now, lookup.name.as_str()) {
-            self.journal
-                .limit(now, "dns-names", "different names looked up in a short time");
-            let denial = denied(&DenyReason::RateLimited {
-                what: "different names",
-            });
+            self.journal.limit(now, "dns-names", "different names looked up in a short time");
+            let denial = denied(&DenyReason::RateLimited { what: "different names" });
             let outcome = Outcome::Refused(ResponseCode::Refused);
             return self
                 .reply(now, &question, transport, outcome, Some(denial))
                 .map_or(Reaction::Drop, Reaction::Answer);
         }
-        let waiter = Waiter {
-            origin,
-            transport,
-            question,
-        };
+        let waiter = Waiter { origin, transport, question };
         match self.pending.queue(now, &lookup, waiter) {
             Queued::New(id) => Reaction::Lookup(id, lookup),
             Queued::Joined => Reaction::Wait,
             Queued::Full(Waiter { question, .. }) => {
-                self.journal
-                    .limit(now, "dns-pending", "questions that wait for the host's resolver");
+                self.journal.limit(now, "dns-pending", "questions that wait for the host's resolver");
                 let denial = denied(&DenyReason::RateLimited { what: "questions" });
                 self.reply(now, &question, transport, Outcome::Failed, Some(denial))
                     .map_or(Reaction::Drop, Reaction::Answer)
@@ -348,10 +320,7 @@ impl Responder {
             (LookupOutcome::NotFound, _) => (Outcome::NotFound, None),
             (LookupOutcome::NoRecords, _) => (Outcome::Empty, None),
             (LookupOutcome::Failed(why), _) => {
-                let reason = DenyReason::ResolutionFailed {
-                    name: name.clone(),
-                    why: why.clone(),
-                };
+                let reason = DenyReason::ResolutionFailed { name: name.clone(), why: why.clone() };
                 (Outcome::Failed, Some(denied(&reason)))
             }
         }
@@ -364,11 +333,8 @@ impl Responder {
         kind: RecordType,
         pins: &mut Pins,
     ) -> (Outcome, Option<Denial>) {
-        let address = if kind == RecordType::A {
-            pins.v4(name).map(IpAddr::V4)
-        } else {
-            pins.v6(name).map(IpAddr::V6)
-        };
+        let address =
+            if kind == RecordType::A { pins.v4(name).map(IpAddr::V4) } else { pins.v6(name).map(IpAddr::V6) };
         match address {
             Ok(address) => (Outcome::Addresses(vec![address]), None),
             Err(Full) => self.full(now),
@@ -376,27 +342,19 @@ impl Responder {
     }
 
     fn full(&mut self, now: Instant) -> (Outcome, Option<Denial>) {
-        self.journal
-            .limit(now, "pins", "names of one session that hold an address");
-        (
-            Outcome::Failed,
-            Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })),
-        )
+        self.journal.limit(now, "pins", "names of one session that hold an address");
+        (Outcome::Failed, Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })))
     }
 
     /// Whether a name is known to have addresses, so that its virtual one can be given at once.
     fn exists(&self, now: Instant, name: &HostName) -> bool {
         self.options.addresses == Addresses::Virtual
-            && self
-                .existing
-                .get(name)
-                .is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
+            && self.existing.get(name).is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
     }
 
     fn remember(&mut self, now: Instant, name: &HostName) {
         if self.existing.len() >= MAX_EXISTING {
-            self.existing
-                .retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
+            self.existing.retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
         }
         if self.existing.len() < MAX_EXISTING {
             self.existing.insert(name.clone(), now);
@@ -438,9 +396,7 @@ impl Responder {
                 (ResponseCode::NoError, records)
             }
             Outcome::Pointer(target) => {
-                let data = Name::from_ascii(format!("{target}."))
-                    .ok()
-                    .map(|name| RData::PTR(PTR(name)));
+                let data = Name::from_ascii(format!("{target}.")).ok().map(|name| RData::PTR(PTR(name)));
                 let record = data.map(|data| Record::from_rdata(name.clone(), ADDRESS_TTL, data));
                 (ResponseCode::NoError, record.into_iter().collect())
             }
@@ -522,11 +478,7 @@ fn pointer(address: IpAddr, pins: &Pins) -> Plan {
     if let Some(name) = name {
         return Plan::Answer(Outcome::Pointer(name), None);
     }
-    let denial = (
-        "unknown-address",
-        format!("npxc never handed {address} out"),
-        None,
-    );
+    let denial = ("unknown-address", format!("npxc never handed {address} out"), None);
     Plan::Answer(Outcome::NotFound, Some(denial))
 }
 

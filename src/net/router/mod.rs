@@ -327,7 +327,13 @@ impl Router {
     }
 
     /// Writes a denial.
-    fn deny(&mut self, packet: &Packet<'_>, name: Option<HostName>, why: &DenyReason, sniffed: Option<String>) {
+    fn deny(
+        &mut self,
+        packet: &Packet<'_>,
+        name: Option<HostName>,
+        why: &DenyReason,
+        sniffed: Option<String>,
+    ) {
         let protocol = match packet.transport {
             Transport::Tcp(_) => "tcp".to_owned(),
             Transport::Udp { .. } => "udp".to_owned(),

@@ -34,7 +34,12 @@ impl Router {
             Ok(granted) => {
                 let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
                 let permit = granted.permit.clone();
-                let id = self.insert(now, key, granted.name.clone(), State::Opening { permit, syn, dialled: None });
+                let id = self.insert(
+                    now,
+                    key,
+                    granted.name.clone(),
+                    State::Opening { permit, syn, dialled: None },
+                );
                 self.opening += 1;
                 self.resolve_or_dial(id, &key, granted, out);
             }
@@ -261,7 +266,8 @@ impl Router {
                     .iter()
                     .filter(|name| {
                         let destination = Destination::Name((*name).clone());
-                        let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
+                        let request =
+                            Request { protocol: key.protocol, destination, port: key.remote.port() };
                         matches!(self.policy.decide(&request), Verdict::Allow(_))
                     })
                     .cloned()
@@ -278,7 +284,8 @@ impl Router {
         let handed_out = matches!(self.pins.lookup(key.remote.ip()), Some(Pinned::Virtual(_)));
         match granted.name {
             Some(name) if handed_out => {
-                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
+                self.actions
+                    .push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
             }
             Some(_) | None => match granted.permit.admit(key.remote.ip()) {
                 Ok(dialable) => self.dial(id, key, vec![dialable]),
@@ -351,7 +358,9 @@ fn admit(permit: &Permit, name: &HostName, outcome: LookupOutcome) -> Result<Vec
     let addresses = match outcome {
         LookupOutcome::Addresses(addresses) => addresses,
         LookupOutcome::NotFound => return Err(failed("the name does not exist")),
-        LookupOutcome::NoRecords | LookupOutcome::Records(_) => return Err(failed("the name has no address")),
+        LookupOutcome::NoRecords | LookupOutcome::Records(_) => {
+            return Err(failed("the name has no address"));
+        }
         LookupOutcome::Failed(why) => return Err(failed(&why)),
     };
     let mut refusal = None;

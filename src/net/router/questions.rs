@@ -51,7 +51,13 @@ impl Router {
     }
 
     /// A connection to port 53.
-    pub(super) fn open_resolver(&mut self, now: Instant, key: Key, packet: &Packet<'_>, out: &mut dyn Transmit) {
+    pub(super) fn open_resolver(
+        &mut self,
+        now: Instant,
+        key: Key,
+        packet: &Packet<'_>,
+        out: &mut dyn Transmit,
+    ) {
         if self.table.len() >= self.most_flows || self.resolver_flows() >= MOST_RESOLVER_FLOWS {
             return self.limit("connections to the resolver", &key.remote.to_string(), 1);
         }
@@ -83,8 +89,7 @@ impl Router {
     ) -> Option<(Question, Vec<u8>)> {
         self.next_question += 1;
         let origin = Origin(self.next_question);
-        let reaction =
-            self.responder.query(now, origin, transport, message, &self.policy, &mut self.pins);
+        let reaction = self.responder.query(now, origin, transport, message, &self.policy, &mut self.pins);
         self.record_questions();
         match reaction {
             Reaction::Answer(answer) => Some((question, answer)),

@@ -34,17 +34,12 @@ impl Cgroup {
     ///
     /// `first` is moved in; a group that it cannot be moved into is no use and is not kept.
     pub(super) fn create(limits: &Limits, first: Option<u32>) -> Self {
-        let (Ok(own), Ok(mounts)) = (
-            fs::read_to_string("/proc/self/cgroup"),
-            fs::read_to_string("/proc/self/mountinfo"),
-        ) else {
+        let (Ok(own), Ok(mounts)) =
+            (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"))
+        else {
             return Self::default();
         };
-        let name = format!(
-            "{PREFIX}{}-{}",
-            std::process::id(),
-            STARTED.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let mut cgroup = Self::default();
         for hierarchy in hierarchies(&own, &mounts) {
             cgroup.create_in(&hierarchy, &name, limits, first);
@@ -130,10 +125,7 @@ impl Drop for Cgroup {
 
 /// Never creates a file: where the kernel made none there is no such setting.
 fn write(path: PathBuf, value: &str) -> io::Result<()> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .write_all(value.as_bytes())
+    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
 fn join(group: &Path, pid: u32) -> io::Result<()> {
@@ -158,14 +150,8 @@ fn limit_v2(group: &Path, limits: &Limits) -> Held {
         let _ = set(group, "memory.swap.max", "0");
         let _ = set(group, "memory.oom.group", "1");
     }
-    let pids = set(
-        group,
-        "pids.max",
-        &(limits.pids + super::OWN_PROCESSES).to_string(),
-    );
-    let cpu = limits
-        .cpus
-        .is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
+    let pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+    let cpu = limits.cpus.is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
     Held { memory, pids, cpu }
 }
 
@@ -177,11 +163,7 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
         let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
     }
     if has("pids") {
-        held.pids = set(
-            group,
-            "pids.max",
-            &(limits.pids + super::OWN_PROCESSES).to_string(),
-        );
+        held.pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
     }
     if has("cpu")
         && let Some(cpus) = limits.cpus
@@ -195,10 +177,8 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split('-').next());
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
         if let Some(owner) = owner
             && owner.parse::<u32>().is_ok()
             && !Path::new("/proc").join(owner).exists()
@@ -227,11 +207,8 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let controllers: Vec<String> = controllers
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Into::into)
-            .collect();
+        let controllers: Vec<String> =
+            controllers.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
         let wanted = |name: &String| matches!(name.as_str(), "memory" | "pids" | "cpu");
         if !controllers.is_empty() && !controllers.iter().any(wanted) {
             continue;
@@ -245,9 +222,7 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
                 kind == "cgroup2"
             } else {
                 kind == "cgroup"
-                    && options
-                        .split(',')
-                        .any(|option| controllers.iter().any(|name| name == option))
+                    && options.split(',').any(|option| controllers.iter().any(|name| name == option))
             };
             let mut before = before.split(' ').skip(3);
             let (root, point) = (before.next()?, before.next()?);
@@ -255,11 +230,7 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
             matches.then(|| (PathBuf::from(point), Path::new(point).join(inside)))
         });
         if let Some((point, own)) = mounted {
-            found.push(Hierarchy {
-                point,
-                own,
-                controllers: (!version_2).then_some(controllers),
-            });
+            found.push(Hierarchy { point, own, controllers: (!version_2).then_some(controllers) });
         }
     }
     found

@@ -36,10 +36,7 @@ pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
         | Step::Capabilities
         | Step::Landlock
         | Step::Seccomp
-        | Step::HandOver => format!(
-            "cannot build the sandbox: {} ({detail}){error}",
-            name(failure.step)
-        ),
+        | Step::HandOver => format!("cannot build the sandbox: {} ({detail}){error}", name(failure.step)),
     }
 }
 
@@ -91,9 +88,7 @@ struct Host {
 impl Host {
     fn read() -> Self {
         let setting = |path: &str| {
-            fs::read_to_string(format!("/proc/sys/{path}"))
-                .ok()
-                .map(|value| value.trim().to_owned())
+            fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|value| value.trim().to_owned())
         };
         Self {
             max_user_namespaces: setting("user/max_user_namespaces"),
@@ -170,8 +165,6 @@ fn apparmor(program: &str) -> String {
 pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }

@@ -6,13 +6,7 @@ use super::fixture::{Member, file, tarball};
 use super::*;
 
 fn link(path: &'static str, target: &'static str, kind: u8) -> Member {
-    Member {
-        path,
-        kind,
-        link: target,
-        mode: 0o777,
-        content: String::new(),
-    }
+    Member { path, kind, link: target, mode: 0o777, content: String::new() }
 }
 
 fn package() -> Value {
@@ -32,27 +26,9 @@ async fn tarball_entries_stay_inside() {
         link("package/up", "../../../..", b'2'),
         file("package/up/evil", "1"),
         link("package/hard", "/etc/passwd", b'1'),
-        Member {
-            path: "package/fifo",
-            kind: b'6',
-            link: "",
-            mode: 0o644,
-            content: String::new(),
-        },
-        Member {
-            path: "package/device",
-            kind: b'3',
-            link: "",
-            mode: 0o644,
-            content: String::new(),
-        },
-        Member {
-            path: "package/setuid",
-            kind: b'0',
-            link: "",
-            mode: 0o6755,
-            content: "1".into(),
-        },
+        Member { path: "package/fifo", kind: b'6', link: "", mode: 0o644, content: String::new() },
+        Member { path: "package/device", kind: b'3', link: "", mode: 0o644, content: String::new() },
+        Member { path: "package/setuid", kind: b'0', link: "", mode: 0o6755, content: "1".into() },
     ];
     world.registry.publish(&package(), members);
     // npm leaves such entries out; whatever it would leave in, the check refuses.
@@ -89,10 +65,7 @@ async fn a_package_that_is_another_one_is_refused() {
     let world = World::new();
     for name in ["../../evil", "other", "/etc"] {
         let inside = json!({"name": name, "version": "1.0.0", "bin": "x.js"});
-        let tar = tarball(&[
-            file("package/package.json", inside.to_string()),
-            file("package/x.js", ""),
-        ]);
+        let tar = tarball(&[file("package/package.json", inside.to_string()), file("package/x.js", "")]);
         world.registry.publish_raw("evil", &package(), &tar);
         assert!(world.install(&["evil"]).await.is_err(), "{name}");
         world.assert_clean();
