@@ -47,7 +47,7 @@ fn all_of_it_holds_for_an_ordinary_user() {
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", SCRIPT, "sh"])
         .arg(&tests)
-        .args(std::env::args_os().skip(1).filter(|word| word != "--nocapture"))
+        .args(skipped())
         .current_dir(&directory)
         .env(USER_DIRECTORY, &directory)
         .env("HOME", &directory)
@@ -63,6 +63,13 @@ fn all_of_it_holds_for_an_ordinary_user() {
     if std::env::var_os("NPXC_TEST_KEEP").is_none() {
         remove(&directory);
     }
+}
+
+/// What this run was told to skip. A filter that chose this test chooses all of them.
+fn skipped() -> Vec<String> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == "--skip" || pair[0] == "--test-threads");
+    pairs.flatten().cloned().collect()
 }
 
 /// Root's npm configuration without what is nobody else's business.
