@@ -373,6 +373,13 @@ fn sockets_fifos_and_the_machine_are_not_mounted() {
         let error = try_start(&launch).err().unwrap();
         assert!(error.to_string().contains(why), "{error}");
     }
+    for guest in ["/", "/proc", "/proc/sys", "/dev/shm", "/etc", "/usr"] {
+        let mut mount = mount(Path::new("/usr/share"), Access::ReadOnly);
+        mount.guest = guest.into();
+        launch.mounts = vec![mount];
+        let error = try_start(&launch).err().unwrap();
+        assert!(error.to_string().contains("is the sandbox's own"), "{error}");
+    }
     let protected = native().protect([deep.clone()]);
     launch.mounts = vec![mount(&host.path().join("a"), Access::ReadOnly)];
     let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
@@ -499,5 +506,110 @@ fn programs_of_all_kinds_run() {
             continue;
         }
         assert_eq!(output(script), expected, "{program}");
+    }
+}
+
+/// Calls that must not work, made directly: (name, expression of the call, expected errno).
+const HOSTILE: &str = r"
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    ctypes.set_errno(0)
+    return errno.errorcode.get(ctypes.get_errno() if libc.syscall(*map(ctypes.c_long, arguments)) < 0 else 0, 'OK')
+machine = os.uname().machine
+numbers = dict(socket=41, socketpair=53, clone=56, ioctl=16, ptrace=101, personality=135, mount=165, keyctl=250,
+               unshare=272, setns=308, process_vm_readv=310, kcmp=312, bpf=321, userfaultfd=323, syslog=103,
+               perf_event_open=298, open_by_handle_at=304, settimeofday=164, reboot=169, init_module=175,
+               prlimit64=302)
+if machine == 'aarch64':
+    numbers = dict(socket=198, socketpair=199, clone=220, ioctl=29, ptrace=117, personality=92, mount=40, keyctl=219,
+                   unshare=97, setns=268, process_vm_readv=270, kcmp=272, bpf=280, userfaultfd=282, syslog=116,
+                   perf_event_open=241, open_by_handle_at=265, settimeofday=170, reboot=142, init_module=105,
+                   prlimit64=261)
+n = numbers
+NEWUSER = 0x10000000
+none = (ctypes.c_ulong * 2)(0, 0)
+address = ctypes.addressof(none)
+expected = [
+    ('AF_PACKET', call(n['socket'], 17, 3, 0), 'EAFNOSUPPORT'),
+    ('AF_VSOCK', call(n['socket'], 40, 1, 0), 'EAFNOSUPPORT'),
+    ('AF_ALG', call(n['socket'], 38, 5, 0), 'EAFNOSUPPORT'),
+    ('AF_BLUETOOTH', call(n['socket'], 31, 3, 0), 'EAFNOSUPPORT'),
+    ('AF_XDP', call(n['socket'], 44, 3, 0), 'EAFNOSUPPORT'),
+    ('high bits of the family', call(n['socket'], 17 | 1 << 32, 3, 0), 'EAFNOSUPPORT'),
+    ('netlink, not route', call(n['socket'], 16, 3, 12), 'EAFNOSUPPORT'),
+    ('netlink route', call(n['socket'], 16, 3, 0), 'OK'),
+    ('raw', call(n['socket'], 2, 3, 1), 'EPERM'),
+    ('vsock pair', call(n['socketpair'], 40, 1, 0, 0), 'EAFNOSUPPORT'),
+    ('unshare', call(n['unshare'], NEWUSER), 'EPERM'),
+    ('setns', call(n['setns'], 0, 0), 'EPERM'),
+    ('clone', call(n['clone'], NEWUSER | 17, 0, 0, 0, 0), 'EPERM'),
+    ('clone, a new network', call(n['clone'], 0x40000000 | 17, 0, 0, 0, 0), 'EPERM'),
+    ('clone3', call(435, 0, 0), 'ENOSYS'),
+    ('TIOCSTI', call(n['ioctl'], 0, 0x5412, 0), 'EPERM'),
+    ('TIOCSTI, high bits', call(n['ioctl'], 0, 0x5412 | 1 << 32, 0), 'EPERM'),
+    ('TIOCLINUX', call(n['ioctl'], 0, 0x541c, 0), 'EPERM'),
+    ('ptrace', call(n['ptrace'], 0, 0, 0, 0), 'EPERM'),
+    ('ptrace init', call(n['ptrace'], 16, 1, 0, 0), 'EPERM'),
+    ('process_vm_readv', call(n['process_vm_readv'], 1, 0, 0, 0, 0, 0), 'EPERM'),
+    ('pidfd_getfd', call(438, 0, 0, 0), 'EPERM'),
+    ('kcmp', call(n['kcmp'], 1, 1, 0, 0, 0), 'EPERM'),
+    ('keyctl', call(n['keyctl'], 0, 0), 'EPERM'),
+    ('bpf', call(n['bpf'], 0, 0, 0), 'EPERM'),
+    ('perf', call(n['perf_event_open'], 0, 0, 0, 0, 0), 'EPERM'),
+    ('userfaultfd', call(n['userfaultfd'], 1), 'EPERM'),
+    ('io_uring', call(425, 1, 0), 'EPERM'),
+    ('mount', call(n['mount'], 0, 0, 0, 0, 0), 'EPERM'),
+    ('open_tree', call(428, -100, 0, 0), 'EPERM'),
+    ('fsopen', call(430, 0, 0), 'EPERM'),
+    ('mount_setattr', call(442, 0, 0, 0, 0, 0), 'EPERM'),
+    ('open_by_handle_at', call(n['open_by_handle_at'], 0, 0, 0), 'EPERM'),
+    ('syslog', call(n['syslog'], 3, 0, 0), 'EPERM'),
+    ('settimeofday', call(n['settimeofday'], 0, 0), 'EPERM'),
+    ('reboot', call(n['reboot'], 0, 0, 0, 0), 'EPERM'),
+    ('init_module', call(n['init_module'], 0, 0, 0), 'EPERM'),
+    ('personality', call(n['personality'], 0x0040000), 'EPERM'),
+    ('personality, asked', call(n['personality'], 0xffffffff), 'OK'),
+    ('prlimit of cores', call(n['prlimit64'], 0, 4, address, 0), 'OK'),
+    ('a call from the future', call(467, 0, 0, 0), 'ENOSYS'),
+    ('another', call(9999, 0, 0, 0), 'ENOSYS'),
+]
+wrong = [case for case in expected if case[1] != case[2]]
+print(wrong)
+if machine == 'x86_64':
+    pid = os.fork()
+    if pid == 0:
+        libc.syscall(ctypes.c_long(0x40000000 + 39))
+        os._exit(0)
+    print(os.WTERMSIG(os.waitpid(pid, 0)[1]))
+else:
+    print(31)
+try:
+    import resource
+    print(resource.getrlimit(resource.RLIMIT_CORE))
+    os.kill(1, 9)
+except PermissionError:
+    pass
+print(os.path.exists('/proc/1/status'))
+";
+
+#[test]
+fn system_calls_that_lead_out_are_refused() {
+    if !Path::new("/usr/bin/python3").exists() {
+        return;
+    }
+    let (ended, out, err) = run(&launch(&["/usr/bin/python3", "-c", HOSTILE]));
+    assert_eq!((ended, out.as_str()), (exited(0), "[]\n31\n(1, 1)\nTrue\n"), "{err}");
+}
+
+#[test]
+fn every_namespace_is_the_sandboxs_own() {
+    for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let host = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        assert_ne!(
+            output(&format!("readlink /proc/self/ns/{kind}")).trim(),
+            host.to_str().unwrap(),
+            "{kind}"
+        );
     }
 }

@@ -78,33 +78,41 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
 fn check(channel: &Channel, spec: &Spec) {
     own_process();
     let mut ready = Ready::default();
-    let report = |step, outcome: Result<String, Failure>| {
+    // Without a warning a step has passed.
+    let report = |step, outcome: Result<String, Failure>, warnings: &mut Vec<String>| {
         let passed = outcome.is_ok();
-        let _ = match outcome {
-            Ok(note) => channel.send(&Report::Passed { step, note }, &[]),
-            Err(failure) => channel.send(&Report::Failed(failure), &[]),
+        let reports = match outcome {
+            Ok(note) if warnings.is_empty() => vec![Report::Passed { step, note }],
+            Ok(_) => warnings.drain(..).map(|why| Report::Lacking { step, why }).collect(),
+            Err(failure) => vec![Report::Failed(failure)],
         };
+        for report in reports {
+            let _ = channel.send(&report, &[]);
+        }
         passed
     };
-    report(Step::Loopback, network::loopback().map(|()| String::new()));
+    let nothing = |()| String::new();
+    report(Step::Loopback, network::loopback().map(nothing), &mut ready.warnings);
+    // Held to the end: the interface lives as long as its descriptor.
     let link = network::create();
-    report(
-        Step::TunOpen,
-        link.map(|link| {
-            let offload = if link.offload { "with" } else { "without" };
-            format!("TUN, {offload} segmentation offload")
-        }),
-    );
-    // The interface lives as long as its descriptor, which is closed by now: the layout goes without it.
+    let stands = link.is_ok();
+    if link.as_ref().is_ok_and(|link| !link.offload) {
+        ready
+            .warnings
+            .push("the TUN has no segmentation offload, so large transfers take more CPU time".into());
+    }
+    let note = link.as_ref().map(|_| "with segmentation offload".into()).map_err(Clone::clone);
+    report(Step::TunOpen, note, &mut ready.warnings);
     let layout =
-        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, false, &mut ready));
-    if !report(Step::Pivot, layout.map(|()| "root, /usr, /etc, /proc, /dev, scratch".into())) {
+        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, stands, &mut ready));
+    if !report(Step::Pivot, layout.map(nothing), &mut ready.warnings) {
         return;
     }
-    report(Step::Limits, confine::limits().map(|()| String::new()));
-    report(Step::Landlock, confine::landlock(spec, &mut ready));
-    report(Step::Capabilities, confine::capabilities().map(|()| "all dropped".into()));
-    report(Step::Seccomp, confine::seccomp().map(|()| String::new()));
+    report(Step::Limits, confine::limits().map(nothing), &mut ready.warnings);
+    let landlock = confine::landlock(spec, &mut ready);
+    report(Step::Landlock, landlock, &mut ready.warnings);
+    report(Step::Capabilities, confine::capabilities().map(nothing), &mut ready.warnings);
+    report(Step::Seccomp, confine::seccomp().map(nothing), &mut ready.warnings);
 }
 
 fn own_process() {

@@ -291,11 +291,11 @@ impl Writer {
                 self.throttle.tally.add(denial.protocol, denial.code, 1, &denial.destination);
                 return Ok(());
             }
-        } else if let Event::Dns { name, kind, answer, .. } = event {
-            if !self.throttle.passes(kind, answer, name) {
-                self.answers += 1;
-                return Ok(());
-            }
+        } else if let Event::Dns { name, kind, answer, .. } = event
+            && !self.throttle.passes(kind, answer, name)
+        {
+            self.answers += 1;
+            return Ok(());
         }
         self.line(time, event)
     }

@@ -74,14 +74,14 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", help_heading = "Sandbox")]
     pub pids: Option<String>,
 
-    /// A configuration directory, or a file for this package [default: $XDG_CONFIG_HOME/npxc]
+    /// A configuration directory, or a file for this package [default: ~/.config/npxc]
     #[arg(long, value_name = "PATH")]
     pub config: Option<String>,
     /// Write the audit log there; a directory gets one file per session
     #[arg(long, value_name = "PATH")]
     pub audit_log: Option<String>,
     /// off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
     pub log_level: tracing_level::Level,
 
     /// Another package to install; with it, the first word is the bin to run

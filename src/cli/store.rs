@@ -33,7 +33,7 @@ pub(super) struct CleanArgs {
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
-    let entries = store()?.list().map_err(failed)?;
+    let entries = store()?.list().map_err(|error| failed(&error))?;
     if args.json {
         let rows: Vec<_> = entries
             .iter()
@@ -74,7 +74,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
 pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     let store = store()?;
     store.sweep();
-    let entries = store.list().map_err(failed)?;
+    let entries = store.list().map_err(|error| failed(&error))?;
     let mut chosen: Vec<&Listed> = Vec::new();
     for text in &args.specs {
         let spec: PackageSpec = text.parse().map_err(|error: crate::package::spec::SpecError| {
@@ -96,7 +96,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     }
     let mut said = String::new();
     for entry in chosen {
-        let what = match store.remove(entry).map_err(failed)? {
+        let what = match store.remove(entry).map_err(|error| failed(&error))? {
             Removed::Later => "is in use, and is removed once it is not",
             Removed::Gone => "is removed",
         };
@@ -111,7 +111,7 @@ fn store() -> Result<Store, Failure> {
     Ok(Store::at(&directories.data))
 }
 
-fn failed(error: PackageError) -> Failure {
+fn failed(error: &PackageError) -> Failure {
     Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
 }
 

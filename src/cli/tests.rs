@@ -7,7 +7,8 @@ use crate::config::load::Asked;
 use crate::exit::ExitStatus;
 
 fn parsed(line: &str) -> Result<Command, clap::Error> {
-    parse(std::iter::once("npxc").chain(line.split_whitespace()).map(OsString::from).collect())
+    let argv: Vec<_> = std::iter::once("npxc").chain(line.split_whitespace()).map(OsString::from).collect();
+    parse(&argv)
 }
 
 fn run(line: &str) -> Args {
@@ -82,8 +83,8 @@ fn commands_and_the_packages_of_the_same_name() {
 
 #[test]
 fn usage_mistakes_are_status_1_and_help_is_0() {
-    assert_eq!(super::usage(&parsed("--bogus server").unwrap_err()), ExitStatus::Config);
-    assert_eq!(super::usage(&parsed("--allow").unwrap_err()), ExitStatus::Config);
+    assert_eq!(super::usage(&mut parsed("--bogus server").unwrap_err()), ExitStatus::Config);
+    assert_eq!(super::usage(&mut parsed("--allow").unwrap_err()), ExitStatus::Config);
     assert_eq!(parsed("--help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
     assert_eq!(parsed("--version").unwrap_err().kind(), clap::error::ErrorKind::DisplayVersion);
     assert_eq!(parsed("help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);

@@ -96,7 +96,7 @@ pub struct ConfigError {
     /// What is wrong, as a sentence.
     pub what: String,
     /// The text it is about and the character to point at, from 0.
-    pub excerpt: Option<(String, usize)>,
+    pub excerpt: Option<Box<(String, usize)>>,
     /// What to do instead.
     pub hint: Option<String>,
     /// 1, or 2 for what this version cannot do.
@@ -116,7 +116,7 @@ impl ConfigError {
             status,
             place: Place::Option(option.to_owned()),
             what,
-            excerpt: fault.at.map(|at| (value.to_owned(), at)),
+            excerpt: fault.at.map(|at| Box::new((value.to_owned(), at))),
             hint: fault.hint,
         }
     }
@@ -131,7 +131,7 @@ impl ConfigError {
             status: fault.status(),
             place: Place::File { path: path.to_owned(), line: line + 1, column: column + 1 },
             what: fault.what,
-            excerpt: Some((excerpt, column)),
+            excerpt: Some(Box::new((excerpt, column))),
             hint: fault.hint,
         }
     }
@@ -163,8 +163,8 @@ impl fmt::Display for ConfigError {
             }
             Place::Surroundings => f.write_str(&self.what)?,
         }
-        if let Some((text, at)) = &self.excerpt {
-            let (line, column) = pointer(text, *at);
+        if let Some(excerpt) = &self.excerpt {
+            let (line, column) = pointer(&excerpt.0, excerpt.1);
             write!(f, "\n{line}\n{:column$}^", "")?;
         }
         Ok(())

@@ -73,17 +73,16 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut files = Vec::new();
     let mut packages = asked.packages;
     let mut layers = vec![asked.layer];
-    if let Some((file, named)) = package_file {
-        if let Some(text) = read(&file)? {
-            let (layer, package, version) = schema::package(&file, &text)?;
-            if let Some(first) = packages.first_mut() {
-                *first = meant(first.clone(), package, version, named).map_err(|fault| {
-                    ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault)
-                })?;
-            }
-            layers.push(layer);
-            files.push(file);
+    if let Some((file, named)) = package_file
+        && let Some(text) = read(&file)?
+    {
+        let (layer, package, version) = schema::package(&file, &text)?;
+        if let Some(first) = packages.first_mut() {
+            *first = meant(first.clone(), package, version, named)
+                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
         }
+        layers.push(layer);
+        files.push(file);
     }
     let file = directories.config.join("npxc.toml");
     if let Some(text) = read(&file)? {
@@ -95,10 +94,12 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
     let real_cwd = cwd.as_path().canonicalize().unwrap_or_else(|_| cwd.as_path().to_owned());
-    let guest_cwd = mounts
-        .iter()
-        .rev()
-        .find_map(|mount| real_cwd.strip_prefix(&mount.host).ok().map(|below| mount.guest.join(below)));
+    let guest_cwd = mounts.iter().rev().find_map(|mount| {
+        real_cwd.strip_prefix(&mount.host).ok().map(|below| {
+            // Joining nothing would leave a slash at the end.
+            if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) }
+        })
+    });
     if asked.cwd.is_some() && guest_cwd.is_none() {
         warnings.push(format!(
             "the package cannot see {0} and starts in its own home; --mount {0} shows it the directory",
@@ -146,7 +147,9 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
 
 fn per_session(directory: PathBuf, package: Option<&PackageSpec>) -> audit::Target {
     let package = match package {
-        Some(spec) => spec.name().map_or_else(|| "local".to_owned(), |name| name.path_component()),
+        Some(spec) => {
+            spec.name().map_or_else(|| "local".to_owned(), crate::package::PackageName::path_component)
+        }
         None => "none".to_owned(),
     };
     audit::Target::Directory { directory, package }

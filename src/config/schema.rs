@@ -107,7 +107,7 @@ enum Scalar {
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let file: GlobalFile = parse(path, text)?;
-    Source { path, text }.layer(file.defaults)
+    Source { path, text }.layer(&file.defaults)
 }
 
 /// Parses `packages/<name>.toml`: what it grants, and what it says to install.
@@ -126,7 +126,7 @@ pub fn package(
             Ok(_) | Err(_) => Err(Fault::new("expected a version, a range or a tag")),
         }
     })?;
-    let layer = source.layer(Defaults {
+    let layer = source.layer(&Defaults {
         env: file.env,
         env_passthrough: file.env_passthrough,
         network: file.network,
@@ -178,7 +178,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn layer(&self, table: Defaults) -> Result<Layer, ConfigError> {
+    fn layer(&self, table: &Defaults) -> Result<Layer, ConfigError> {
         let network = &table.network;
         let runtime = &table.runtime;
         let mut env = BTreeMap::new();

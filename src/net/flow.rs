@@ -32,7 +32,7 @@ const UNDECIDED: Duration = Duration::from_secs(20);
 const REFUSED: Duration = Duration::from_secs(5);
 /// How long a flow that one side has closed may stay silent. Linux drops orphans after 60 s; a half-closed
 /// connection that still carries data is left alone.
-const HALF_CLOSED: Duration = Duration::from_secs(600);
+const HALF_CLOSED: Duration = Duration::from_mins(10);
 
 /// A relayed TCP connection that the guest and its upstream both have.
 #[derive(Debug)]
@@ -236,7 +236,10 @@ impl Flow {
                     self.cleared = count;
                 }
                 Step::NeedMore => {
-                    self.deadline.get_or_insert(now + UNDECIDED);
+                    // Only the guest's own silence counts against it, not the server's.
+                    if !self.guard.as_ref().is_some_and(Guard::awaits_server) {
+                        self.deadline.get_or_insert(now + UNDECIDED);
+                    }
                     return Ok(0);
                 }
                 Step::Deny(refusal) => {

@@ -15,7 +15,7 @@ use super::packet::{Packet, Tcp};
 use super::stack::{Offload, Transmit};
 
 const HOP_LIMIT: u8 = 64;
-/// Bytes of an offending packet that an ICMPv6 error may quote and stay within 1280 (RFC 4443, section 2.4).
+/// Bytes of an offending packet that an `ICMPv6` error may quote and stay within 1280 (RFC 4443, section 2.4).
 const QUOTE: usize = 1280 - 40 - 8;
 
 /// Why the guest is told that it cannot get through.

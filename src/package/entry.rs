@@ -158,16 +158,14 @@ impl Manifest {
         };
         if let Some(named) = named {
             let own = self.roots.iter().find_map(|root| root.bins.get(named));
-            return match own.or_else(|| self.bins.get(named)) {
-                Some(bin) => Ok(bin),
-                None => {
-                    let mut own = BTreeMap::new();
-                    for root in &self.roots {
-                        own.extend(root.bins.clone());
-                    }
-                    fail(&self.request.join(" "), format!("has no program {named:?}"), &own)
-                }
-            };
+            if let Some(bin) = own.or_else(|| self.bins.get(named)) {
+                return Ok(bin);
+            }
+            let mut own = BTreeMap::new();
+            for root in &self.roots {
+                own.extend(root.bins.clone());
+            }
+            return fail(&self.request.join(" "), format!("has no program {named:?}"), &own);
         }
         let Some(root) = self.roots.first() else {
             return fail(&self.request.join(" "), "holds no package".to_owned(), &BTreeMap::new());

@@ -109,7 +109,7 @@ pub(super) fn expand(text: &str, var: impl Fn(&str) -> Option<String>) -> String
         let slashes = head.len() - head.trim_end_matches('\\').len();
         out.push_str(&head[..head.len() - slashes]);
         out.push_str(&"\\".repeat(slashes / 2));
-        let whole = &rest[start..start + 2 + end + 1];
+        let whole = &rest[start..=start + 2 + end];
         if slashes % 2 == 1 {
             out.push_str(whole);
         } else {

@@ -188,11 +188,11 @@ impl<R: StepRunner> Installer<'_, R> {
 
 /// At most three names.
 fn shorten(names: &[&str]) -> String {
-    let mut text = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 3 {
-        text += &format!(" and {} more", names.len() - 3);
+    let text = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0..=3 => text,
+        count => format!("{text} and {} more", count - 3),
     }
-    text
 }
 
 /// Reads a file of a tree that [`tree::check`] has passed, up to a bound.

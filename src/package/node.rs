@@ -7,6 +7,7 @@
 
 mod probe;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,9 @@ pub struct Node {
     pub npm_version: String,
     /// The registry that npm uses when nothing is configured.
     pub default_registry: String,
+    /// Fingerprints of the certificates that node trusts by itself: SHA-256 of the PEM body without line breaks,
+    /// shortened.
+    pub roots: BTreeSet<String>,
     /// What the guest has to see besides `/usr`, read-only.
     #[serde(skip)]
     pub mounts: Vec<Mount>,
@@ -169,6 +173,7 @@ impl Node {
             npm_cli: "/usr/lib/node_modules/npm/bin/npm-cli.js".into(),
             npm_version: "10.0.0".into(),
             default_registry: "https://registry.example.com/".into(),
+            roots: BTreeSet::new(),
             mounts: Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
@@ -75,6 +75,8 @@ struct Bench {
     npm: NpmConfig,
     store: Store,
     trust: Trust,
+    /// What hides npm's own configuration files, where the guest would see them.
+    hidden: Vec<Mount>,
     runtime: Native,
 }
 
@@ -83,20 +85,24 @@ impl Bench {
         let host = HostEnv::current();
         let node = Node::find(&host, &resolved.directories.cache).map_err(install_failure)?;
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
-        let trust = Trust::of(&host, npm.cafile.as_deref());
+        let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
-        let trusted =
-            node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
+        let trusted = node
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
         let runtime = Native::new()
             .trust(trusted.collect::<Vec<_>>())
             .protect(resolved.directories.own().into_iter().cloned());
-        Ok(Self { host, node, npm, store, trust, runtime })
+        let hidden = hide(&npm.files, &node, &resolved.directories.cache)?;
+        Ok(Self { host, node, npm, store, trust, hidden, runtime })
     }
 
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.host).map_err(install_failure)?;
-        let runner = Steps::new(&self.runtime, resolved);
+        let runner = Steps::new(&self.runtime, resolved, &self.hidden);
         let installer = Installer {
             store: &self.store,
             node: &self.node,
@@ -172,6 +178,7 @@ impl Bench {
         env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
+        mounts.extend(self.hidden.iter().cloned());
         mounts.extend(resolved.mounts.iter().cloned());
         Ok(Launch {
             command,
@@ -201,6 +208,24 @@ impl Bench {
             env: launch.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
         }
     }
+}
+
+/// npm's system-wide files may hold tokens and may lie where the guest sees them: below `/usr`, or beside a node that
+/// is mounted. An empty file stands over each.
+fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Failure> {
+    let seen = |file: &&PathBuf| {
+        file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host))
+    };
+    let files: Vec<&PathBuf> = files.iter().filter(seen).collect();
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let empty = cache.join("empty");
+    std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
+    })?;
+    let over = |file: &PathBuf| Mount { host: empty.clone(), guest: file.clone(), access: Access::ReadOnly };
+    Ok(files.into_iter().map(over).collect())
 }
 
 /// What a person at a terminal expects a program to know about it; nothing about the user or the machine.
@@ -333,11 +358,13 @@ fn session_failure(error: &SessionError) -> Failure {
     Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn install_failure(error: PackageError) -> Failure {
     let hints = error.hints();
     Failure::new(ExitStatus::Install, error.to_string()).hints(hints)
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn audit_failure(error: crate::audit::writer::AuditError) -> Failure {
     let hint = error.hint();
     Failure::new(ExitStatus::Config, error.to_string()).hints(hint)

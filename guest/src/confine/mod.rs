@@ -14,9 +14,13 @@ use crate::sys;
 /// Most open files per process: what a large node program needs, and no more work for those that close all.
 const OPEN_FILES: u64 = 65_536;
 
+/// No core dump, and no crash handler of the host either: a `core_pattern` that names a program runs it outside,
+/// as root, on whatever crashed inside, and only this value keeps the kernel from that (core(5)).
+const NO_CORE: u64 = 1;
+
 /// Resource limits of each process.
 pub(crate) fn limits() -> Result<(), Failure> {
-    limit(Resource::Core, 0, "RLIMIT_CORE")?;
+    limit(Resource::Core, NO_CORE, "RLIMIT_CORE")?;
     limit(Resource::Nofile, OPEN_FILES, "RLIMIT_NOFILE")
 }
 

@@ -1,6 +1,7 @@
-//! The system call filters. Three, because one answers with one errno only: what is denied gets EPERM, socket
+//! The system call filters. Several, because one answers with one errno only: what is denied gets EPERM, socket
 //! families get EAFNOSUPPORT, and what programs know how to do without gets ENOSYS (`clone3`, whose flags a
-//! filter cannot see, and every call newer than this list).
+//! filter cannot see, and every call newer than this list). Changing `RLIMIT_CORE` seems to work and does
+//! nothing: see [`super::limits`].
 //!
 //! A system call of another architecture (32-bit, x32) kills the process.
 
@@ -116,7 +117,12 @@ const DENIED: &[i64] = &[
 
 /// Installs all filters. The last one may forbid nothing that installing needs, or it would have to be last.
 pub(super) fn install() -> Result<(), Failure> {
-    for (name, program) in [("denied", denied()), ("sockets", sockets()), ("unsupported", unsupported())] {
+    for (name, program) in [
+        ("denied", denied()),
+        ("sockets", sockets()),
+        ("unsupported", unsupported()),
+        ("core dumps", core_dumps()),
+    ] {
         let program = program
             .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
         let program: Vec<_> = program
@@ -184,6 +190,18 @@ fn sockets() -> Compiled {
 
 fn unsupported() -> Compiled {
     compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+}
+
+fn core_dumps() -> Compiled {
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_sign_loss)]
+    // the type differs between C libraries
+    let core = libc::RLIMIT_CORE as u64;
+    let set = rule(&[(1, Length::Dword, Compare::Eq, core), (2, Length::Qword, Compare::Ne, 0)])?;
+    let rules = BTreeMap::from([
+        (libc::SYS_prlimit64, vec![set]),
+        (libc::SYS_setrlimit, vec![rule(&[(0, Length::Dword, Compare::Eq, core)])?]),
+    ]);
+    compile(rules, 0)
 }
 
 /// By hand, since a rule per number cannot say "and everything above": x32 is killed, numbers above

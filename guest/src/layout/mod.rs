@@ -23,8 +23,18 @@ use crate::step::{At, Failure, Step};
 /// Where the new root is attached before it becomes the root: exists on every host, and is taken before.
 const STAGE: &str = "/usr";
 /// What a system's programs are made of. A symbolic link is repeated, a directory is bound read-only.
-const SYSTEM: [&str; 9] =
-    ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32", "/nix/store", "/gnu/store"];
+const SYSTEM: [&str; 10] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/lib32",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/run/current-system",
+];
 /// Devices that hold no state of the host: name and device number.
 const DEVICES: [(&str, u32, u32); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];

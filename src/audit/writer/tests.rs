@@ -328,7 +328,7 @@ fn a_hostile_value_cannot_forge_a_line() {
 fn every_change_of_a_log_is_found() {
     let (log, recorder, content, _full) = on_disk(usize::MAX);
     recorder.record(start()).unwrap();
-    for flow in 0..6 {
+    for flow in 0..2 {
         recorder.record(open(flow)).unwrap();
         recorder.record(close(flow)).unwrap();
     }

@@ -1,7 +1,7 @@
 //! The child and the conversation with it: the MCP SDK's client on its stdin and stdout, its stderr beside.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 
 /// Longest wait for an answer once the server has initialized.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// How long npxc may take to end the server and write its log.
 const ENDING: Duration = Duration::from_secs(20);
@@ -74,14 +74,11 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         };
         // stdin is closed by now: that ends the server, and npxc ends with it.
         drop(child.stdin.take());
-        let ended = match timeout(ENDING, child.wait()).await {
-            Ok(Ok(status)) => Some(status),
-            Ok(Err(_)) | Err(_) => {
-                say::warning("the server did not stop; it is killed");
-                let _ = child.kill().await;
-                None
-            }
-        };
+        let ended = timeout(ENDING, child.wait()).await.ok().and_then(Result::ok);
+        if ended.is_none() {
+            say::warning("the server did not stop; it is killed");
+            let _ = child.kill().await;
+        }
         if let Some(listener) = listener {
             let _ = timeout(ANSWER, listener).await;
         }
@@ -151,7 +148,7 @@ fn explain<'a>(
     };
     let mut message = problem.to_owned();
     if let Some(ended) = ended.filter(|ended| !ended.success()) {
-        message.push_str(&format!("\nnpxc ended with {ended}"));
+        let _ = write!(message, "\nnpxc ended with {ended}");
     }
     let mut said = tail.filter(|line| !line.starts_with(OWN)).peekable();
     if said.peek().is_some() {

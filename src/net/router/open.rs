@@ -1,11 +1,23 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use super::*;
-use crate::net::dns::LookupKind;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{
+    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
+    Token, UDP_IDLE, gateway,
+};
+use crate::audit::Event;
+use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
+use crate::net::flow::{Flow, How};
+use crate::net::packet::{Packet, Tcp, Transport};
 use crate::net::pins::Pinned;
+use crate::net::reply::{self, Unreachable};
 use crate::net::sniff::{Expected, Guard};
-use crate::policy::{Destination, Request, Verdict};
+use crate::net::stack::Transmit;
+use crate::net::table::{FlowId, Key};
+use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
 
 /// A SYN is kept while its flow is opened; one with payload (TCP Fast Open) is kept without.
 const MOST_SYN: usize = 120;
@@ -70,7 +82,7 @@ impl Router {
             }
             Err((name, why)) => {
                 self.deny(packet, name, &why, None);
-                reply::unreachable(packet, Unreachable::Prohibited, self.gateway(packet), out);
+                reply::unreachable(packet, Unreachable::Prohibited, gateway(packet), out);
             }
         }
     }
@@ -104,7 +116,7 @@ impl Router {
         match entry.state {
             State::Opening { permit, syn, .. } => {
                 self.opening -= 1;
-                if !self.record_open(&entry.name, entry.number, &key, &permit, dialled) {
+                if !self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled) {
                     entry.state = State::Opening { permit, syn, dialled: None };
                     self.opening += 1;
                     self.table.put(id, entry);
@@ -119,7 +131,7 @@ impl Router {
                 self.table.mark(id);
             }
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
-                let recorded = self.record_open(&entry.name, entry.number, &key, &permit, dialled);
+                let recorded = self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled);
                 entry.state = State::Datagrams { permit, queue: None, last, up, down };
                 self.table.put(id, entry);
                 if !recorded {
@@ -149,7 +161,7 @@ impl Router {
             DialError::Exhausted => "npxc is out of sockets",
         };
         let dialled = dialled.unwrap_or(key.remote);
-        self.record_open(&entry.name, entry.number, &key, &permit.clone(), dialled);
+        self.record_open(entry.name.as_ref(), entry.number, &key, &permit.clone(), dialled);
         self.journal.record(Event::FlowClose {
             flow: entry.number,
             bytes_up: 0,
@@ -166,10 +178,10 @@ impl Router {
             match error {
                 DialError::Refused => reply::reset(&packet, &tcp, out),
                 DialError::NetworkUnreachable => {
-                    reply::unreachable(&packet, Unreachable::Network, self.gateway(&packet), out);
+                    reply::unreachable(&packet, Unreachable::Network, gateway(&packet), out);
                 }
                 DialError::HostUnreachable | DialError::Exhausted => {
-                    reply::unreachable(&packet, Unreachable::Host, self.gateway(&packet), out);
+                    reply::unreachable(&packet, Unreachable::Host, gateway(&packet), out);
                 }
                 DialError::TimedOut => {
                     entry.state = State::Silent(now + TOMBSTONE);
@@ -221,16 +233,20 @@ impl Router {
 
     /// The verdict about a flow that does not exist yet.
     fn judge(&mut self, key: &Key) -> Result<Granted, (Option<HostName>, DenyReason)> {
-        let names = self.names(key.remote.ip());
+        let address = key.remote.ip();
+        let (names, by_address) = match self.pins.lookup(address) {
+            Some(Pinned::Virtual(name)) => (vec![name.clone()], false),
+            Some(Pinned::Real(names)) => (names.to_vec(), true),
+            None => (Vec::new(), true),
+        };
         let first = names.first().cloned();
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
         }
-        let destinations: Vec<Destination> = if names.is_empty() {
-            vec![Destination::Address(key.remote.ip())]
-        } else {
-            names.into_iter().map(Destination::Name).collect()
-        };
+        let destinations = names
+            .into_iter()
+            .map(Destination::Name)
+            .chain(by_address.then_some(Destination::Address(address)));
         let mut refusal = None;
         for destination in destinations {
             let name = match &destination {
@@ -249,19 +265,12 @@ impl Router {
         Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
     }
 
-    /// The names an address was handed out for.
-    fn names(&self, address: IpAddr) -> Vec<HostName> {
-        match self.pins.lookup(address) {
-            Some(Pinned::Virtual(name)) => vec![name.clone()],
-            Some(Pinned::Real(names)) => names.to_vec(),
-            None => Vec::new(),
-        }
-    }
-
     /// The names the guest may claim on this flow.
     fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
         match (self.pins.lookup(key.remote.ip()), name) {
-            (Some(Pinned::Real(names)), _) => Expected::AnyOf(
+            // Reached by a rule about the address itself: what it is called does not matter.
+            (Some(Pinned::Real(_)) | None, None) => Expected::Unnamed,
+            (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
                 names
                     .iter()
                     .filter(|name| {
@@ -331,7 +340,7 @@ impl Router {
 
     fn record_open(
         &mut self,
-        name: &Option<HostName>,
+        name: Option<&HostName>,
         flow: u64,
         key: &Key,
         permit: &Permit,
@@ -342,7 +351,7 @@ impl Router {
             flow,
             protocol: key.protocol.to_string(),
             rule: permit.rule().to_owned(),
-            name: name.as_ref().map(ToString::to_string),
+            name: name.map(ToString::to_string),
             source: key.guest,
             guest_destination: key.remote,
             dialled,

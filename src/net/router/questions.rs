@@ -1,9 +1,17 @@
 //! The guest's resolver: questions over UDP and TCP to port 53 of any address are answered by the same code.
 
+use std::time::Instant;
+
 use smoltcp::socket::tcp::State as TcpState;
 
-use super::*;
-use crate::net::dns::{Origin, Reaction, TcpFraming, Transport as DnsTransport};
+use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
+use crate::audit::Event;
+use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
+use crate::net::flow::{How, Resolving};
+use crate::net::packet::Packet;
+use crate::net::reply;
+use crate::net::stack::{Stack, Transmit};
+use crate::net::table::{FlowId, Key};
 
 /// Connections to the resolver at most: a resolver library uses one or two.
 const MOST_RESOLVER_FLOWS: usize = 64;
@@ -23,7 +31,7 @@ impl Router {
     ) {
         let question = Question::Udp { guest: packet.source_end(), resolver: packet.destination_end() };
         if let Some(origin) = self.ask(now, question, DnsTransport::Udp, message) {
-            self.flush_answer(origin.0, &origin.1, out);
+            self.flush_answer(&origin.0, &origin.1, out);
         }
     }
 
@@ -42,11 +50,24 @@ impl Router {
         outcome: LookupOutcome,
         out: &mut dyn Transmit,
     ) {
+        let outcome = self.revealed(id, outcome);
         let answers = self.responder.answered(now, id, outcome, &mut self.pins);
         self.record_questions();
         for (origin, answer) in answers {
             let Some(question) = self.questions.remove(&origin.0) else { continue };
-            self.flush_answer(question, &answer, out);
+            self.flush_answer(&question, &answer, out);
+        }
+    }
+
+    /// The addresses that the guest may learn of. Virtual ones are handed out for a name whatever it resolves to:
+    /// the denial is then made, and explained, when the guest connects.
+    fn revealed(&self, id: LookupId, outcome: LookupOutcome) -> LookupOutcome {
+        match (outcome, self.responder.name(id)) {
+            (LookupOutcome::Addresses(mut addresses), Some(name)) if self.responder.hands_out_real() => {
+                addresses.retain(|address| self.policy.may_reveal(name, *address));
+                LookupOutcome::Addresses(addresses)
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -117,8 +138,8 @@ impl Router {
         }
     }
 
-    fn flush_answer(&mut self, question: Question, answer: &[u8], out: &mut dyn Transmit) {
-        match question {
+    fn flush_answer(&mut self, question: &Question, answer: &[u8], out: &mut dyn Transmit) {
+        match *question {
             Question::Udp { guest, resolver } => reply::datagram(resolver, guest, answer, out),
             Question::Tcp(id) => {
                 if let Some(Entry { state: State::Resolver(resolving), .. }) = self.table.get_mut(id) {

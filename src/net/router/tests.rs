@@ -13,7 +13,7 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 
 use super::*;
-use crate::net::dns;
+use crate::net::dns::{self, LookupOutcome};
 use crate::net::flow::Upstream;
 use crate::net::stack::Offload;
 use crate::policy::{Mode, PolicySpec, Rule};
@@ -495,6 +495,43 @@ fn a_request_dripped_forever_is_given_up() {
     world.pass(Duration::from_secs(30));
     assert_eq!(world.denials()[0].0, "sniff-timeout");
     assert_eq!(world.router.flows(), 0);
+}
+
+#[test]
+fn an_upgrade_may_wait_for_its_server() {
+    let mut world = World::new(&["example.com:80"]);
+    let address = world.virtual_address("example.com");
+    let guest = world.connect(&SocketAddr::new(address, 80).to_string(), 50_000);
+    world.settle();
+    let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly";
+    world.socket(guest).send_slice(request).unwrap();
+    world.pass(Duration::from_secs(60));
+    let (id, far) = world.only_far();
+    assert!(far.received.ends_with(b"\r\n\r\n"), "what follows waits for the answer");
+    far.to_send.extend(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    world.router.mark(id);
+    world.settle();
+    assert!(world.only_far().1.received.ends_with(b"early"));
+    assert!(world.denials().is_empty());
+}
+
+#[test]
+fn with_real_addresses_a_rule_about_the_address_still_counts() {
+    let mut world = World::new(&["example.com:443", "203.0.113.9:22"]);
+    let address: IpAddr = "203.0.113.9".parse().unwrap();
+    world.router.pins.pin_real(&"example.com".parse().unwrap(), &[address]).unwrap();
+    let by_address = world.connect("203.0.113.9:22", 50_000);
+    let by_name = world.connect("203.0.113.9:443", 50_001);
+    let neither = world.connect("203.0.113.9:80", 50_002);
+    world.settle();
+    assert_eq!(world.socket(by_address).state(), tcp::State::Established);
+    assert_eq!(world.socket(by_name).state(), tcp::State::Established);
+    assert_eq!(world.socket(neither).state(), tcp::State::Closed);
+    assert!(world.dials.iter().all(|(_, addresses)| addresses[0].ip() == address));
+    // A name on the flow that goes to the address as such is nobody's business.
+    world.socket(by_address).send_slice(b"GET / HTTP/1.1\r\nHost: other.example.org\r\n\r\n").unwrap();
+    world.settle();
+    assert_eq!(world.denials().len(), 1);
 }
 
 #[test]

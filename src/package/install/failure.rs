@@ -98,11 +98,8 @@ fn denied(denials: &[Event]) -> Vec<String> {
         return Vec::new();
     }
     let options: Vec<String> = rules.iter().map(|rule| format!("--allow-install {rule}")).collect();
-    let mut hint = format!("it tried to reach the network; to let it: {}", options.join(" "));
-    if more > 0 {
-        hint += &format!(" ({more} more in the audit log)");
-    }
-    vec![hint]
+    let more = if more > 0 { format!(" ({more} more in the audit log)") } else { String::new() };
+    vec![format!("it tried to reach the network; to let it: {}{more}", options.join(" "))]
 }
 
 fn missing_tools(bin: &Path) -> Option<String> {

@@ -134,7 +134,7 @@ fn linked_bins(entry: &Path) -> Result<BTreeMap<String, Bin>, String> {
     for link in read_dir.flatten().take(MAX_BINS) {
         let name = link.file_name();
         let Some(name) = name.to_str().filter(|name| is_bin_name(name)) else {
-            return Err(format!("it has a program called {name:?}"));
+            return Err(format!("it has a program called {:?}", name.to_string_lossy()));
         };
         let real = resolve_inside(entry, place, Path::new(name))
             .ok_or_else(|| format!("its program {name:?} is not inside the package"))?;

@@ -64,7 +64,7 @@ impl<R> Installer<'_, R> {
             }
         }
 
-        let trust = Trust::of(self.host, self.config.cafile.as_deref());
+        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
         let mut env = self.env(&trust);
         env.push(("npm_config_cache".into(), format!("{GUEST_PACKAGE}/{CACHE}").into()));
         if resolved.packages.iter().any(|source| source.local().is_some()) {
@@ -89,7 +89,7 @@ impl<R> Installer<'_, R> {
     }
 
     pub(super) fn build_step(&self, resolved: &Resolved, options: &InstallOptions, staging: &Path) -> Step {
-        let trust = Trust::of(self.host, self.config.cafile.as_deref());
+        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
         let mut env = self.env(&trust);
         let mut mounts = self.mounts(staging);
         env.push(("npm_config_cache".into(), "/tmp/.npm".into()));

@@ -1,6 +1,6 @@
 //! Asks node and npm what they are, once, and remembers the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use super::super::request::hex;
 use super::Node;
 
 /// Version of the cache file's shape.
-const CACHE_SCHEMA: u32 = 1;
+const CACHE_SCHEMA: u32 = 2;
 /// Most answers that are kept: a handful of nodes per machine.
 const MAX_CACHED: usize = 32;
 /// Longest cache file that is read, in bytes.
@@ -25,10 +25,13 @@ const MAX_CACHE: u64 = 1 << 20;
 /// Longest answer that is read from node or npm, in bytes: one small JSON object or one line.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// What node says about itself. Without the network part of the report, which would resolve names.
+/// What node says about itself. Without the network part of the report, which would resolve names. `roots` as in
+/// [`super::super::certificates`].
 const QUESTION: &str = "if(process.report)process.report.excludeNetwork=true;\
     const h=process.report?process.report.getReport().header:{};\
-    JSON.stringify({exec:process.execPath,version:process.versions.node,modules:process.versions.modules,\
+    const roots=require('tls').rootCertificates.map(c=>require('crypto').createHash('sha256')\
+    .update(c.replace(/-----[^-]*-----|\\s/g,'')).digest('hex').slice(0,32));\
+    JSON.stringify({roots,exec:process.execPath,version:process.versions.node,modules:process.versions.modules,\
     platform:process.platform,arch:process.arch,libc:h.glibcVersionRuntime?'glibc':'musl'})";
 
 #[derive(Deserialize)]
@@ -39,6 +42,8 @@ struct Answer {
     platform: String,
     arch: String,
     libc: String,
+    #[serde(default)]
+    roots: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -199,6 +204,7 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
         platform: answer.platform,
         arch: answer.arch,
         libc: answer.libc,
+        roots: answer.roots,
         npm_cli,
         npm_version,
         default_registry: registry.trim().to_owned(),

@@ -235,3 +235,43 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_is_found_below_its_mount() {
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope\n";
+        let mounts = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = hierarchies(own, mounts);
+        let own = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope";
+        assert_eq!(found, [Hierarchy { point: "/sys/fs/cgroup".into(), own: own.into(), controllers: None }]);
+    }
+
+    #[test]
+    fn version_1_hierarchies_without_limits_are_left_alone() {
+        let own = "8:pids:/\n4:memory:/a/b\n3:cpuset:/\n1:cpu,cpuacct:/\n2:name=systemd:/\n";
+        let mounts = "1 0 0:1 / /c/pids rw - cgroup cgroup rw,pids\n\
+                      2 0 0:2 /a /c/memory rw - cgroup cgroup rw,memory\n\
+                      3 0 0:3 / /c/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let found: Vec<PathBuf> =
+            hierarchies(own, mounts).into_iter().map(|hierarchy| hierarchy.own).collect();
+        // The memory hierarchy is mounted from /a on, as in a container.
+        assert_eq!(found, [Path::new("/c/pids/"), Path::new("/c/memory/b"), Path::new("/c/cpu,cpuacct/")]);
+    }
+
+    #[test]
+    fn a_group_is_recognized_as_stale_by_its_dead_owner() {
+        let parent = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let dead = parent.path().join("npxc-4294967295-0");
+        let alive = parent.path().join(format!("npxc-{}-0", std::process::id()));
+        let foreign = parent.path().join("npxc-other");
+        for directory in [&dead, &alive, &foreign] {
+            fs::create_dir(directory).unwrap_or_else(|error| panic!("{error}"));
+        }
+        remove_stale(parent.path());
+        assert_eq!([dead.exists(), alive.exists(), foreign.exists()], [false, true, true]);
+    }
+}

@@ -83,6 +83,9 @@ fn step_report(report: Report) -> Option<StepReport> {
         Report::Passed { step, note } => {
             Some(StepReport { step: explain::name(step), outcome: Outcome::Passed(note) })
         }
+        Report::Lacking { step, why } => {
+            Some(StepReport { step: explain::name(step), outcome: Outcome::Warning { why, hint: None } })
+        }
         Report::Failed(failure) => {
             let why = explain::sentence(&failure);
             Some(StepReport {

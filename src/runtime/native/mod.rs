@@ -147,7 +147,9 @@ impl Native {
                 Ok(Some(Report::Forked(pid))) => init = u32::try_from(pid).ok(),
                 Ok(Some(Report::Ready(report))) => ready = Some(report),
                 Ok(Some(Report::Failed(failure))) => return Err(RuntimeError::Step(failure)),
-                Ok(Some(Report::Passed { .. } | Report::Limit(_) | Report::Ended { .. })) => {
+                Ok(Some(
+                    Report::Passed { .. } | Report::Lacking { .. } | Report::Limit(_) | Report::Ended { .. },
+                )) => {
                     return Err(RuntimeError::Lost(": it said something else than expected"));
                 }
                 Ok(None) => return Err(RuntimeError::Lost(" while it was built")),

@@ -15,6 +15,9 @@ const MOST_ENTRIES: usize = 100_000;
 /// Never mounted, nor anything below: they are the machine, not files.
 const MACHINE: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// Inside, these are what makes the sandbox one: nothing is mounted over them.
+const OWN: [&str; 3] = ["/", "/etc", "/usr"];
+
 /// Mounts that may be made.
 pub(super) struct Checked {
     pub(super) binds: Vec<Bind>,
@@ -34,6 +37,10 @@ pub(super) fn check(
     let mut checked = Checked { binds: Vec::new(), warnings: Vec::new() };
     for mount in mounts {
         let refuse = |why: &str| refusal(&mount.host, why, None);
+        let guest = mount.guest.as_path();
+        if OWN.iter().any(|own| guest == Path::new(own)) || MACHINE.iter().any(|own| guest.starts_with(own)) {
+            return Err(refuse(&format!("{} inside is the sandbox's own", guest.display())));
+        }
         let host = fs::canonicalize(&mount.host).map_err(|error| refuse(&error.to_string()))?;
         if host == Path::new("/") {
             return Err(refuse("the whole file system cannot be shared"));

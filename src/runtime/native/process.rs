@@ -92,7 +92,6 @@ impl Process {
             readable(&self.channel).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
             match self.channel.fill() {
                 Ok(0) => self.silent = true,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.silent = true,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Err(RuntimeError::io("control socket")(error));
                 }
@@ -124,7 +123,8 @@ impl Process {
                 limit = Some(hit(exceeded));
                 killed
             }
-            Some(Report::Passed { .. } | Report::Forked(_) | Report::Ready(_)) | None => killed,
+            Some(Report::Passed { .. } | Report::Lacking { .. } | Report::Forked(_) | Report::Ready(_))
+            | None => killed,
         };
         // A limit that the command survived was met, not hit.
         let limit = limit.filter(|_| status != Status::Exited(0));

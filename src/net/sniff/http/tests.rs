@@ -532,7 +532,9 @@ fn pipelining_is_bounded_by_waiting() {
 #[test]
 fn a_full_buffer_ends_a_flow_unless_the_server_is_to_speak() {
     let mut router = Router::new(expect("example.com"), 80);
+    assert!(!router.guard.awaits_server());
     router.guest(UPGRADE).guest(&[0; 100]);
+    assert!(router.guard.awaits_server());
     assert_eq!(router.guard.overflow(100), None);
     let mut router = Router::new(expect("example.com"), 80);
     router.guest(b"GET / HTTP/1.1\r\nHost: exa");

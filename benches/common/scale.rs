@@ -1,0 +1,68 @@
+//! How long and how often things are measured.
+
+use std::time::Duration;
+
+/// Rounds and times of one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    /// A minute in all instead of five: for a look, or to see that everything still runs.
+    pub quick: bool,
+    /// Everything on one core, so that a figure is the whole cost in CPU time. Waking another core costs
+    /// hundreds of microseconds on a small virtual machine and hides everything else.
+    pub pinned: bool,
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { quick: false, pinned: true }
+    }
+}
+
+impl Scale {
+    /// How often npxc and its peers take turns.
+    pub fn rounds(self) -> usize {
+        if self.quick { 3 } else { 7 }
+    }
+
+    /// How long one direction is kept busy.
+    pub fn bulk(self) -> Duration {
+        Duration::from_millis(if self.quick { 250 } else { 700 })
+    }
+
+    /// How long round trips are counted.
+    pub fn short(self) -> Duration {
+        Duration::from_millis(if self.quick { 150 } else { 400 })
+    }
+
+    /// How often a server is started in each way.
+    pub fn starts(self) -> usize {
+        if self.quick { 3 } else { 9 }
+    }
+
+    /// The options that say the same to a section's process.
+    pub fn arguments(self) -> Vec<&'static str> {
+        let mut arguments = Vec::new();
+        if self.quick {
+            arguments.push("--quick");
+        }
+        if !self.pinned {
+            arguments.push("--unpinned");
+        }
+        arguments
+    }
+
+    /// Keeps this process, and what it starts from now on, on one core.
+    pub fn pin(self) -> anyhow::Result<()> {
+        if self.pinned {
+            let mut allowed = rustix::thread::sched_getaffinity(None)?;
+            // The last one: the first takes most interrupts.
+            let last = (0..rustix::thread::CpuSet::MAX_CPU).rev().find(|cpu| allowed.is_set(*cpu));
+            if let Some(last) = last {
+                allowed.clear();
+                allowed.set(last);
+                rustix::thread::sched_setaffinity(None, &allowed)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,167 @@
+//! The far end of every measured connection. One program for all contenders, in a network namespace of its own.
+//!
+//! Ends with its standard input.
+
+use std::io::{BufRead, Read, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::pattern;
+
+/// Uploads, downloads and round trips, as the first byte says.
+pub const BULK: u16 = 5001;
+/// Connections that are kept and say nothing.
+pub const IDLE: u16 = 5002;
+/// One request, one answer, and the end.
+pub const HTTP: u16 = 8080;
+/// A name server for the peers, which have none of their own.
+pub const DNS: u16 = 53;
+
+/// The first byte of a connection to [`BULK`].
+pub const UPLOAD: u8 = b'u';
+/// Followed by four bytes of milliseconds.
+pub const DOWNLOAD: u8 = b'd';
+/// Every byte is sent back.
+pub const ECHO: u8 = b'e';
+
+/// What the server says about an upload or download that did not arrive as it was sent.
+pub const CORRUPT: u64 = u64::MAX;
+
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nhello there\n";
+
+/// Serves until standard input ends.
+pub fn run() -> Result<()> {
+    super::raise_descriptors()?;
+    pattern::at(0);
+    let bulk = listen(BULK)?;
+    std::thread::spawn(move || {
+        for stream in bulk.incoming().flatten() {
+            std::thread::spawn(move || serve_bulk(stream));
+        }
+    });
+    let http = listen(HTTP)?;
+    std::thread::spawn(move || {
+        for stream in http.incoming().flatten() {
+            let _ = serve_http(stream);
+        }
+    });
+    let idle = listen(IDLE)?;
+    std::thread::spawn(move || keep(&idle));
+    let dns = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, DNS)).context("binding the name server")?;
+    std::thread::spawn(move || serve_dns(&dns));
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        line?;
+    }
+    Ok(())
+}
+
+fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).with_context(|| format!("listening on port {port}"))
+}
+
+fn serve_bulk(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut first = [0];
+    stream.read_exact(&mut first)?;
+    match first[0] {
+        UPLOAD => {
+            let received = receive(&mut stream)?;
+            stream.write_all(&received.to_be_bytes())
+        }
+        DOWNLOAD => {
+            let mut milliseconds = [0; 4];
+            stream.read_exact(&mut milliseconds)?;
+            let time = Duration::from_millis(u32::from_be_bytes(milliseconds).into());
+            let sent = send(&mut stream, time)?;
+            let mut received = [0; 8];
+            stream.read_exact(&mut received)?;
+            let right = u64::from_be_bytes(received) == sent;
+            stream.write_all(&if right { sent } else { CORRUPT }.to_be_bytes())
+        }
+        ECHO => {
+            let mut buffer = [0; 2048];
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => return Ok(()),
+                    count => stream.write_all(&buffer[..count])?,
+                }
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sends the pattern for `time` and then the end of the stream; how many bytes that were.
+pub fn send(stream: &mut TcpStream, time: Duration) -> std::io::Result<u64> {
+    let until = Instant::now() + time;
+    let mut sent = 0;
+    while Instant::now() < until {
+        sent += stream.write(pattern::at(sent))? as u64;
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    Ok(sent)
+}
+
+/// Takes the pattern until the stream ends; how many bytes that were, or [`CORRUPT`].
+pub fn receive(stream: &mut TcpStream) -> std::io::Result<u64> {
+    let mut buffer = vec![0; pattern::CHUNK];
+    let mut received = 0;
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(received);
+        }
+        if !pattern::matches(received, &buffer[..count]) {
+            return Ok(CORRUPT);
+        }
+        received += count as u64;
+    }
+}
+
+fn serve_http(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut request = [0; 1024];
+    let mut length = 0;
+    while !request[..length].ends_with(b"\r\n\r\n") {
+        match stream.read(&mut request[length..])? {
+            0 => return Ok(()),
+            count => length += count,
+        }
+    }
+    stream.write_all(ANSWER)
+}
+
+/// Greets every connection and keeps it until the other side closes it.
+fn keep(listener: &TcpListener) {
+    let mut kept: Vec<TcpStream> = Vec::new();
+    for mut stream in listener.incoming().flatten() {
+        if kept.len().is_multiple_of(500) {
+            kept.retain(|stream| !matches!(stream.peek(&mut [0]), Ok(0)));
+        }
+        let mut byte = [0];
+        let greeted = stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte));
+        if greeted.is_ok() && stream.set_nonblocking(true).is_ok() {
+            kept.push(stream);
+        }
+    }
+}
+
+/// Answers every question for an A record with one address.
+fn serve_dns(socket: &UdpSocket) {
+    const RECORD: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 2];
+    let mut message = [0; 512];
+    while let Ok((length, from)) = socket.recv_from(&mut message[..400]) {
+        if length < 12 {
+            continue;
+        }
+        // An answer, recursion available, no error, one record.
+        message[2..4].copy_from_slice(&[0x81, 0x80]);
+        message[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);
+        message[length..length + RECORD.len()].copy_from_slice(&RECORD);
+        let _ = socket.send_to(&message[..length + RECORD.len()], from);
+    }
+}
