@@ -73,10 +73,10 @@ fn run() -> Result<ExitCode> {
         ["server"] => datapath::server::run()?,
         ["echo"] => rpc::echo()?,
         ["session", role] => return session::run(role),
-        ["section", "datapath"] => datapath::run(&scale)?,
-        ["section", "rpc"] => rpc::run(&scale)?,
-        ["section", "startup"] => startup::run(&scale)?,
-        sections => return suite::run(&scale, &options, sections),
+        ["section", "datapath"] => datapath::run(scale)?,
+        ["section", "rpc"] => rpc::run(scale)?,
+        ["section", "startup"] => startup::run(scale)?,
+        sections => return suite::run(scale, options, sections),
     }
     Ok(ExitCode::SUCCESS)
 }

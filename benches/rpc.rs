@@ -34,7 +34,7 @@ pub fn echo() -> Result<()> {
 }
 
 /// Measures and prints records.
-pub fn run(scale: &Scale) -> Result<()> {
+pub fn run(scale: Scale) -> Result<()> {
     scale.pin()?;
     let program = std::env::current_exe()?;
     let mut servers = Vec::new();
@@ -103,7 +103,8 @@ impl Server {
 
     /// Megabytes per second, both ways together.
     fn large(&mut self) -> Result<f64> {
-        let mut message = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":{\"text\":\"".to_vec();
+        let mut message =
+            b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"echo\",\"params\":{\"text\":\"".to_vec();
         message.extend((message.len()..LARGE).map(|at| b'a' + (at % 23) as u8));
         message.extend_from_slice(b"\"}}\n");
         let start = Instant::now();

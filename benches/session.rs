@@ -1,13 +1,92 @@
-//! npxc without its command line, with a program of ours as the package: for what is measured with it inside.
+//! npxc without its command line, with this program as the package: sandbox, link, router, policy, sniffing,
+//! audit log and stdio proxy are npxc's own, put together as `session` does it for the command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
+use npxc::audit::{Event, Log};
+use npxc::egress::resolver::Pinned;
+use npxc::net::dns;
+use npxc::policy::{Mode, Policy, PolicySpec};
+use npxc::rpc::proxy::{GuestEnds, Notice, Proxy};
+use npxc::runtime::native::Native;
+use npxc::runtime::{Access, Launch, Limits, Mount, Status, Stdio3};
+use npxc::session::{Parts, Session, raise_descriptor_limit};
+use tokio::sync::mpsc::unbounded_channel;
+use uuid::Uuid;
+
+use crate::datapath::topology::{SERVER, SERVER_NAME};
+
+/// Where this program stands inside.
+const INSIDE: &str = "/opt/bench";
+/// What the guest may reach: the server by address and by name.
+const ALLOW: [&str; 3] = ["203.0.113.0/24", "[2001:db8:1::]/64", SERVER_NAME];
 
 /// Does not return in the processes that npxc's runtime makes of this program.
-pub fn dispatch() {}
+pub fn dispatch() {
+    npxc_guest::dispatch();
+}
 
 /// Runs this program as `role` in a session, with our standard streams.
 pub fn run(role: &str) -> Result<ExitCode> {
-    bail!("no session to run {role} in yet")
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let status = runtime.block_on(foreground(role))?;
+    // The thread that reads standard input may still be blocked.
+    runtime.shutdown_background();
+    Ok(match status {
+        Status::Exited(0) => ExitCode::SUCCESS,
+        Status::Exited(_) | Status::Signaled(_) => ExitCode::FAILURE,
+    })
+}
+
+async fn foreground(role: &str) -> Result<Status> {
+    let logs = tempfile::tempdir()?;
+    let target = npxc::audit::Target::File(logs.path().join("audit.jsonl"));
+    let (log, recorder) = Log::create(&target, Uuid::now_v7())?;
+    let policy = Policy::new(PolicySpec {
+        mode: Mode::Allowlist,
+        allow: ALLOW.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?,
+        ..PolicySpec::default()
+    })?;
+    let parts = Parts {
+        launch: launch(role)?,
+        policy,
+        dns: dns::Options::default(),
+        pinned: Pinned::from([(SERVER_NAME.parse()?, vec![SERVER.parse()?])]),
+        published: Vec::new(),
+        journal: Box::new(recorder),
+    };
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
+    let mut session = Session::start(&Native::new(), parts, Stdio3 { stdin, stdout, stderr })?;
+    let (notices, mut received) = unbounded_channel::<Notice>();
+    let proxy = Proxy::start(GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, notices)?;
+    session.release()?;
+    let ended = session.wait().await.context("the session was lost")?;
+    let totals = session.finish();
+    proxy.finish();
+    received.close();
+    let end = Event::SessionEnd {
+        status: None,
+        signal: None,
+        how: "bench".to_owned(),
+        denied: totals.denied,
+        allowed: totals.allowed,
+    };
+    log.finish(end)?;
+    Ok(ended.status)
+}
+
+fn launch(role: &str) -> Result<Launch> {
+    let program = std::env::current_exe()?;
+    Ok(Launch {
+        command: vec![INSIDE.into(), role.into()],
+        env: Vec::new(),
+        cwd: PathBuf::from("/"),
+        mounts: vec![Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly }],
+        limits: Limits::default(),
+        files: Vec::new(),
+    })
 }

@@ -27,7 +27,7 @@ const PACKAGES: [(&str, &str, &str); 2] = [
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 
 /// How long a first start, with its downloads, may take.
-const COLD: Duration = Duration::from_secs(240);
+const COLD: Duration = Duration::from_mins(4);
 /// How long a warm one may.
 const WARM: Duration = Duration::from_secs(30);
 /// How long a server has to end by itself.
@@ -36,7 +36,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Measures and prints records.
-pub fn run(scale: &Scale) -> Result<()> {
+pub fn run(scale: Scale) -> Result<()> {
     if !installed("npx") {
         note("node and npx are missing");
         return Ok(());

@@ -28,7 +28,7 @@ impl Default for Options {
 }
 
 /// Runs the sections, prints the table, and writes it down if it is complete.
-pub fn run(scale: &Scale, options: &Options, wanted: &[&str]) -> Result<ExitCode> {
+pub fn run(scale: Scale, options: Options, wanted: &[&str]) -> Result<ExitCode> {
     let known: Vec<&str> = gates::GATES.iter().map(|(section, _)| *section).collect();
     if let Some(unknown) = wanted.iter().find(|wanted| !known.contains(wanted)) {
         bail!("unknown section {unknown}\n{USAGE}");
@@ -48,7 +48,8 @@ pub fn run(scale: &Scale, options: &Options, wanted: &[&str]) -> Result<ExitCode
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
         fs::create_dir_all(&docs)?;
         fs::write(docs.join("bench.md"), &table).context("writing docs/bench.md")?;
-        fs::write(docs.join("bench.svg"), picture::svg(&records, &about)).context("writing docs/bench.svg")?;
+        fs::write(docs.join("bench.svg"), picture::svg(&records, &about))
+            .context("writing docs/bench.svg")?;
         eprintln!("bench: wrote docs/bench.md and docs/bench.svg");
     }
     let missed = report::missed(&records, &sections);
@@ -59,7 +60,7 @@ pub fn run(scale: &Scale, options: &Options, wanted: &[&str]) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn collect(section: &str, scale: &Scale, records: &mut Records) -> Result<()> {
+fn collect(section: &str, scale: Scale, records: &mut Records) -> Result<()> {
     let program = std::env::current_exe()?;
     let mut command = if section == "datapath" {
         let mut command = Command::new("unshare");

@@ -29,44 +29,42 @@ pub struct Metric {
     pub what: &'static str,
     /// Its unit.
     pub unit: &'static str,
-    /// Whether more is better.
-    pub more: bool,
 }
 
-const fn metric(name: &'static str, what: &'static str, unit: &'static str, more: bool) -> Metric {
-    Metric { name, what, unit, more }
+const fn metric(name: &'static str, what: &'static str, unit: &'static str) -> Metric {
+    Metric { name, what, unit }
 }
 
 /// Every metric, in the order of the table.
 pub const METRICS: &[Metric] = &[
-    metric("upload", "upload, one flow", "Gb/s", true),
-    metric("download", "download, one flow", "Gb/s", true),
-    metric("connections", "short HTTP connections", "1/s", true),
-    metric("named", "short HTTP connections, by name", "1/s", true),
-    metric("rtt", "1-byte round trip", "µs", false),
-    metric("upload6", "upload, IPv6", "Gb/s", true),
-    metric("download6", "download, IPv6", "Gb/s", true),
-    metric("connections6", "short HTTP connections, IPv6", "1/s", true),
-    metric("rss-1000", "memory with 1000 idle flows", "MB", false),
-    metric("rss-idle", "memory of an idle session", "MB", false),
-    metric("up-0", "upload, per 1448 bytes, 0 idle flows", "µs", false),
-    metric("up-10", "upload, per 1448 bytes, 10 idle flows", "µs", false),
-    metric("up-100", "upload, per 1448 bytes, 100 idle flows", "µs", false),
-    metric("up-1000", "upload, per 1448 bytes, 1000 idle flows", "µs", false),
-    metric("down-0", "download, per 1448 bytes, 0 idle flows", "µs", false),
-    metric("down-10", "download, per 1448 bytes, 10 idle flows", "µs", false),
-    metric("down-100", "download, per 1448 bytes, 100 idle flows", "µs", false),
-    metric("down-1000", "download, per 1448 bytes, 1000 idle flows", "µs", false),
-    metric("rtt-0", "1-byte round trip, 0 idle flows", "µs", false),
-    metric("rtt-10", "1-byte round trip, 10 idle flows", "µs", false),
-    metric("rtt-100", "1-byte round trip, 100 idle flows", "µs", false),
-    metric("rtt-1000", "1-byte round trip, 1000 idle flows", "µs", false),
-    metric("dns-allowed", "DNS answers, allowed name", "1/s", true),
-    metric("dns-denied", "DNS answers, denied names", "1/s", true),
-    metric("start-everything", "spawn to `initialize` reply, server-everything", "ms", false),
-    metric("start-registry", "spawn to `initialize` reply, package-registry-mcp", "ms", false),
-    metric("rpc-small", "small JSON-RPC message there and back", "µs", false),
-    metric("rpc-large", "8 MB JSON-RPC message there and back", "MB/s", true),
+    metric("upload", "upload, one flow", "Gb/s"),
+    metric("download", "download, one flow", "Gb/s"),
+    metric("connections", "short HTTP connections", "1/s"),
+    metric("named", "short HTTP connections, by name", "1/s"),
+    metric("rtt", "1-byte round trip", "µs"),
+    metric("upload6", "upload, IPv6", "Gb/s"),
+    metric("download6", "download, IPv6", "Gb/s"),
+    metric("connections6", "short HTTP connections, IPv6", "1/s"),
+    metric("rss-1000", "memory with 1000 idle flows", "MB"),
+    metric("rss-idle", "memory of an idle session", "MB"),
+    metric("up-0", "upload, per 1448 bytes, 0 idle flows", "µs"),
+    metric("up-10", "upload, per 1448 bytes, 10 idle flows", "µs"),
+    metric("up-100", "upload, per 1448 bytes, 100 idle flows", "µs"),
+    metric("up-1000", "upload, per 1448 bytes, 1000 idle flows", "µs"),
+    metric("down-0", "download, per 1448 bytes, 0 idle flows", "µs"),
+    metric("down-10", "download, per 1448 bytes, 10 idle flows", "µs"),
+    metric("down-100", "download, per 1448 bytes, 100 idle flows", "µs"),
+    metric("down-1000", "download, per 1448 bytes, 1000 idle flows", "µs"),
+    metric("rtt-0", "1-byte round trip, 0 idle flows", "µs"),
+    metric("rtt-10", "1-byte round trip, 10 idle flows", "µs"),
+    metric("rtt-100", "1-byte round trip, 100 idle flows", "µs"),
+    metric("rtt-1000", "1-byte round trip, 1000 idle flows", "µs"),
+    metric("dns-allowed", "DNS answers, allowed name", "1/s"),
+    metric("dns-denied", "DNS answers, denied names", "1/s"),
+    metric("start-everything", "spawn to `initialize` reply, server-everything", "ms"),
+    metric("start-registry", "spawn to `initialize` reply, package-registry-mcp", "ms"),
+    metric("rpc-small", "small JSON-RPC message there and back", "µs"),
+    metric("rpc-large", "8 MB JSON-RPC message there and back", "MB/s"),
 ];
 
 /// Everyone who is measured, in the order of the table.
@@ -130,7 +128,12 @@ pub const GATES: &[(&str, &[Gate])] = &[
             least("download, of slirp4netns'", Figure::Over("download", SLIRP), 1.4, 1.9),
             least("short connections, of slirp4netns'", Figure::Over("connections", SLIRP), 2.0, 3.0),
             most("upload cost at 1000 idle flows, of none's", Figure::Against("up-1000", "up-0"), 1.5, 1.1),
-            most("download cost at 1000 idle flows, of none's", Figure::Against("down-1000", "down-0"), 1.5, 1.1),
+            most(
+                "download cost at 1000 idle flows, of none's",
+                Figure::Against("down-1000", "down-0"),
+                1.5,
+                1.1,
+            ),
             most("round trip at 1000 idle flows, of none's", Figure::Against("rtt-1000", "rtt-0"), 1.5, 1.1),
             most("memory at 1000 idle flows, of pasta's", Figure::Over("rss-1000", PASTA), 1.0, 0.6),
             least("DNS answers per second, allowed (sanity)", Figure::Itself("dns-allowed", "1/s"), 5e3, 5e4),
@@ -160,11 +163,15 @@ impl Gate {
     /// What was measured; `None` if either side is missing.
     pub fn measured(&self, records: &Records) -> Option<Summary> {
         match self.figure {
-            Figure::Over(metric, peer) => records.paired((metric, NPXC), (metric, peer), |npxc, peer| npxc / peer),
+            Figure::Over(metric, peer) => {
+                records.paired((metric, NPXC), (metric, peer), |npxc, peer| npxc / peer)
+            }
             Figure::Minus(metric, peer, _) => {
                 records.paired((metric, NPXC), (metric, peer), |npxc, peer| npxc - peer)
             }
-            Figure::Against(metric, other) => records.paired((metric, NPXC), (other, NPXC), |one, other| one / other),
+            Figure::Against(metric, other) => {
+                records.paired((metric, NPXC), (other, NPXC), |one, other| one / other)
+            }
             Figure::Itself(metric, _) => records.summary(metric, NPXC),
         }
     }

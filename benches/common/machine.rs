@@ -7,7 +7,9 @@ pub fn describe() -> Vec<(&'static str, String)> {
     let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = model
         .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()))
+        .find_map(|line| {
+            line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned())
+        })
         .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let uname = rustix::system::uname();

@@ -19,7 +19,13 @@ const LINK: &[&str] = &[NPXC, PASTA, SLIRP, KERNEL];
 const PANELS: [Panel; 8] = [
     Panel { title: "Upload", unit: "Gb/s", more: true, metric: "upload", contenders: LINK },
     Panel { title: "Download", unit: "Gb/s", more: true, metric: "download", contenders: LINK },
-    Panel { title: "Short HTTP connections", unit: "per second", more: true, metric: "connections", contenders: LINK },
+    Panel {
+        title: "Short HTTP connections",
+        unit: "per second",
+        more: true,
+        metric: "connections",
+        contenders: LINK,
+    },
     Panel { title: "Round trip", unit: "µs", more: false, metric: "rtt", contenders: LINK },
     Panel {
         title: "Memory, 1000 idle flows",
@@ -42,7 +48,13 @@ const PANELS: [Panel; 8] = [
         metric: "rpc-small",
         contenders: &[NPXC, PIPE],
     },
-    Panel { title: "8 MB messages", unit: "MB/s", more: true, metric: "rpc-large", contenders: &[NPXC, PIPE] },
+    Panel {
+        title: "8 MB messages",
+        unit: "MB/s",
+        more: true,
+        metric: "rpc-large",
+        contenders: &[NPXC, PIPE],
+    },
 ];
 
 const COLUMNS: usize = 2;
@@ -70,7 +82,8 @@ pub fn svg(records: &Records, about: &[(&str, String)]) -> String {
         let top = MARGIN + (at / COLUMNS) * HEIGHT;
         draw(&mut out, panel, records, left, top);
     }
-    let find = |key: &str| about.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value.as_str());
+    let find =
+        |key: &str| about.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value.as_str());
     let _ = writeln!(
         out,
         "<text class=\"foot\" x=\"{MARGIN}\" y=\"{}\">{}, {}; median of the rounds, work on one core</text>\n</svg>",

@@ -7,7 +7,7 @@ use super::record::{Records, Summary};
 use super::scale::Scale;
 
 /// The whole report, as Markdown.
-pub fn markdown(records: &Records, sections: &[&str], scale: &Scale, about: &[(&str, String)]) -> String {
+pub fn markdown(records: &Records, sections: &[&str], scale: Scale, about: &[(&str, String)]) -> String {
     let mut out = String::from("# Benchmarks\n\nWritten by `benches/run`.\n\n");
     for (key, value) in about {
         let _ = writeln!(out, "- {key}: {value}");
@@ -17,14 +17,18 @@ pub fn markdown(records: &Records, sections: &[&str], scale: &Scale, about: &[(&
     let _ = writeln!(out, "- rounds: {}, npxc and its peers in turn, {pinned}{quick}\n", scale.rounds());
     out.push_str(METHOD);
     out.push_str("\n## Gates\n\n");
-    out.push_str("A ratio is taken within each round; the table has the median of these and [least to most].\n\n");
+    out.push_str(
+        "A ratio is taken within each round; the table has the median of these and [least to most].\n\n",
+    );
     out.push_str("| what | measured | gate | aim | |\n|---|---|---|---|---|\n");
     for (_, gates) in GATES.iter().filter(|(section, _)| sections.contains(section)) {
         for gate in *gates {
             let unit = gate.unit();
             let word = if gate.side == Side::Least { "≥" } else { "≤" };
             let (measured, verdict) = match gate.measured(records) {
-                Some(summary) if gate.holds(summary.median, gate.aim) => (spread(&summary, unit), "pass, aim reached"),
+                Some(summary) if gate.holds(summary.median, gate.aim) => {
+                    (spread(&summary, unit), "pass, aim reached")
+                }
                 Some(summary) if gate.holds(summary.median, gate.bound) => (spread(&summary, unit), "pass"),
                 Some(summary) => (spread(&summary, unit), "**MISSED**"),
                 None => ("-".to_owned(), "**not measured**"),
@@ -49,7 +53,9 @@ pub fn markdown(records: &Records, sections: &[&str], scale: &Scale, about: &[(&
     for metric in METRICS {
         let cells: Vec<String> = shown
             .iter()
-            .map(|contender| records.summary(metric.name, contender).map_or(String::new(), |row| spread(&row, "")))
+            .map(|contender| {
+                records.summary(metric.name, contender).map_or(String::new(), |row| spread(&row, ""))
+            })
             .collect();
         if cells.iter().any(|cell| !cell.is_empty()) {
             let _ = writeln!(out, "| {} | {} | {} |", metric.what, metric.unit, cells.join(" | "));

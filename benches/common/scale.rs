@@ -20,27 +20,27 @@ impl Default for Scale {
 
 impl Scale {
     /// How often npxc and its peers take turns.
-    pub fn rounds(&self) -> usize {
+    pub fn rounds(self) -> usize {
         if self.quick { 3 } else { 7 }
     }
 
     /// How long one direction is kept busy.
-    pub fn bulk(&self) -> Duration {
+    pub fn bulk(self) -> Duration {
         Duration::from_millis(if self.quick { 250 } else { 700 })
     }
 
     /// How long round trips are counted.
-    pub fn short(&self) -> Duration {
+    pub fn short(self) -> Duration {
         Duration::from_millis(if self.quick { 150 } else { 400 })
     }
 
     /// How often a server is started in each way.
-    pub fn starts(&self) -> usize {
+    pub fn starts(self) -> usize {
         if self.quick { 3 } else { 9 }
     }
 
     /// The options that say the same to a section's process.
-    pub fn arguments(&self) -> Vec<&'static str> {
+    pub fn arguments(self) -> Vec<&'static str> {
         let mut arguments = Vec::new();
         if self.quick {
             arguments.push("--quick");
@@ -52,7 +52,7 @@ impl Scale {
     }
 
     /// Keeps this process, and what it starts from now on, on one core.
-    pub fn pin(&self) -> anyhow::Result<()> {
+    pub fn pin(self) -> anyhow::Result<()> {
         if self.pinned {
             let mut allowed = rustix::thread::sched_getaffinity(None)?;
             // The last one: the first takes most interrupts.

@@ -72,7 +72,8 @@ impl Contender {
                     .stderr(Stdio::null()),
             )?,
             Self::Slirp => {
-                let mut talker = Talker::start(Command::new("unshare").arg("--net").arg(&program).arg("guest"))?;
+                let mut talker =
+                    Talker::start(Command::new("unshare").arg("--net").arg(&program).arg("guest"))?;
                 // An answer, whichever, says that it is in its namespace.
                 talker.say("hello")?;
                 talker.hear(Duration::from_secs(5))?;
@@ -90,7 +91,9 @@ impl Contender {
             }
         };
         let mut running = Running { contender: self, talker, helper, lost: false };
-        running.ask(&format!("wait {SERVER}")).with_context(|| format!("{}: no way to the server", self.name()))?;
+        running
+            .ask(&format!("wait {SERVER}"))
+            .with_context(|| format!("{}: no way to the server", self.name()))?;
         Ok(running)
     }
 }

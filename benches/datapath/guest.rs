@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::server::{self, BULK, CORRUPT, DOWNLOAD, ECHO, HTTP, IDLE, UPLOAD};
 use super::pattern;
+use super::server::{self, BULK, CORRUPT, DOWNLOAD, ECHO, HTTP, IDLE, UPLOAD};
 
 /// How long a peer may stay silent before a measurement counts as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -109,8 +109,11 @@ fn read_number(stream: &mut TcpStream) -> Result<u64> {
 
 /// Connections, seconds. `host` is an address, or a name that is resolved once.
 fn connections(host: &str, time: Duration) -> Result<Vec<f64>> {
-    let address =
-        (host, HTTP).to_socket_addrs().with_context(|| format!("resolving {host}"))?.next().context("no address")?;
+    let address = (host, HTTP)
+        .to_socket_addrs()
+        .with_context(|| format!("resolving {host}"))?
+        .next()
+        .context("no address")?;
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let request = format!("GET / HTTP/1.1\r\nHost: {bracketed}:{HTTP}\r\nAccept: */*\r\n\r\n");
     let mut answer = Vec::new();
@@ -180,22 +183,19 @@ fn questions(address: IpAddr, name: &str, window: u16, time: Duration) -> Result
             socket.send(&question(asked, name)?)?;
             awaited += 1;
         }
-        match socket.recv(&mut answer) {
-            Ok(length) => {
-                ensure!(length >= 12 && answer[2] & 0x80 != 0, "not an answer");
-                let (code, records) = (answer[3] & 15, u16::from_be_bytes([answer[6], answer[7]]));
-                ensure!(
-                    if denied { code == 3 } else { code == 0 && records > 0 },
-                    "{name} was answered with code {code} and {records} records"
-                );
-                answered += 1;
-                awaited -= 1;
-            }
-            Err(_) => {
-                lost += u32::from(awaited);
-                awaited = 0;
-            }
-        }
+        let Ok(length) = socket.recv(&mut answer) else {
+            lost += u32::from(awaited);
+            awaited = 0;
+            continue;
+        };
+        ensure!(length >= 12 && answer[2] & 0x80 != 0, "not an answer");
+        let (code, records) = (answer[3] & 15, u16::from_be_bytes([answer[6], answer[7]]));
+        ensure!(
+            if denied { code == 3 } else { code == 0 && records > 0 },
+            "{name} was answered with code {code} and {records} records"
+        );
+        answered += 1;
+        awaited = awaited.saturating_sub(1);
     }
     ensure!(answered > 0, "no answer to {lost} questions");
     Ok(vec![f64::from(answered), start.elapsed().as_secs_f64(), f64::from(lost)])

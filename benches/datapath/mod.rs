@@ -6,7 +6,7 @@ mod contender;
 pub mod guest;
 mod pattern;
 pub mod server;
-mod topology;
+pub mod topology;
 
 use anyhow::Result;
 use rustix::process::{Resource, Rlimit};
@@ -21,10 +21,11 @@ use crate::common::scale::Scale;
 const SEGMENT: f64 = 1448.0;
 
 /// Measures and prints records.
-pub fn run(scale: &Scale) -> Result<()> {
+pub fn run(scale: Scale) -> Result<()> {
     scale.pin()?;
     let _topology = Topology::build()?;
-    let present: Vec<Contender> = Contender::ALL.into_iter().filter(|contender| contender.present()).collect();
+    let present: Vec<Contender> =
+        Contender::ALL.into_iter().filter(|contender| contender.present()).collect();
     for missing in Contender::ALL.into_iter().filter(|contender| !contender.present()) {
         note(format!("{} is missing: its package is passt or slirp4netns", missing.name()));
     }
@@ -35,9 +36,9 @@ pub fn run(scale: &Scale) -> Result<()> {
             let contender = present[(round + turn) % present.len()];
             match contender.start() {
                 Ok(running) => {
-                    let mut round = Round { scale, round, running };
-                    round.measure();
-                    round.running.stop();
+                    let mut turn = Turn { scale, round, running };
+                    turn.measure();
+                    turn.running.stop();
                 }
                 Err(error) => note(format!("{error:#}")),
             }
@@ -53,13 +54,13 @@ fn raise_descriptors() -> Result<()> {
 }
 
 /// One contender's turn.
-struct Round<'a> {
-    scale: &'a Scale,
+struct Turn {
+    scale: Scale,
     round: usize,
     running: Running,
 }
 
-impl Round<'_> {
+impl Turn {
     fn measure(&mut self) {
         let contender = self.running.contender;
         let bulk = self.scale.bulk().as_millis();
