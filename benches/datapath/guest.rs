@@ -157,7 +157,8 @@ fn keep(address: IpAddr, count: usize, idle: &mut Vec<TcpStream>) -> Result<Vec<
     idle.truncate(count);
     while idle.len() < count {
         let mut stream = connect(address, IDLE).with_context(|| format!("connection {}", idle.len() + 1))?;
-        stream.write_all(b"x")?;
+        // No letter: one that could begin an HTTP request would be held until the line is complete.
+        stream.write_all(&[0])?;
         stream.read_exact(&mut [0]).with_context(|| format!("greeting {}", idle.len() + 1))?;
         idle.push(stream);
     }
