@@ -57,11 +57,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a hint.
     pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Self { status, message: message.into(), hints: Vec::new() }
     }
 
     /// The same with one more hint.

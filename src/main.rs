@@ -5,5 +5,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Inside the sandbox this same file is the trusted first process; then this call never returns.
     npxc_guest::dispatch();
-    npxc::cli::main(std::env::args_os().collect()).into()
+    npxc::cli::main(&std::env::args_os().collect::<Vec<_>>()).into()
 }

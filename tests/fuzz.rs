@@ -14,9 +14,7 @@ fn fuzz() -> PathBuf {
 
 fn names(directory: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(directory).unwrap();
-    entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
@@ -27,34 +25,22 @@ fn every_seed_of_every_corpus_passes() {
         assert!(!seeds.is_empty(), "{name} has no seeds");
         for seed in seeds {
             let data = fs::read(corpus.join(&seed)).unwrap();
-            assert!(
-                std::panic::catch_unwind(|| target(&data)).is_ok(),
-                "target {name}, seed {seed}"
-            );
+            assert!(std::panic::catch_unwind(|| target(&data)).is_ok(), "target {name}, seed {seed}");
         }
     }
 }
 
 #[test]
 fn targets_corpora_and_binaries_are_the_same_set() {
-    let targets: BTreeSet<String> = targets::TARGETS
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let targets: BTreeSet<String> = targets::TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(targets.len(), targets::TARGETS.len(), "a name stands twice");
     assert_eq!(names(&fuzz().join("corpus")), targets);
     let files = names(&fuzz().join("fuzz_targets"));
-    let stems: BTreeSet<String> = files
-        .iter()
-        .filter_map(|file| file.strip_suffix(".rs"))
-        .map(str::to_owned)
-        .collect();
+    let stems: BTreeSet<String> =
+        files.iter().filter_map(|file| file.strip_suffix(".rs")).map(str::to_owned).collect();
     assert_eq!(stems, targets);
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     for name in &targets {
-        assert!(
-            manifest.contains(&format!("name = \"{name}\"\n")),
-            "no [[bin]] for {name}"
-        );
+        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "no [[bin]] for {name}");
     }
 }

@@ -49,11 +49,7 @@ fn enter(channel: &mut Channel) -> Result<(), Failure> {
         return Ok(());
     };
     let mut stdio = || -> Option<[OwnedFd; 3]> {
-        Some([
-            channel.take_descriptor()?,
-            channel.take_descriptor()?,
-            channel.take_descriptor()?,
-        ])
+        Some([channel.take_descriptor()?, channel.take_descriptor()?, channel.take_descriptor()?])
     };
     let missing = std::io::Error::from(std::io::ErrorKind::InvalidInput);
     let stdio = stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))?;

@@ -48,9 +48,7 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
     confine::capabilities()?;
     confine::seccomp()?;
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
-    channel
-        .send(&Report::Ready(ready), &[link.tun.as_fd()])
-        .at(Step::HandOver, "link")?;
+    channel.send(&Report::Ready(ready), &[link.tun.as_fd()]).at(Step::HandOver, "link")?;
     drop(link);
 
     let supervise = match channel.receive::<Order>() {
@@ -62,11 +60,8 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
         confine::limit_processes(most)?;
     }
     let workload = sys::spawn(&exec, stdio).map_err(|(stage, error)| {
-        let program = spec
-            .command
-            .first()
-            .map(|word| word.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let program =
+            spec.command.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
         match stage {
             ExecFailure::Setup => Failure::new(Step::Exec, "preparing the process", &error),
             ExecFailure::WorkingDirectory => {
@@ -83,39 +78,41 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
 fn check(channel: &Channel, spec: &Spec) {
     own_process();
     let mut ready = Ready::default();
-    let report = |step, outcome: Result<String, Failure>| {
+    // Without a warning a step has passed.
+    let report = |step, outcome: Result<String, Failure>, warnings: &mut Vec<String>| {
         let passed = outcome.is_ok();
-        let _ = match outcome {
-            Ok(note) => channel.send(&Report::Passed { step, note }, &[]),
-            Err(failure) => channel.send(&Report::Failed(failure), &[]),
+        let reports = match outcome {
+            Ok(note) if warnings.is_empty() => vec![Report::Passed { step, note }],
+            Ok(_) => warnings.drain(..).map(|why| Report::Lacking { step, why }).collect(),
+            Err(failure) => vec![Report::Failed(failure)],
         };
+        for report in reports {
+            let _ = channel.send(&report, &[]);
+        }
         passed
     };
-    report(Step::Loopback, network::loopback().map(|()| String::new()));
+    let nothing = |()| String::new();
+    report(Step::Loopback, network::loopback().map(nothing), &mut ready.warnings);
+    // Held to the end: the interface lives as long as its descriptor.
     let link = network::create();
-    report(
-        Step::TunOpen,
-        link.map(|link| {
-            let offload = if link.offload { "with" } else { "without" };
-            format!("TUN, {offload} segmentation offload")
-        }),
-    );
-    // The interface lives as long as its descriptor, which is closed by now: the layout goes without it.
+    let stands = link.is_ok();
+    if link.as_ref().is_ok_and(|link| !link.offload) {
+        ready
+            .warnings
+            .push("the TUN has no segmentation offload, so large transfers take more CPU time".into());
+    }
+    let note = link.as_ref().map(|_| "with segmentation offload".into()).map_err(Clone::clone);
+    report(Step::TunOpen, note, &mut ready.warnings);
     let layout =
-        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, false, &mut ready));
-    if !report(
-        Step::Pivot,
-        layout.map(|()| "root, /usr, /etc, /proc, /dev, scratch".into()),
-    ) {
+        layout::collect(spec).and_then(|collected| layout::build(spec, &collected, stands, &mut ready));
+    if !report(Step::Pivot, layout.map(nothing), &mut ready.warnings) {
         return;
     }
-    report(Step::Limits, confine::limits().map(|()| String::new()));
-    report(Step::Landlock, confine::landlock(spec, &mut ready));
-    report(
-        Step::Capabilities,
-        confine::capabilities().map(|()| "all dropped".into()),
-    );
-    report(Step::Seccomp, confine::seccomp().map(|()| String::new()));
+    report(Step::Limits, confine::limits().map(nothing), &mut ready.warnings);
+    let landlock = confine::landlock(spec, &mut ready);
+    report(Step::Landlock, landlock, &mut ready.warnings);
+    report(Step::Capabilities, confine::capabilities().map(nothing), &mut ready.warnings);
+    report(Step::Seccomp, confine::seccomp().map(nothing), &mut ready.warnings);
 }
 
 fn own_process() {
@@ -135,40 +132,24 @@ fn prepare(spec: &Spec) -> Result<Exec, Failure> {
         })
     };
     let Some(program) = spec.command.first() else {
-        return Err(Failure::new(
-            Step::Exec,
-            "command",
-            &std::io::Error::other("is empty"),
-        ));
+        return Err(Failure::new(Step::Exec, "command", &std::io::Error::other("is empty")));
     };
     let candidates: Vec<OsString> = if program.as_bytes().contains(&b'/') {
         vec![program.clone()]
     } else {
-        let path = spec
-            .env
-            .iter()
-            .find(|(name, _)| name == "PATH")
-            .map_or(OsStr::new("/usr/bin:/bin"), |(_, v)| v);
-        std::env::split_paths(path)
-            .map(|directory| directory.join(program).into_os_string())
-            .collect()
+        let path =
+            spec.env.iter().find(|(name, _)| name == "PATH").map_or(OsStr::new("/usr/bin:/bin"), |(_, v)| v);
+        std::env::split_paths(path).map(|directory| directory.join(program).into_os_string()).collect()
     };
     let variable = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
     Ok(Exec {
-        candidates: candidates
-            .into_iter()
-            .map(|path| string(path.into_vec()))
-            .collect::<Result<_, _>>()?,
+        candidates: candidates.into_iter().map(|path| string(path.into_vec())).collect::<Result<_, _>>()?,
         arguments: spec
             .command
             .iter()
             .map(|word| string(word.as_bytes().into()))
             .collect::<Result<_, _>>()?,
-        environment: spec
-            .env
-            .iter()
-            .map(|pair| string(variable(pair)))
-            .collect::<Result<_, _>>()?,
+        environment: spec.env.iter().map(|pair| string(variable(pair))).collect::<Result<_, _>>()?,
         cwd: string(spec.cwd.as_bytes().into())?,
     })
 }
@@ -178,10 +159,8 @@ fn watch(channel: &mut Channel, supervise: Supervise, workload: Pid, children: B
     let mut guard = supervise::Guard::new(supervise);
     loop {
         let timeout = guard.timeout();
-        let mut events = [
-            PollFd::new(&*channel, PollFlags::IN),
-            PollFd::from_borrowed_fd(children, PollFlags::IN),
-        ];
+        let mut events =
+            [PollFd::new(&*channel, PollFlags::IN), PollFd::from_borrowed_fd(children, PollFlags::IN)];
         let _ = rustix::event::poll(&mut events, timeout.as_ref());
         let [control, child] = events.map(|event| !event.revents().is_empty());
         if let Some(limit) = guard.look() {

@@ -38,10 +38,7 @@ pub const MARK: &str = "__guest";
 ///
 /// Has to be called before anything else in `main`: the helper must stay single-threaded.
 pub fn dispatch() {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|argument| argument == MARK)
-    {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == MARK) {
         #[cfg(target_os = "linux")]
         std::process::exit(enter::main());
         #[cfg(not(target_os = "linux"))]

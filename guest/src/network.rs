@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 use crate::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, MTU, Ready};
 use crate::step::{At, Failure, Step};
-use crate::sys;
+use crate::sys::link;
 
 /// Name of the interface inside.
 const NAME: &std::ffi::CStr = c"npxc0";
@@ -35,7 +35,7 @@ fn socket(family: AddressFamily) -> Result<OwnedFd, rustix::io::Errno> {
 /// Brings `lo` up.
 pub(crate) fn loopback() -> Result<(), Failure> {
     let socket = socket(AddressFamily::INET).at(Step::Loopback, "socket")?;
-    sys::interface_up(socket.as_fd(), c"lo").at(Step::Loopback, "lo")
+    link::interface_up(socket.as_fd(), c"lo").at(Step::Loopback, "lo")
 }
 
 /// Creates the TUN. Needs the host's `/dev`.
@@ -43,28 +43,21 @@ pub(crate) fn create() -> Result<Link, Failure> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let tun = rustix::fs::open("/dev/net/tun", flags, Mode::empty()).at(Step::TunOpen, "/dev/net/tun")?;
     let plain = libc::IFF_TUN | libc::IFF_NO_PI;
-    sys::create_tun(tun.as_fd(), NAME, plain | libc::IFF_VNET_HDR).at(Step::TunCreate, "TUNSETIFF")?;
-    sys::set_vnet_header_length(tun.as_fd(), VNET_HEADER).at(Step::TunCreate, "TUNSETVNETHDRSZ")?;
+    link::create_tun(tun.as_fd(), NAME, plain | libc::IFF_VNET_HDR).at(Step::TunCreate, "TUNSETIFF")?;
+    link::set_vnet_header_length(tun.as_fd(), VNET_HEADER).at(Step::TunCreate, "TUNSETVNETHDRSZ")?;
     let offload = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
-    let offload = sys::set_offload(tun.as_fd(), offload).is_ok();
-    Ok(Link {
-        tun,
-        vnet_hdr: true,
-        offload,
-    })
+    let offload = link::set_offload(tun.as_fd(), offload).is_ok();
+    Ok(Link { tun, vnet_hdr: true, offload })
 }
 
 /// Addresses and routes. `proc` is a writable procfs of this network namespace's processes.
 pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
     let v4 = socket(AddressFamily::INET).at(Step::Addresses, "socket")?;
     let at = |result: std::io::Result<()>, what: &str| result.at(Step::Addresses, what);
-    at(sys::set_mtu(v4.as_fd(), NAME, MTU), "MTU")?;
+    at(link::set_mtu(v4.as_fd(), NAME, MTU), "MTU")?;
     // Only a buffer: without it the kernel holds 500 packets.
     let _ = set_queue_length(v4.as_fd());
-    at(
-        sys::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK),
-        "IPv4 address",
-    )?;
+    at(link::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK), "IPv4 address")?;
 
     // Before the interface is up, so that nothing is sent that npxc would have to throw away, and so that the
     // address can be used at once: no duplicate address detection, no router solicitation, no link-local.
@@ -81,11 +74,8 @@ pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
     {
         let _ = fs::write(conf.join(name), value);
     }
-    at(sys::interface_up(v4.as_fd(), NAME), "up")?;
-    at(
-        sys::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4),
-        "IPv4 default route",
-    )?;
+    at(link::interface_up(v4.as_fd(), NAME), "up")?;
+    at(link::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4), "IPv4 default route")?;
 
     match configure_v6() {
         Ok(()) => ready.ipv6 = true,
@@ -96,15 +86,15 @@ pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
 
 fn configure_v6() -> std::io::Result<()> {
     let v6 = socket(AddressFamily::INET6)?;
-    let index = sys::interface_index(v6.as_fd(), NAME)?;
-    sys::set_address_v6(v6.as_fd(), index, GUEST_V6, 64)?;
-    sys::default_route_v6(v6.as_fd(), index, GATEWAY_V6)
+    let index = link::interface_index(v6.as_fd(), NAME)?;
+    link::set_address_v6(v6.as_fd(), index, GUEST_V6, 64)?;
+    link::default_route_v6(v6.as_fd(), index, GATEWAY_V6)
 }
 
 /// By netlink (rtnetlink(7)), because the ioctl is for the host's root only. The answer is not waited for.
 fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
     const LENGTH: u32 = 16 + 16 + 8;
-    let index = sys::interface_index(socket, NAME)?;
+    let index = link::interface_index(socket, NAME)?;
     let (flags, nothing) = (u16::try_from(libc::NLM_F_REQUEST).unwrap_or(1), [0_u8; 8]);
     let message = [
         // struct nlmsghdr: length, type, flags, sequence, port.
@@ -122,12 +112,8 @@ fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
         &QUEUE.to_ne_bytes(),
     ]
     .concat();
-    let netlink = rustix::net::socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let netlink =
+        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     rustix::net::send(&netlink, &message, SendFlags::empty())?;
     Ok(())
 }

@@ -93,6 +93,13 @@ pub enum Report {
         /// What is worth knowing about it.
         note: String,
     },
+    /// A step went well, but without something that is good to have; only when checking.
+    Lacking {
+        /// Which.
+        step: Step,
+        /// What is missing, as a sentence.
+        why: String,
+    },
     /// The helper has forked init; its pid as npxc sees it. May come after what init says.
     Forked(i32),
     /// A step failed, and with it the start; when checking, others may follow.

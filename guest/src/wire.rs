@@ -19,7 +19,7 @@ const MAX_FRAME: usize = 64 << 20;
 /// Most descriptors in one message: the workload's three, with room to spare.
 const MAX_FDS: usize = 8;
 /// How much is read at once.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 16 << 10;
 
 /// One end of the control socket.
 #[derive(Debug)]
@@ -32,11 +32,7 @@ pub struct Channel {
 impl Channel {
     /// Takes over one end of a connected unix stream socket.
     pub fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            buffer: Vec::new(),
-            descriptors: VecDeque::new(),
-        }
+        Self { socket, buffer: Vec::new(), descriptors: VecDeque::new() }
     }
 
     /// Sends one frame; the socket may be blocking, or the frame has to be small.
@@ -98,14 +94,18 @@ impl Channel {
             &mut ancillary,
             RecvFlags::CMSG_CLOEXEC,
         );
-        self.buffer
-            .truncate(start + received.as_ref().map_or(0, |message| message.bytes));
+        self.buffer.truncate(start + received.as_ref().map_or(0, |message| message.bytes));
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 self.descriptors.extend(rights);
             }
         }
-        Ok(received?.bytes)
+        match received {
+            Ok(message) => Ok(message.bytes),
+            // The other end closed without reading everything: that is its end, too.
+            Err(rustix::io::Errno::CONNRESET) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A frame that is complete in the buffer.
@@ -134,5 +134,75 @@ impl Channel {
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Seek, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (Channel, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Channel::new(ours.into()), theirs)
+    }
+
+    #[test]
+    fn a_frame_arrives_whole_however_it_is_cut() {
+        let (mut channel, mut other) = pair();
+        let mut bytes = 7_u32.to_le_bytes().to_vec();
+        bytes.extend_from_slice(b"\"hello\"");
+        for byte in &bytes {
+            assert_eq!(channel.buffered::<String>().unwrap(), None);
+            other.write_all(&[*byte]).unwrap();
+            channel.fill().unwrap();
+        }
+        assert_eq!(channel.buffered::<String>().unwrap().as_deref(), Some("hello"));
+        drop(other);
+        assert_eq!(channel.receive::<String>().unwrap(), None);
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_and_bytes_that_are_no_message_are_errors() {
+        let (mut channel, mut other) = pair();
+        other.write_all(&u32::MAX.to_le_bytes()).unwrap();
+        assert!(channel.receive::<String>().is_err());
+        let (mut channel, mut other) = pair();
+        other.write_all(b"\x01\0\0\0{").unwrap();
+        assert!(channel.receive::<String>().is_err());
+    }
+
+    #[test]
+    fn descriptors_and_large_frames_pass() {
+        let (sender, other) = pair();
+        let mut receiver = Channel::new(other.into());
+        let large = vec![7_u8; 300_000];
+        let mut file = tempfile();
+        let sent = large.clone();
+        let thread = std::thread::spawn(move || {
+            sender.send(&sent, &[file.as_fd(), sender.as_fd()]).unwrap();
+            file.write_all(b"written after it was sent").unwrap();
+        });
+        assert_eq!(receiver.receive::<Vec<u8>>().unwrap(), Some(large));
+        thread.join().unwrap();
+        let mut received = fs_file(receiver.take_descriptor().unwrap());
+        received.rewind().unwrap();
+        let mut content = String::new();
+        received.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "written after it was sent");
+        assert!(receiver.take_descriptor().is_some());
+        assert!(receiver.take_descriptor().is_none());
+    }
+
+    fn tempfile() -> std::fs::File {
+        fs_file(rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap())
+    }
+
+    fn fs_file(descriptor: OwnedFd) -> std::fs::File {
+        descriptor.into()
     }
 }

@@ -32,12 +32,10 @@ const MAX_FINDINGS: usize = 20;
 
 /// The hash that the next line carries in `prev`.
 pub fn hash(line: &[u8]) -> String {
-    Sha256::digest(line)
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    Sha256::digest(line).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }
 
 /// What every line has beside its event.
@@ -122,8 +120,7 @@ fn is_sealed(line: &[u8]) -> bool {
     const LENGTH: usize = ",\"seal\":\"\"}".len() + START.len();
     let open = line.len().checked_sub(LENGTH).and_then(|at| line.get(..at));
     let bare = open.map(|open| [open, b"}"].concat());
-    bare.and_then(|bare| String::from_utf8(bare).ok())
-        .is_some_and(|bare| seal(&bare).as_bytes() == line)
+    bare.and_then(|bare| String::from_utf8(bare).ok()).is_some_and(|bare| seal(&bare).as_bytes() == line)
 }
 
 #[derive(Default)]
@@ -139,18 +136,11 @@ struct State {
 
 impl State {
     fn find(&mut self, what: impl Into<String>) {
-        self.out.findings.push(Finding {
-            line: self.line,
-            what: what.into(),
-        });
+        self.out.findings.push(Finding { line: self.line, what: what.into() });
     }
 
     fn check(&mut self, line: &[u8]) {
-        let expected = if self.line == 1 {
-            START.to_owned()
-        } else {
-            self.last.clone()
-        };
+        let expected = if self.line == 1 { START.to_owned() } else { self.last.clone() };
         self.last = hash(line);
         let parsed = serde_json::from_slice::<Header>(line)
             .and_then(|header| Ok((header, serde_json::from_slice::<Event>(line)?)));

@@ -22,11 +22,7 @@ pub fn printable(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most * 4));
     let mut used = 0;
     for c in text.chars() {
-        let piece = if is_hostile(c) {
-            c.escape_unicode().to_string()
-        } else {
-            c.to_string()
-        };
+        let piece = if is_hostile(c) { c.escape_unicode().to_string() } else { c.to_string() };
         let width = piece.chars().count();
         if used + width > most {
             while used + 1 > most && out.pop().is_some() {
@@ -79,12 +75,10 @@ pub fn bounded_json(json: &str) -> String {
         let unit = json.get(at..end).unwrap_or("");
         let mut units = [0; 2];
         let escaped: String = if c != '\\' && is_hostile(c) {
-            c.encode_utf16(&mut units)
-                .iter()
-                .fold(String::new(), |mut all, unit| {
-                    let _ = write!(all, "\\u{unit:04x}");
-                    all
-                })
+            c.encode_utf16(&mut units).iter().fold(String::new(), |mut all, unit| {
+                let _ = write!(all, "\\u{unit:04x}");
+                all
+            })
         } else {
             unit.to_owned()
         };
@@ -111,15 +105,9 @@ mod tests {
 
     #[test]
     fn json_strings_keep_their_meaning() {
-        for text in [
-            "",
-            "plain",
-            "a\"b\\c",
-            "\r\n\t\0",
-            "\u{1b}[31mred",
-            "ümlaut 💥",
-            "a\u{202e}b\u{9b}c\u{7f}",
-        ] {
+        for text in
+            ["", "plain", "a\"b\\c", "\r\n\t\0", "\u{1b}[31mred", "ümlaut 💥", "a\u{202e}b\u{9b}c\u{7f}"]
+        {
             assert_eq!(through(text), text);
         }
     }

@@ -69,25 +69,15 @@ impl Target {
                     .recursive(true)
                     .mode(0o700)
                     .create(directory)
-                    .map_err(|source| AuditError::Directory {
-                        path: directory.clone(),
-                        source,
-                    })?;
+                    .map_err(|source| AuditError::Directory { path: directory.clone(), source })?;
                 let stamp = time.strftime("%Y%m%dT%H%M%SZ");
                 let path = directory.join(format!("{stamp}-{package}-{session}.jsonl"));
                 let file = options()
                     .create_new(true)
                     .open(&path)
-                    .map_err(|source| AuditError::Open {
-                        path: path.clone(),
-                        source,
-                    })?;
+                    .map_err(|source| AuditError::Open { path: path.clone(), source })?;
                 lock(&file, &path)?;
-                Ok(Opened {
-                    file,
-                    path,
-                    prev: chain::START.to_owned(),
-                })
+                Ok(Opened { file, path, prev: chain::START.to_owned() })
             }
             Self::File(path) => continued(path),
         }
@@ -97,31 +87,18 @@ impl Target {
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     // O_NONBLOCK: opening a pipe that nobody reads must not hang; it has no effect on a regular file.
-    options
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     options
 }
 
 fn continued(path: &Path) -> Result<Opened, AuditError> {
-    let failed = |source| AuditError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let odd = || AuditError::NotAFile {
-        path: path.to_owned(),
-    };
+    let failed = |source| AuditError::Open { path: path.to_owned(), source };
+    let odd = || AuditError::NotAFile { path: path.to_owned() };
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() => return Err(odd()),
         Ok(_) | Err(_) => {}
     }
-    let mut file = options()
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(failed)?;
+    let mut file = options().create(true).truncate(false).open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(odd());
     }
@@ -135,28 +112,17 @@ fn continued(path: &Path) -> Result<Opened, AuditError> {
             chain::hash(&line)
         }
         Last::Whole(_) | Last::Torn(_) => {
-            return Err(AuditError::NotALog {
-                path: path.to_owned(),
-            });
+            return Err(AuditError::NotALog { path: path.to_owned() });
         }
     };
-    Ok(Opened {
-        file,
-        path: path.to_owned(),
-        prev,
-    })
+    Ok(Opened { file, path: path.to_owned(), prev })
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), AuditError> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(AuditError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(source) => Err(AuditError::Open {
-            path: path.to_owned(),
-            source: source.into(),
-        }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(AuditError::InUse { path: path.to_owned() }),
+        Err(source) => Err(AuditError::Open { path: path.to_owned(), source: source.into() }),
     }
 }
 
@@ -179,14 +145,7 @@ fn last_line(file: &mut File) -> io::Result<Last> {
     } else if tail.is_empty() {
         return Ok(Last::None);
     }
-    let start = tail
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let start = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = tail.split_off(start);
-    Ok(if whole {
-        Last::Whole(line)
-    } else {
-        Last::Torn(line)
-    })
+    Ok(if whole { Last::Whole(line) } else { Last::Torn(line) })
 }

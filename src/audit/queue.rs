@@ -50,14 +50,9 @@ impl Tally {
     }
 
     pub(super) fn take(&mut self) -> impl Iterator<Item = Event> + use<> {
-        std::mem::take(&mut self.0)
-            .into_iter()
-            .map(|((protocol, code), (count, example))| Event::FlowDenySummary {
-                count,
-                protocol,
-                code,
-                example,
-            })
+        std::mem::take(&mut self.0).into_iter().map(|((protocol, code), (count, example))| {
+            Event::FlowDenySummary { count, protocol, code, example }
+        })
     }
 }
 
@@ -71,13 +66,7 @@ pub(super) struct Denial<'a> {
 /// The denial in an event, if it is one.
 pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
     match event {
-        Event::FlowDeny {
-            protocol,
-            code,
-            name,
-            guest_destination,
-            ..
-        } => Some(Denial {
+        Event::FlowDeny { protocol, code, name, guest_destination, .. } => Some(Denial {
             protocol,
             code,
             destination: name.as_ref().map_or_else(
@@ -85,16 +74,9 @@ pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
                 |name| format!("{name}:{}", guest_destination.port()),
             ),
         }),
-        Event::Dns {
-            name,
-            answer,
-            reason: Some(_),
-            ..
-        } => Some(Denial {
-            protocol: "dns",
-            code: answer,
-            destination: name.clone(),
-        }),
+        Event::Dns { name, answer, reason: Some(_), .. } => {
+            Some(Denial { protocol: "dns", code: answer, destination: name.clone() })
+        }
         Event::Dns { reason: None, .. }
         | Event::SessionStart { .. }
         | Event::FlowOpen { .. }
@@ -131,11 +113,7 @@ struct State {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self {
-            state: Mutex::default(),
-            filled: Condvar::new(),
-            healthy: AtomicBool::new(true),
-        }
+        Self { state: Mutex::default(), filled: Condvar::new(), healthy: AtomicBool::new(true) }
     }
 
     pub(super) fn healthy(&self) -> bool {
@@ -160,10 +138,7 @@ impl Queue {
                 return Err(Unavailable);
             }
             if state.batch.events.len() >= DENIALS {
-                state
-                    .batch
-                    .uncounted
-                    .add(denied.protocol, denied.code, 1, &denied.destination);
+                state.batch.uncounted.add(denied.protocol, denied.code, 1, &denied.destination);
                 return Ok(());
             }
         } else {
@@ -190,11 +165,7 @@ impl Queue {
         let mut state = self.lock();
         while state.batch.events.is_empty() && !state.batch.closed {
             if let Some(most) = most {
-                state = self
-                    .filled
-                    .wait_timeout(state, most)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                state = self.filled.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
                 break;
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -209,10 +180,7 @@ impl Queue {
     pub(super) fn close(&self, last: Option<Event>) {
         let mut state = self.lock();
         if !state.batch.closed {
-            state
-                .batch
-                .events
-                .extend(last.map(|event| (Timestamp::now(), event)));
+            state.batch.events.extend(last.map(|event| (Timestamp::now(), event)));
             state.batch.closed = true;
         }
         self.filled.notify_one();

@@ -149,7 +149,8 @@ impl Fold {
             Event::SessionStart { purpose, package, version, network, allow, .. } => {
                 self.flows.clear();
                 let Header { session, time: started, .. } = header;
-                let run = Run { session, purpose, package, version, network, allow, started, ..Run::default() };
+                let run =
+                    Run { session, purpose, package, version, network, allow, started, ..Run::default() };
                 self.report.runs.push(run);
             }
             Event::SessionEnd { status, how, denied, allowed, .. } => {

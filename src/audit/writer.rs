@@ -99,10 +99,7 @@ impl AuditError {
             }
             Self::InUse { path } => format!(
                 "give a directory, which gets one file per session: --audit-log {}",
-                path.parent()
-                    .filter(|parent| *parent != Path::new(""))
-                    .unwrap_or(Path::new("."))
-                    .display()
+                path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).display()
             ),
             Self::Incomplete { .. } => "free some space; what was written still verifies".to_owned(),
             Self::Thread(_) => return None,
@@ -202,14 +199,7 @@ impl Log {
             .spawn(move || writer.run())
             .map_err(AuditError::Thread)?;
         let recorder = Recorder(Arc::clone(&queue));
-        Ok((
-            Self {
-                queue,
-                thread: Some(thread),
-                path,
-            },
-            recorder,
-        ))
+        Ok((Self { queue, thread: Some(thread), path }, recorder))
     }
 
     fn join(&mut self) -> Result<(), AuditError> {
@@ -218,10 +208,7 @@ impl Log {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err("its thread stopped".to_owned()),
         };
-        result.map_err(|detail| AuditError::Incomplete {
-            path: self.path.clone(),
-            detail,
-        })
+        result.map_err(|detail| AuditError::Incomplete { path: self.path.clone(), detail })
     }
 }
 
@@ -281,11 +268,7 @@ impl Writer {
             }
             if batch.lost > 0 {
                 let detail = "events were left out because the queue was full".to_owned();
-                let event = Event::Limit {
-                    what: "audit queue".to_owned(),
-                    detail,
-                    count: batch.lost,
-                };
+                let event = Event::Limit { what: "audit queue".to_owned(), detail, count: batch.lost };
                 self.line(Timestamp::now(), &event)?;
             }
             if batch.closed || now.duration_since(summarized) >= SUMMARY {
@@ -304,23 +287,15 @@ impl Writer {
 
     fn one(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
         if let Some(denial) = denial(event) {
-            if !self
-                .throttle
-                .passes(denial.protocol, denial.code, &denial.destination)
-            {
-                self.throttle
-                    .tally
-                    .add(denial.protocol, denial.code, 1, &denial.destination);
+            if !self.throttle.passes(denial.protocol, denial.code, &denial.destination) {
+                self.throttle.tally.add(denial.protocol, denial.code, 1, &denial.destination);
                 return Ok(());
             }
-        } else if let Event::Dns {
-            name, kind, answer, ..
-        } = event
+        } else if let Event::Dns { name, kind, answer, .. } = event
+            && !self.throttle.passes(kind, answer, name)
         {
-            if !self.throttle.passes(kind, answer, name) {
-                self.answers += 1;
-                return Ok(());
-            }
+            self.answers += 1;
+            return Ok(());
         }
         self.line(time, event)
     }
@@ -332,24 +307,14 @@ impl Writer {
         if self.answers > 0 {
             let count = std::mem::take(&mut self.answers);
             let detail = "answered questions were counted, not written one by one".to_owned();
-            self.line(
-                Timestamp::now(),
-                &Event::Limit {
-                    what: "dns".to_owned(),
-                    detail,
-                    count,
-                },
-            )?;
+            self.line(Timestamp::now(), &Event::Limit { what: "dns".to_owned(), detail, count })?;
         }
         Ok(())
     }
 
     fn line(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
         let json = bounded_json(&serde_json::to_string(event)?);
-        let members = json
-            .strip_prefix('{')
-            .and_then(|json| json.strip_suffix('}'))
-            .unwrap_or_default();
+        let members = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
         let mut line = format!(
             "{{\"v\":{},\"seq\":{},\"time\":\"{time:.6}\",\"session\":\"{}\",{members},\"prev\":\"{}\"}}",
             chain::VERSION,
@@ -364,11 +329,7 @@ impl Writer {
         self.seq += 1;
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.push(b'\n');
-        if self.buffer.len() >= PIECE {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= PIECE { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -406,12 +367,7 @@ struct Throttle {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self {
-            tokens: BURST,
-            refilled: Instant::now(),
-            seen: HashMap::new(),
-            tally: Tally::default(),
-        }
+        Self { tokens: BURST, refilled: Instant::now(), seen: HashMap::new(), tally: Tally::default() }
     }
 }
 

@@ -64,7 +64,8 @@ fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
             (Some(_), Some(how)) => format!("{how}; {} allowed, {} denied", run.allowed, run.denied),
             _ => "no end recorded".to_owned(),
         };
-        let line = format!("{} {}: {}, network {} ({end})", run.started, run.purpose, run.package, run.network);
+        let line =
+            format!("{} {}: {}, network {} ({end})", run.started, run.purpose, run.package, run.network);
         out.push_str(&printable(&line, 1000));
         out.push('\n');
     }
@@ -164,14 +165,9 @@ fn reached(row: &Reached) -> Vec<String> {
 }
 
 fn denied(row: &Denied) -> Vec<String> {
-    let destination = if row.example { format!("{} and others", row.destination) } else { row.destination.clone() };
-    vec![
-        destination,
-        row.protocol.clone(),
-        row.count.to_string(),
-        row.purpose.clone(),
-        row.reason.clone(),
-    ]
+    let destination =
+        if row.example { format!("{} and others", row.destination) } else { row.destination.clone() };
+    vec![destination, row.protocol.clone(), row.count.to_string(), row.purpose.clone(), row.reason.clone()]
 }
 
 fn more(rows: usize) -> String {
@@ -180,9 +176,9 @@ fn more(rows: usize) -> String {
 
 /// JSON for programs, with a line feed.
 pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value)
-        .map(|json| json + "\n")
-        .map_err(|error| Failure::new(ExitStatus::Config, format!("the result cannot be written as JSON: {error}")))
+    serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("the result cannot be written as JSON: {error}"))
+    })
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, Failure> {

@@ -1,10 +1,258 @@
-//! `npxc doctor`.
-use crate::exit::{ExitStatus, Failure};
+//! `npxc doctor`: tries what a run needs, for real, and explains each failure.
+
+use std::fmt::Write as _;
+use std::fs::DirBuilder;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::time::Duration;
+
 use clap::Parser;
-/// Tries what npxc needs, and explains what is missing
+use serde::Serialize;
+
+use super::audit::to_json;
+use super::say;
+use crate::audit::escape::printable;
+use crate::config::Directories;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{HostEnv, Node, NpmConfig, PackageError};
+use crate::policy::HOST_NAME;
+use crate::runtime::native::{self, Outcome, StepReport};
+
+/// How long one address of the registry may take to answer.
+const DIAL: Duration = Duration::from_secs(5);
+
+/// Tries what npxc needs, and explains what is missing; exit status 2 if something is
 #[derive(Debug, Parser)]
 #[command(name = "npxc doctor")]
-pub(super) struct Args {}
-pub(super) fn execute(_args: &Args) -> Result<ExitStatus, Failure> {
-    Ok(ExitStatus::Success)
+pub(super) struct Args {
+    /// Connect to the registry as well
+    #[arg(long)]
+    online: bool,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Line {
+    area: &'static str,
+    step: String,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Passed,
+    Warning,
+    Failed,
+}
+
+impl Line {
+    fn new(area: &'static str, step: impl Into<String>, state: State, detail: impl Into<String>) -> Self {
+        Self { area, step: step.into(), state, detail: detail.into(), hints: Vec::new() }
+    }
+
+    fn hints(mut self, hints: impl IntoIterator<Item = String>) -> Self {
+        self.hints.extend(hints);
+        self
+    }
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    let host = HostEnv::current();
+    let mut lines: Vec<Line> = native::check().into_iter().map(sandbox).collect();
+    match Directories::new(|name| host.vars.get(name).cloned()) {
+        Ok(directories) => {
+            lines.extend(writable(&directories));
+            lines.extend(packages(&host, &directories, args.online));
+        }
+        Err(error) => {
+            lines.push(Line::new("directories", "home", State::Failed, error.to_string()).hints(error.hint));
+        }
+    }
+    let failed = lines.iter().any(|line| line.state == State::Failed);
+    if args.json {
+        let result = serde_json::json!({ "ok": !failed, "npxc": env!("CARGO_PKG_VERSION"), "checks": lines });
+        say::print(&to_json(&result)?);
+    } else {
+        say::print(&render(&lines));
+    }
+    Ok(if failed { ExitStatus::Runtime } else { ExitStatus::Success })
+}
+
+fn sandbox(report: StepReport) -> Line {
+    let (state, detail, hint) = match report.outcome {
+        Outcome::Passed(note) => (State::Passed, note, None),
+        Outcome::Warning { why, hint } => (State::Warning, why, hint),
+        Outcome::Failed { why, hint } => (State::Failed, why, hint),
+    };
+    Line::new("sandbox", report.step, state, detail).hints(hint)
+}
+
+fn writable(directories: &Directories) -> Vec<Line> {
+    let audit = directories.audit();
+    [("packages", &directories.data), ("audit logs", &audit), ("cache", &directories.cache)]
+        .into_iter()
+        .map(|(step, path)| match try_writing(path) {
+            Ok(()) => Line::new("directories", step, State::Passed, path.display().to_string()),
+            Err(error) => {
+                let detail = format!("{} cannot be written: {error}", path.display());
+                let hint = "make it yours (ls -ld shows whose it is), or set XDG_DATA_HOME, XDG_STATE_HOME and \
+                            XDG_CACHE_HOME to directories that are";
+                Line::new("directories", step, State::Failed, detail).hints([hint.to_owned()])
+            }
+        })
+        .collect()
+}
+
+fn try_writing(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    tempfile::tempfile_in(path).map(drop)
+}
+
+fn packages(host: &HostEnv, directories: &Directories, online: bool) -> Vec<Line> {
+    let failed = |step: &str, error: &PackageError| {
+        Line::new("packages", step, State::Failed, error.to_string()).hints(error.hints())
+    };
+    let node = match Node::find(host, &directories.cache) {
+        Ok(node) => node,
+        Err(error) => return vec![failed("node", &error)],
+    };
+    let mut lines = vec![
+        Line::new("packages", "node", State::Passed, format!("{} ({})", node.version, node.exec.display())),
+        Line::new(
+            "packages",
+            "npm",
+            State::Passed,
+            format!("{} ({})", node.npm_version, node.npm_cli.display()),
+        ),
+    ];
+    let config = match NpmConfig::read(host, &node, false) {
+        Ok(config) => config,
+        Err(error) => {
+            lines.push(failed("registry", &error));
+            return lines;
+        }
+    };
+    let rules = config.rules();
+    lines.push(Line::new("packages", "registry", State::Passed, format!("@npm is {}", rules.join(", "))));
+    lines.extend(
+        config.notes.iter().map(|note| Line::new("packages", "npm's configuration", State::Warning, note)),
+    );
+    if online {
+        lines.extend(rules.iter().map(|rule| dial(rule)));
+    }
+    lines
+}
+
+/// Connects to a registry, `HOST:PORT`, and hangs up.
+fn dial(rule: &str) -> Line {
+    let addresses = match rule.rsplit_once(':') {
+        Some((HOST_NAME, port)) => {
+            port.parse().map(|port| vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]).unwrap_or_default()
+        }
+        _ => match rule.to_socket_addrs() {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                return Line::new(
+                    "packages",
+                    "online",
+                    State::Failed,
+                    format!("{rule} has no address: {error}"),
+                )
+                .hints(["check DNS: npxc resolves names as this machine does".to_owned()]);
+            }
+        },
+    };
+    let mut last = "it has no address".to_owned();
+    for address in &addresses {
+        match TcpStream::connect_timeout(address, DIAL) {
+            Ok(_) => {
+                return Line::new(
+                    "packages",
+                    "online",
+                    State::Passed,
+                    format!("{rule} answers at {address}"),
+                );
+            }
+            Err(error) => last = format!("{address}: {error}"),
+        }
+    }
+    Line::new("packages", "online", State::Failed, format!("{rule} cannot be reached ({last})"))
+        .hints(["check the connection and npm's registry: npm config get registry".to_owned()])
+}
+
+fn render(lines: &[Line]) -> String {
+    let mut out = String::new();
+    let mut area = "";
+    for line in lines {
+        if line.area != area {
+            area = line.area;
+            let _ = writeln!(out, "{area}");
+        }
+        let mark = match line.state {
+            State::Passed => "ok     ",
+            State::Warning => "warning",
+            State::Failed => "FAILED ",
+        };
+        let text = format!("{:<22} {}", line.step, line.detail);
+        let _ = writeln!(out, "  {mark} {}", printable(text.trim_end(), 2000));
+        for hint in &line.hints {
+            let _ = writeln!(out, "            hint: {}", printable(hint, 2000));
+        }
+    }
+    let count = |state| lines.iter().filter(|line| line.state == state).count();
+    let _ = match (count(State::Failed), count(State::Warning)) {
+        (0, 0) => writeln!(out, "npxc works here"),
+        (0, warnings) => writeln!(out, "npxc works here; {warnings} to know about"),
+        (failed, _) => writeln!(out, "npxc does not work here: {failed} failed"),
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_failure_has_its_hint_below_it() {
+        let lines = [
+            Line::new("sandbox", "user namespace", State::Passed, ""),
+            Line::new("sandbox", "tun", State::Failed, "no /dev/net/tun").hints(["modprobe tun".to_owned()]),
+            Line::new("packages", "node", State::Passed, "20.1.0 (/usr/bin/node)"),
+        ];
+        assert_eq!(
+            render(&lines),
+            "sandbox\n  ok      user namespace\n  FAILED  tun                    no /dev/net/tun\n            hint: modprobe \
+             tun\npackages\n  ok      node                   20.1.0 (/usr/bin/node)\nnpxc does not work here: 1 failed\n"
+        );
+    }
+
+    #[test]
+    fn directories_are_made_private_and_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        let directories = Directories::new(|name| (name == "HOME").then(|| home.clone().into())).unwrap();
+        let lines = writable(&directories);
+        assert!(lines.iter().all(|line| line.state == State::Passed), "{lines:?}");
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let blocked = dir.path().join("file");
+        let directories = Directories::new(|name| (name == "HOME").then(|| blocked.clone().into())).unwrap();
+        let lines = writable(&directories);
+        assert!(lines.iter().all(|line| line.state == State::Failed && line.hints.len() == 1), "{lines:?}");
+    }
+
+    #[test]
+    fn a_registry_on_this_machine_is_dialled() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let rule = format!("{HOST_NAME}:{}", listener.local_addr().unwrap().port());
+        assert_eq!(dial(&rule).state, State::Passed);
+    }
 }

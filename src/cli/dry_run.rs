@@ -18,11 +18,7 @@ pub(super) fn describe(run: &Resolved) -> String {
         row("bin", bin.clone());
     }
     if !run.args.is_empty() {
-        let args: Vec<_> = run
-            .args
-            .iter()
-            .map(|arg| arg.to_string_lossy().into_owned())
-            .collect();
+        let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         row("arguments", args.join(" "));
     }
     row("network", network(run));
@@ -42,10 +38,7 @@ pub(super) fn describe(run: &Resolved) -> String {
         row("host entry", entry.to_string());
     }
     for publish in &run.publish {
-        row(
-            "publish",
-            format!("{} -> port {} inside", publish.listen, publish.guest),
-        );
+        row("publish", format!("{} -> port {} inside", publish.listen, publish.guest));
     }
     for mount in &run.mounts {
         let access = match mount.access {
@@ -68,30 +61,18 @@ pub(super) fn describe(run: &Resolved) -> String {
     let names: Vec<_> = run.env.keys().map(ToString::to_string).collect();
     row(
         "environment",
-        if names.is_empty() {
-            "nothing of this machine's".to_owned()
-        } else {
-            names.join(" ")
-        },
+        if names.is_empty() { "nothing of this machine's".to_owned() } else { names.join(" ") },
     );
     row(
         "starts in",
-        run.guest_cwd
-            .as_ref()
-            .map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
+        run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
     );
     row("runtime", format!("{}, link {}", run.runtime, run.link));
-    let cpus = run.limits.cpus.map_or_else(
-        || "no limit on processors".to_owned(),
-        |cpus| format!("{cpus} cores"),
-    );
+    let cpus =
+        run.limits.cpus.map_or_else(|| "no limit on processors".to_owned(), |cpus| format!("{cpus} cores"));
     row(
         "limits",
-        format!(
-            "{} MiB of memory, {cpus}, {} processes",
-            run.limits.memory >> 20,
-            run.limits.pids
-        ),
+        format!("{} MiB of memory, {cpus}, {} processes", run.limits.memory >> 20, run.limits.pids),
     );
     row(
         "audit log",

@@ -28,19 +28,13 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let requests: Vec<Vec<OsString>> = if args.options.package.is_empty() {
         args.specs.iter().map(|spec| vec![spec.clone()]).collect()
     } else {
-        vec![if args.specs.is_empty() {
-            vec!["-".into()]
-        } else {
-            args.specs.clone()
-        }]
+        vec![if args.specs.is_empty() { vec!["-".into()] } else { args.specs.clone() }]
     };
     if requests.is_empty() {
         return Err(Failure::new(ExitStatus::Config, "no package is named").hint("npxc install SPEC..."));
     }
-    let resolved: Vec<_> = requests
-        .iter()
-        .map(|words| resolve(&args.options, words))
-        .collect::<Result<_, _>>()?;
+    let resolved: Vec<_> =
+        requests.iter().map(|words| resolve(&args.options, words)).collect::<Result<_, _>>()?;
     for mut resolved in resolved {
         resolved.request.bin = None;
         for warning in &resolved.warnings {

@@ -24,7 +24,7 @@ mod table;
 
 use std::ffi::{OsStr, OsString};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
 
 use crate::config::{self, Resolved};
@@ -33,9 +33,8 @@ use crate::package::HostEnv;
 use options::Options;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 9] = [
-    "probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help",
-];
+pub const NAMES: [&str; 9] =
+    ["probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
 const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
@@ -43,7 +42,8 @@ const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
 const COMMANDS: &str = "\
 Commands:
   probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
-  install SPEC...           Install now, so that the first start is fast (build: the same; rebuild: --force)
+  install SPEC...           Install now, so that the first start is fast
+  build, rebuild SPEC...    The same; rebuild installs again
   list                      Show what is installed
   clean SPEC... | --all     Remove what is installed
   doctor                    Try what npxc needs, and explain what is missing
@@ -52,10 +52,12 @@ Commands:
 
 Rules:
   [tcp://|udp://]HOST[:PORT|:PORT-PORT], for example api.example.com:443 or @npm
-  HOST is a name, *.name (anything below it), an address, a network in CIDR form ([...] for IPv6), or a @preset
+  HOST is a name, *.name (anything below it), an address, a network (CIDR), or a
+  @preset; IPv6 stands in brackets
 
 Exit status:
-  the package's own; 1 arguments or configuration, 2 no sandbox, 3 not installed, 4 died, 130 interrupted";
+  the package's own, or: 1 arguments or configuration, 2 no sandbox,
+  3 not installed, 4 died, 130 interrupted";
 
 /// Runs an npm package in a sandbox that reaches only what you allow
 #[derive(Debug, Parser)]
@@ -84,10 +86,10 @@ enum Command {
 }
 
 /// Runs npxc. `argv` has the program's own name first.
-pub fn main(argv: Vec<OsString>) -> ExitStatus {
+pub fn main(argv: &[OsString]) -> ExitStatus {
     let command = match parse(argv) {
         Ok(command) => command,
-        Err(error) => return usage(&error),
+        Err(mut error) => return usage(&mut error),
     };
     match execute(command) {
         Ok(status) => status,
@@ -110,15 +112,11 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
     }
 }
 
-fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
-    let args = Args::try_parse_from(&argv)?;
+fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
+    let args = Args::try_parse_from(argv)?;
     let at = argv.len() - args.words.len();
     let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
-    let name = args
-        .words
-        .first()
-        .and_then(|word| word.to_str())
-        .unwrap_or_default();
+    let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
         return Ok(Command::Run(args));
     }
@@ -154,7 +152,11 @@ fn parse(argv: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// Prints what clap has to say: help and version on stdout, mistakes on stderr. A mistake is 1, not clap's 2,
 /// which is npxc's status for a missing sandbox.
-fn usage(error: &clap::Error) -> ExitStatus {
+fn usage(error: &mut clap::Error) -> ExitStatus {
+    if error.kind() == ErrorKind::UnknownArgument {
+        // "to pass '--x' as a value" is no advice here; what comes behind the spec is the package's anyway.
+        error.remove(ContextKind::Suggested);
+    }
     if error.use_stderr() {
         use std::io::Write as _;
         let _ = write!(std::io::stderr().lock(), "npxc: {}", error.render());

@@ -49,11 +49,7 @@ pub struct Options {
     pub ignore_scripts: bool,
 
     /// Show it a file or directory; read-only and at the same path unless said otherwise
-    #[arg(
-        long,
-        value_name = "HOST[:GUEST][:ro|rw]",
-        help_heading = "Files and environment"
-    )]
+    #[arg(long, value_name = "HOST[:GUEST][:ro|rw]", help_heading = "Files and environment")]
     pub mount: Vec<String>,
     /// Give it an environment variable: a value, or npxc's own
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Files and environment")]
@@ -78,14 +74,14 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", help_heading = "Sandbox")]
     pub pids: Option<String>,
 
-    /// A configuration directory, or a file for this package [default: $XDG_CONFIG_HOME/npxc]
+    /// A configuration directory, or a file for this package [default: ~/.config/npxc]
     #[arg(long, value_name = "PATH")]
     pub config: Option<String>,
     /// Write the audit log there; a directory gets one file per session
     #[arg(long, value_name = "PATH")]
     pub audit_log: Option<String>,
     /// off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
     pub log_level: tracing_level::Level,
 
     /// Another package to install; with it, the first word is the bin to run
@@ -128,22 +124,13 @@ pub mod tracing_level {
 impl Options {
     /// What the command line asks for; `words` are the package spec (or, with `-p`, the bin) and its arguments.
     pub fn asked(&self, words: &[OsString]) -> Result<Asked, ConfigError> {
-        let (first, args) = words
-            .split_first()
-            .map_or((None, Vec::new()), |(first, rest)| (Some(first), rest.to_vec()));
-        let first = first
-            .map(|word| word.to_str().ok_or(word))
-            .transpose()
-            .map_err(|word| {
-                ConfigError::option(
-                    "package spec",
-                    &word.to_string_lossy(),
-                    Fault::new("it is not UTF-8"),
-                )
-            })?;
+        let (first, args) =
+            words.split_first().map_or((None, Vec::new()), |(first, rest)| (Some(first), rest.to_vec()));
+        let first = first.map(|word| word.to_str().ok_or(word)).transpose().map_err(|word| {
+            ConfigError::option("package spec", &word.to_string_lossy(), Fault::new("it is not UTF-8"))
+        })?;
         let spec = |option: &str, text: &str| {
-            text.parse::<PackageSpec>()
-                .map_err(|error| ConfigError::option(option, text, spec_fault(&error)))
+            text.parse::<PackageSpec>().map_err(|error| ConfigError::option(option, text, spec_fault(&error)))
         };
         let (packages, bin) = match first {
             None if self.package.is_empty() => {
@@ -152,18 +139,12 @@ impl Options {
             }
             None => {
                 let hint = "npxc -p NAME BIN [ARGS...]; to run a package's only bin: npxc NAME";
-                return Err(ConfigError::surroundings(
-                    "--package: the bin to run is not named",
-                    hint,
-                ));
+                return Err(ConfigError::surroundings("--package: the bin to run is not named", hint));
             }
             Some(word) if self.package.is_empty() => (vec![spec("package spec", word)?], None),
             Some(word) => {
-                let packages = self
-                    .package
-                    .iter()
-                    .map(|text| spec("--package", text))
-                    .collect::<Result<_, _>>()?;
+                let packages =
+                    self.package.iter().map(|text| spec("--package", text)).collect::<Result<_, _>>()?;
                 (packages, Some(word.to_owned()))
             }
         };
@@ -204,21 +185,16 @@ impl Options {
         })
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "the two halves of --env, named where they go"
-    )]
+    #[allow(clippy::type_complexity, reason = "the two halves of --env, named where they go")]
     fn environment(&self) -> Result<(BTreeMap<EnvName, EnvValue>, BTreeMap<EnvName, bool>), ConfigError> {
         let mut env = BTreeMap::new();
         let mut passthrough = BTreeMap::new();
         for text in &self.env {
-            let (name, value) = text
-                .split_once('=')
-                .map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
+            let (name, value) =
+                text.split_once('=').map_or((text.as_str(), None), |(name, value)| (name, Some(value)));
             // A mistake shows the name only: what stands behind it may be a secret.
-            let parsed = name
-                .parse::<EnvName>()
-                .map_err(|fault| ConfigError::option("--env", name, fault))?;
+            let parsed =
+                name.parse::<EnvName>().map_err(|fault| ConfigError::option("--env", name, fault))?;
             match value {
                 Some(value) => {
                     env.insert(parsed, EnvValue(value.into()));
@@ -263,10 +239,7 @@ fn all<T>(
     texts: &[String],
     parse: impl Fn(&str) -> Result<T, Fault>,
 ) -> Result<Vec<T>, ConfigError> {
-    texts
-        .iter()
-        .map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault)))
-        .collect()
+    texts.iter().map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault))).collect()
 }
 
 fn one<T>(
@@ -274,6 +247,5 @@ fn one<T>(
     text: Option<&String>,
     parse: impl Fn(&str) -> Result<T, Fault>,
 ) -> Result<Option<T>, ConfigError> {
-    text.map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault)))
-        .transpose()
+    text.map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault))).transpose()
 }

@@ -33,8 +33,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "TOOL")]
     call: Option<String>,
     /// The tool's arguments, a JSON object
-    #[arg(long, value_name = "JSON", requires = "call")]
-    args: Option<String>,
+    #[arg(long = "args", value_name = "JSON", requires = "call")]
+    arguments: Option<String>,
     /// Longest time until the server answers, its installation included
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
@@ -70,11 +70,12 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     // Mistakes are told here, once, before anything is started.
     let resolved = resolve(&args.options, &args.words)?;
     let call = match &args.call {
-        Some(name) => Some((name.clone(), arguments(args.args.as_deref())?)),
+        Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,
     };
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}")))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
 
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::new(ExitStatus::Config, format!("no temporary directory: {error}")))?;
@@ -101,7 +102,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let outcome = client::run(&plan)?;
     let network = read(&log, before)?;
     let title = resolved.request.to_string();
-    say::print(&if args.json { show::json(&title, &outcome, &network)? } else { show::text(&title, &outcome, &network) });
+    say::print(&if args.json {
+        show::json(&title, &outcome, &network)?
+    } else {
+        show::text(&title, &outcome, &network)
+    });
     match outcome.failure {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),

@@ -33,7 +33,7 @@ pub(super) struct CleanArgs {
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
-    let entries = store()?.list().map_err(failed)?;
+    let entries = store()?.list().map_err(|error| failed(&error))?;
     if args.json {
         let rows: Vec<_> = entries
             .iter()
@@ -74,7 +74,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
 pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     let store = store()?;
     store.sweep();
-    let entries = store.list().map_err(failed)?;
+    let entries = store.list().map_err(|error| failed(&error))?;
     let mut chosen: Vec<&Listed> = Vec::new();
     for text in &args.specs {
         let spec: PackageSpec = text.parse().map_err(|error: crate::package::spec::SpecError| {
@@ -87,10 +87,8 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
             }
         }
         if chosen.len() == before {
-            return Err(
-                Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
-                    .hint("npxc list shows what is"),
-            );
+            return Err(Failure::new(ExitStatus::Config, format!("`{text}` is not installed"))
+                .hint("npxc list shows what is"));
         }
     }
     if args.all {
@@ -98,7 +96,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     }
     let mut said = String::new();
     for entry in chosen {
-        let what = match store.remove(entry).map_err(failed)? {
+        let what = match store.remove(entry).map_err(|error| failed(&error))? {
             Removed::Later => "is in use, and is removed once it is not",
             Removed::Gone => "is removed",
         };
@@ -113,29 +111,18 @@ fn store() -> Result<Store, Failure> {
     Ok(Store::at(&directories.data))
 }
 
-fn failed(error: PackageError) -> Failure {
+fn failed(error: &PackageError) -> Failure {
     Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
 }
 
 fn roots(entry: &Listed) -> Vec<String> {
-    let roots = entry
-        .manifest
-        .as_ref()
-        .map(|manifest| manifest.roots.as_slice())
-        .unwrap_or_default();
-    roots
-        .iter()
-        .map(|root| format!("{}@{}", root.package, root.version))
-        .collect()
+    let roots = entry.manifest.as_ref().map(|manifest| manifest.roots.as_slice()).unwrap_or_default();
+    roots.iter().map(|root| format!("{}@{}", root.package, root.version)).collect()
 }
 
 fn name(entry: &Listed) -> String {
     let roots = roots(entry);
-    if roots.is_empty() {
-        entry.dir.display().to_string()
-    } else {
-        roots.join(" ")
-    }
+    if roots.is_empty() { entry.dir.display().to_string() } else { roots.join(" ") }
 }
 
 fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
@@ -145,10 +132,7 @@ fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
     let wanted = spec.to_string();
     manifest.request.contains(&wanted)
         || roots(entry).contains(&wanted)
-        || manifest
-            .roots
-            .iter()
-            .any(|root| root.package == wanted || root.name == wanted)
+        || manifest.roots.iter().any(|root| root.package == wanted || root.name == wanted)
 }
 
 fn day(time: u64) -> String {

@@ -19,10 +19,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(head: &[&str]) -> Self {
-        Self {
-            rows: vec![head.iter().map(|title| (*title).to_owned()).collect()],
-            notes: Vec::new(),
-        }
+        Self { rows: vec![head.iter().map(|title| (*title).to_owned()).collect()], notes: Vec::new() }
     }
 
     /// A table without a head.
@@ -46,11 +43,8 @@ impl Table {
     fn render_to(&self, width: usize) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let mut widths = vec![0; columns];
-        let rows: Vec<Vec<String>> = self
-            .rows
-            .iter()
-            .map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect())
-            .collect();
+        let rows: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect()).collect();
         for row in &rows {
             for (most, cell) in widths.iter_mut().zip(row) {
                 *most = (*most).max(cell.chars().count());
@@ -83,11 +77,7 @@ pub(super) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {
-            return if unit == "B" {
-                format!("{count} B")
-            } else {
-                format!("{value:.1} {unit}")
-            };
+            return if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") };
         }
         value /= 1024.0;
     }

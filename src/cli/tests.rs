@@ -7,12 +7,8 @@ use crate::config::load::Asked;
 use crate::exit::ExitStatus;
 
 fn parsed(line: &str) -> Result<Command, clap::Error> {
-    parse(
-        std::iter::once("npxc")
-            .chain(line.split_whitespace())
-            .map(OsString::from)
-            .collect(),
-    )
+    let argv: Vec<_> = std::iter::once("npxc").chain(line.split_whitespace()).map(OsString::from).collect();
+    parse(&argv)
 }
 
 fn run(line: &str) -> Args {
@@ -28,23 +24,13 @@ fn asked(line: &str) -> Asked {
 }
 
 fn words(line: &str) -> Vec<String> {
-    run(line)
-        .words
-        .iter()
-        .map(|word| word.to_str().unwrap().to_owned())
-        .collect()
+    run(line).words.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
 }
 
 fn refused(line: &str) -> String {
     let args = run(line);
     let error = args.options.asked(&args.words).unwrap_err();
-    format!(
-        "{error}{}",
-        error
-            .hint
-            .clone()
-            .map_or_else(String::new, |hint| format!("\nhint: {hint}"))
-    )
+    format!("{error}{}", error.hint.clone().map_or_else(String::new, |hint| format!("\nhint: {hint}")))
 }
 
 #[test]
@@ -54,11 +40,7 @@ fn everything_behind_the_spec_is_the_packages_own() {
         words("server --allow x -y --help --version"),
         ["server", "--allow", "x", "-y", "--help", "--version"]
     );
-    assert_eq!(
-        words("server -- --foo --"),
-        ["server", "--", "--foo", "--"],
-        "as npx hands it on"
-    );
+    assert_eq!(words("server -- --foo --"), ["server", "--", "--foo", "--"], "as npx hands it on");
     assert_eq!(words("-- server --foo"), ["server", "--foo"]);
     assert_eq!(words("-y -- server -y"), ["server", "-y"]);
     assert_eq!(words("--yes -y server list"), ["server", "list"]);
@@ -95,56 +77,23 @@ fn commands_and_the_packages_of_the_same_name() {
     assert_eq!(words("probe@latest server"), ["probe@latest", "server"]);
     assert_eq!(words("-p probe probe server"), ["probe", "server"]);
     assert_eq!(words("server probe"), ["server", "probe"]);
-    assert!(
-        parsed("--allow x list").is_err(),
-        "an option that a command does not have is refused"
-    );
-    assert!(
-        parsed("update")
-            .unwrap_err()
-            .to_string()
-            .contains("not available in this version")
-    );
+    assert!(parsed("--allow x list").is_err(), "an option that a command does not have is refused");
+    assert!(parsed("update").unwrap_err().to_string().contains("not available in this version"));
 }
 
 #[test]
 fn usage_mistakes_are_status_1_and_help_is_0() {
-    assert_eq!(
-        super::usage(&parsed("--bogus server").unwrap_err()),
-        ExitStatus::Config
-    );
-    assert_eq!(super::usage(&parsed("--allow").unwrap_err()), ExitStatus::Config);
-    assert_eq!(
-        parsed("--help").unwrap_err().kind(),
-        clap::error::ErrorKind::DisplayHelp
-    );
-    assert_eq!(
-        parsed("--version").unwrap_err().kind(),
-        clap::error::ErrorKind::DisplayVersion
-    );
-    assert_eq!(
-        parsed("help").unwrap_err().kind(),
-        clap::error::ErrorKind::DisplayHelp
-    );
+    assert_eq!(super::usage(&mut parsed("--bogus server").unwrap_err()), ExitStatus::Config);
+    assert_eq!(super::usage(&mut parsed("--allow").unwrap_err()), ExitStatus::Config);
+    assert_eq!(parsed("--help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
+    assert_eq!(parsed("--version").unwrap_err().kind(), clap::error::ErrorKind::DisplayVersion);
+    assert_eq!(parsed("help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
     assert!(!parsed("help").unwrap_err().use_stderr());
-    assert!(
-        parsed("--allwo x server")
-            .unwrap_err()
-            .to_string()
-            .contains("--allow")
-    );
+    assert!(parsed("--allwo x server").unwrap_err().to_string().contains("--allow"));
     assert_eq!(ExitStatus::Package(7).code(), 7);
-    let codes = [
-        ExitStatus::Success,
-        ExitStatus::Config,
-        ExitStatus::Runtime,
-        ExitStatus::Install,
-    ];
+    let codes = [ExitStatus::Success, ExitStatus::Config, ExitStatus::Runtime, ExitStatus::Install];
     assert_eq!(codes.map(ExitStatus::code), [0, 1, 2, 3]);
-    assert_eq!(
-        [ExitStatus::GuestDied, ExitStatus::Interrupted].map(ExitStatus::code),
-        [4, 130]
-    );
+    assert_eq!([ExitStatus::GuestDied, ExitStatus::Interrupted].map(ExitStatus::code), [4, 130]);
 }
 
 #[test]
@@ -154,19 +103,13 @@ fn options_are_handed_on_as_they_were() {
                 --memory 1G --package x --log-level debug --mount /tmp:rw -- y z";
     let first = Args::command().get_matches_from(line.split_whitespace());
     let again = super::options::again(&first);
-    let words = std::iter::once(OsString::from("npxc"))
-        .chain(again.clone())
-        .chain(["y".into()]);
+    let words = std::iter::once(OsString::from("npxc")).chain(again.clone()).chain(["y".into()]);
     let second = Args::command().get_matches_from(words);
     assert_eq!(super::options::again(&second), again);
     let shown: Vec<_> = again.iter().map(|word| word.to_str().unwrap()).collect();
     assert_eq!(
         shown[..3],
-        [
-            "--allow=a.example.com,b.example.com",
-            "--deny=c.example.com",
-            "--ignore-scripts"
-        ]
+        ["--allow=a.example.com,b.example.com", "--deny=c.example.com", "--ignore-scripts"]
     );
     assert!(shown.contains(&"--env=A=b") && shown.contains(&"--yes") && shown.contains(&"--log-level=debug"));
 }
@@ -213,10 +156,7 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
     );
     assert!(refused("--allow * x").contains('^'));
     let docker = run("--runtime docker x");
-    assert_eq!(
-        docker.options.asked(&docker.words).unwrap_err().status,
-        ExitStatus::Runtime
-    );
+    assert_eq!(docker.options.asked(&docker.words).unwrap_err().status, ExitStatus::Runtime);
 }
 
 #[test]

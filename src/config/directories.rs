@@ -27,11 +27,8 @@ impl Directories {
     /// `HOME` is missing or relative, or an XDG variable is set to a relative path (the specification says to
     /// ignore those; npxc would then read another configuration than the user meant).
     pub fn new(variable: impl Fn(&OsStr) -> Option<OsString>) -> Result<Self, ConfigError> {
-        let read = |name: &str| {
-            variable(OsStr::new(name))
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
+        let read =
+            |name: &str| variable(OsStr::new(name)).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = read("HOME").ok_or_else(|| {
             ConfigError::surroundings(
                 "HOME is not set, so npxc does not know where its configuration and its packages are",
@@ -78,12 +75,7 @@ mod tests {
     use super::*;
 
     fn with(pairs: &[(&str, &str)]) -> Result<Directories, ConfigError> {
-        Directories::new(|name| {
-            pairs
-                .iter()
-                .find(|(key, _)| name == *key)
-                .map(|(_, value)| value.into())
-        })
+        Directories::new(|name| pairs.iter().find(|(key, _)| name == *key).map(|(_, value)| value.into()))
     }
 
     #[test]
@@ -100,20 +92,12 @@ mod tests {
         let found = with(&[("HOME", "/home/me"), ("XDG_STATE_HOME", "/var/s")]).unwrap();
         assert_eq!(found.state, PathBuf::from("/var/s/npxc"));
         let error = with(&[("HOME", "/home/me"), ("XDG_DATA_HOME", "data")]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "XDG_DATA_HOME is `data`, which is not an absolute path"
-        );
+        assert_eq!(error.to_string(), "XDG_DATA_HOME is `data`, which is not an absolute path");
     }
 
     #[test]
     fn without_home_there_is_a_clear_word() {
         assert!(with(&[]).unwrap_err().to_string().starts_with("HOME is not set"));
-        assert!(
-            with(&[("HOME", "me")])
-                .unwrap_err()
-                .to_string()
-                .contains("not an absolute path")
-        );
+        assert!(with(&[("HOME", "me")]).unwrap_err().to_string().contains("not an absolute path"));
     }
 }

@@ -26,20 +26,11 @@ pub struct Fault {
 impl Fault {
     /// A complaint about a value as a whole.
     pub fn new(what: impl Into<String>) -> Self {
-        Self {
-            at: None,
-            what: what.into(),
-            hint: None,
-            unavailable: false,
-        }
+        Self { at: None, what: what.into(), hint: None, unavailable: false }
     }
 
     fn status(&self) -> ExitStatus {
-        if self.unavailable {
-            ExitStatus::Runtime
-        } else {
-            ExitStatus::Config
-        }
+        if self.unavailable { ExitStatus::Runtime } else { ExitStatus::Config }
     }
 
     /// The same, about one character.
@@ -105,7 +96,7 @@ pub struct ConfigError {
     /// What is wrong, as a sentence.
     pub what: String,
     /// The text it is about and the character to point at, from 0.
-    pub excerpt: Option<(String, usize)>,
+    pub excerpt: Option<Box<(String, usize)>>,
     /// What to do instead.
     pub hint: Option<String>,
     /// 1, or 2 for what this version cannot do.
@@ -125,7 +116,7 @@ impl ConfigError {
             status,
             place: Place::Option(option.to_owned()),
             what,
-            excerpt: fault.at.map(|at| (value.to_owned(), at)),
+            excerpt: fault.at.map(|at| Box::new((value.to_owned(), at))),
             hint: fault.hint,
         }
     }
@@ -138,13 +129,9 @@ impl ConfigError {
         let excerpt = text.lines().nth(line).unwrap_or("").to_owned();
         Self {
             status: fault.status(),
-            place: Place::File {
-                path: path.to_owned(),
-                line: line + 1,
-                column: column + 1,
-            },
+            place: Place::File { path: path.to_owned(), line: line + 1, column: column + 1 },
             what: fault.what,
-            excerpt: Some((excerpt, column)),
+            excerpt: Some(Box::new((excerpt, column))),
             hint: fault.hint,
         }
     }
@@ -152,13 +139,7 @@ impl ConfigError {
     /// About a value whose place is known already, as a whole.
     pub fn at(place: &Place, fault: Fault) -> Self {
         let status = fault.status();
-        Self {
-            place: place.clone(),
-            what: fault.what,
-            excerpt: None,
-            hint: fault.hint,
-            status,
-        }
+        Self { place: place.clone(), what: fault.what, excerpt: None, hint: fault.hint, status }
     }
 
     /// About neither an option nor a file.
@@ -182,8 +163,8 @@ impl fmt::Display for ConfigError {
             }
             Place::Surroundings => f.write_str(&self.what)?,
         }
-        if let Some((text, at)) = &self.excerpt {
-            let (line, column) = pointer(text, *at);
+        if let Some(excerpt) = &self.excerpt {
+            let (line, column) = pointer(&excerpt.0, excerpt.1);
             write!(f, "\n{line}\n{:column$}^", "")?;
         }
         Ok(())
@@ -201,12 +182,8 @@ impl From<ConfigError> for Failure {
 /// `text` made printable, and the column under which the character `at` of it stands then.
 fn pointer(text: &str, at: usize) -> (String, usize) {
     let start = at.saturating_sub(EXCERPT / 2);
-    let shown: String = text
-        .chars()
-        .skip(start)
-        .take(EXCERPT)
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .collect();
+    let shown: String =
+        text.chars().skip(start).take(EXCERPT).map(|c| if c == '\t' { ' ' } else { c }).collect();
     let before: String = shown.chars().take(at - start).collect();
     let column = printable(&before, usize::MAX / 8).chars().count();
     (printable(&shown, usize::MAX / 8), column)
@@ -218,13 +195,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known
         .into_iter()
         .map(|candidate| {
-            (
-                distance(
-                    &word.to_lowercase().replace('-', "_"),
-                    &candidate.replace('-', "_"),
-                ),
-                candidate,
-            )
+            (distance(&word.to_lowercase().replace('-', "_"), &candidate.replace('-', "_")), candidate)
         })
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
@@ -243,11 +214,7 @@ fn distance(a: &str, b: &str) -> usize {
             let left = row.get(j).copied().unwrap_or(0);
             let mut best = (above + 1).min(left + 1).min(diagonal + usize::from(x != y));
             if i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x) {
-                let swapped = rows
-                    .get(i - 1)
-                    .and_then(|row| row.get(j - 1))
-                    .copied()
-                    .unwrap_or(0);
+                let swapped = rows.get(i - 1).and_then(|row| row.get(j - 1)).copied().unwrap_or(0);
                 best = best.min(swapped + 1);
             }
             row.push(best);
@@ -265,10 +232,7 @@ mod tests {
     fn an_option_points_at_the_character() {
         let fault = Fault::new("a space cannot stand in a name").at(3);
         let error = ConfigError::option("--allow", "exa mple.com", fault);
-        assert_eq!(
-            error.to_string(),
-            "--allow: a space cannot stand in a name\nexa mple.com\n   ^"
-        );
+        assert_eq!(error.to_string(), "--allow: a space cannot stand in a name\nexa mple.com\n   ^");
     }
 
     #[test]
@@ -276,10 +240,7 @@ mod tests {
         let text = "a = 1\n[network]\nallow = [\"exa mple.com\"]\n";
         let offset = text.find("exa").unwrap_or(0);
         let error = ConfigError::file(Path::new("x.toml"), text, offset, Fault::new("no").at(3));
-        assert_eq!(
-            error.to_string(),
-            "x.toml:3:14: no\nallow = [\"exa mple.com\"]\n             ^"
-        );
+        assert_eq!(error.to_string(), "x.toml:3:14: no\nallow = [\"exa mple.com\"]\n             ^");
     }
 
     #[test]

@@ -48,11 +48,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let cwd_text = asked.cwd.as_deref().unwrap_or(".");
     let cwd = path("--cwd", cwd_text, &host.cwd)?;
     if !cwd.as_path().is_dir() {
-        return Err(option(
-            "--cwd",
-            cwd_text,
-            Fault::new("there is no such directory"),
-        ));
+        return Err(option("--cwd", cwd_text, Fault::new("there is no such directory")));
     }
 
     let mut package_file = None;
@@ -63,11 +59,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         } else if config.exists() {
             package_file = Some((config, true));
         } else {
-            return Err(option(
-                "--config",
-                text,
-                Fault::new("there is no such file or directory"),
-            ));
+            return Err(option("--config", text, Fault::new("there is no such file or directory")));
         }
     }
     if package_file.is_none() {
@@ -81,17 +73,16 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut files = Vec::new();
     let mut packages = asked.packages;
     let mut layers = vec![asked.layer];
-    if let Some((file, named)) = package_file {
-        if let Some(text) = read(&file)? {
-            let (layer, package, version) = schema::package(&file, &text)?;
-            if let Some(first) = packages.first_mut() {
-                *first = meant(first.clone(), package, version, named).map_err(|fault| {
-                    ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault)
-                })?;
-            }
-            layers.push(layer);
-            files.push(file);
+    if let Some((file, named)) = package_file
+        && let Some(text) = read(&file)?
+    {
+        let (layer, package, version) = schema::package(&file, &text)?;
+        if let Some(first) = packages.first_mut() {
+            *first = meant(first.clone(), package, version, named)
+                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
         }
+        layers.push(layer);
+        files.push(file);
     }
     let file = directories.config.join("npxc.toml");
     if let Some(text) = read(&file)? {
@@ -102,15 +93,12 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let combined = combine(&layers, host, &cwd)?;
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
-    let real_cwd = cwd
-        .as_path()
-        .canonicalize()
-        .unwrap_or_else(|_| cwd.as_path().to_owned());
+    let real_cwd = cwd.as_path().canonicalize().unwrap_or_else(|_| cwd.as_path().to_owned());
     let guest_cwd = mounts.iter().rev().find_map(|mount| {
-        real_cwd
-            .strip_prefix(&mount.host)
-            .ok()
-            .map(|below| mount.guest.join(below))
+        real_cwd.strip_prefix(&mount.host).ok().map(|below| {
+            // Joining nothing would leave a slash at the end.
+            if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) }
+        })
     });
     if asked.cwd.is_some() && guest_cwd.is_none() {
         warnings.push(format!(
@@ -123,38 +111,22 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         None => per_session(directories.audit(), packages.first()),
         Some(text) => {
             let log = path("--audit-log", text, &host.cwd)?.as_path().to_owned();
-            let parent = log
-                .parent()
-                .and_then(|parent| parent.canonicalize().ok())
-                .unwrap_or_default();
-            let real = if log.is_dir() {
-                log.canonicalize().unwrap_or_default()
-            } else {
-                parent
-            };
+            let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
+            let real = if log.is_dir() { log.canonicalize().unwrap_or_default() } else { parent };
             let writable = mounts
                 .iter()
                 .find(|mount| mount.access == Access::ReadWrite && real.starts_with(&mount.host));
             if let Some(mount) = writable {
-                let what = format!(
-                    "the package may write {}, and could change its own log",
-                    mount.host.display()
-                );
+                let what =
+                    format!("the package may write {}, and could change its own log", mount.host.display());
                 return Err(option("--audit-log", text, Fault::new(what)));
             }
-            if log.is_dir() {
-                per_session(log, packages.first())
-            } else {
-                audit::Target::File(log)
-            }
+            if log.is_dir() { per_session(log, packages.first()) } else { audit::Target::File(log) }
         }
     };
 
     Ok(Resolved {
-        request: Request {
-            packages,
-            bin: asked.bin,
-        },
+        request: Request { packages, bin: asked.bin },
         args: asked.args,
         network: combined.network,
         install: combined.install,
@@ -175,9 +147,9 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
 
 fn per_session(directory: PathBuf, package: Option<&PackageSpec>) -> audit::Target {
     let package = match package {
-        Some(spec) => spec
-            .name()
-            .map_or_else(|| "local".to_owned(), |name| name.path_component()),
+        Some(spec) => {
+            spec.name().map_or_else(|| "local".to_owned(), crate::package::PackageName::path_component)
+        }
         None => "none".to_owned(),
     };
     audit::Target::Directory { directory, package }
@@ -204,9 +176,7 @@ fn meant(
         return Ok(with_version(asked.or_version(version.clone())));
     }
     if file_was_named {
-        return Err(Fault::new(format!(
-            "this file is for the package `{package}`, not for `{asked}`"
-        )));
+        return Err(Fault::new(format!("this file is for the package `{package}`, not for `{asked}`")));
     }
     // The file's name is a short name for another package; a version that was asked for goes with it.
     match (package, asked) {
@@ -222,11 +192,7 @@ fn meant(
 /// The text of a configuration file; `None` when there is none.
 fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     let wrong = |what: String| {
-        let place = Place::File {
-            path: path.to_owned(),
-            line: 1,
-            column: 1,
-        };
+        let place = Place::File { path: path.to_owned(), line: 1, column: 1 };
         Err(ConfigError::at(&place, Fault::new(what)))
     };
     let file = match fs::File::open(path) {

@@ -93,9 +93,7 @@ impl FromStr for GuestPath {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let path = Path::new(text);
         if !path.is_absolute() {
-            return Err(Fault::new(format!(
-                "the path inside the sandbox, `{text}`, must start with `/`"
-            )));
+            return Err(Fault::new(format!("the path inside the sandbox, `{text}`, must start with `/`")));
         }
         if path.components().any(|part| part == Component::ParentDir) {
             return Err(Fault::new("`..` cannot stand in a path inside the sandbox"));
@@ -155,12 +153,7 @@ impl MountSpec {
             }
             Some(guest) => Some(guest.parse()?),
         };
-        Ok(Self {
-            place,
-            host: host.to_owned(),
-            guest,
-            access: access.unwrap_or(Access::ReadOnly),
-        })
+        Ok(Self { place, host: host.to_owned(), guest, access: access.unwrap_or(Access::ReadOnly) })
     }
 
     /// Where it goes inside the guest, for a host path that was made absolute.
@@ -182,11 +175,7 @@ pub fn settle(
         .map(|(spec, host, guest)| {
             let real =
                 check(host, spec.access, directories).map_err(|fault| ConfigError::at(&spec.place, fault))?;
-            Ok(Mount {
-                host: real,
-                guest: guest.0.clone(),
-                access: spec.access,
-            })
+            Ok(Mount { host: real, guest: guest.0.clone(), access: spec.access })
         })
         .collect()
 }
@@ -199,9 +188,7 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
         }
         _ => Fault::new(format!("{shown} cannot be opened: {error}")),
     })?;
-    let kind = real
-        .metadata()
-        .map_err(|error| Fault::new(format!("{shown} cannot be opened: {error}")))?;
+    let kind = real.metadata().map_err(|error| Fault::new(format!("{shown} cannot be opened: {error}")))?;
     if !kind.is_dir() && !kind.is_file() {
         return Err(Fault::new(format!("{shown} is neither a file nor a directory"))
             .hint("sockets, pipes and devices are ways out of the sandbox and are not mounted"));
@@ -213,13 +200,8 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
     }
     if access == Access::ReadWrite {
         let own = directories.own();
-        let real_own = own
-            .iter()
-            .map(|own| own.canonicalize().unwrap_or_else(|_| tidy(own)));
-        if let Some(own) = real_own
-            .into_iter()
-            .find(|own| own.starts_with(&real) || real.starts_with(own))
-        {
+        let real_own = own.iter().map(|own| own.canonicalize().unwrap_or_else(|_| tidy(own)));
+        if let Some(own) = real_own.into_iter().find(|own| own.starts_with(&real) || real.starts_with(own)) {
             let what = format!(
                 "a package that may write {shown} could change npxc's own files in {}",
                 own.display()
@@ -267,15 +249,9 @@ mod tests {
     #[test]
     fn the_three_parts() {
         let mount = parse("/data").unwrap();
-        assert_eq!(
-            (mount.host.as_str(), mount.guest, mount.access),
-            ("/data", None, Access::ReadOnly)
-        );
+        assert_eq!((mount.host.as_str(), mount.guest, mount.access), ("/data", None, Access::ReadOnly));
         let mount = parse("./x:rw").unwrap();
-        assert_eq!(
-            (mount.host.as_str(), mount.guest, mount.access),
-            ("./x", None, Access::ReadWrite)
-        );
+        assert_eq!((mount.host.as_str(), mount.guest, mount.access), ("./x", None, Access::ReadWrite));
         let mount = parse("~/x:/data//y/./z:ro").unwrap();
         assert_eq!(mount.guest.unwrap().to_string(), "/data/y/z");
         assert_eq!(parse("ro").unwrap().host, "ro");
@@ -286,15 +262,9 @@ mod tests {
         assert_eq!(parse("/data:RW").unwrap_err().at, Some(6));
         assert_eq!(parse("/data:data").unwrap_err().at, Some(6));
         assert_eq!(parse(":/x").unwrap_err().at, Some(0));
-        for bad in [
-            "",
-            "/a:/b:/c:ro",
-            "/a:/b/../etc",
-            "/a:/proc/1",
-            "/a:/",
-            "/a:/etc/resolv.conf",
-            "/a:/opt/npxc/x",
-        ] {
+        for bad in
+            ["", "/a:/b:/c:ro", "/a:/b/../etc", "/a:/proc/1", "/a:/", "/a:/etc/resolv.conf", "/a:/opt/npxc/x"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse("/a:/etc/myapp").is_ok() && parse("/a:/opt/data").is_ok());
@@ -307,10 +277,7 @@ mod tests {
         assert_eq!(host("~").as_path(), Path::new("/home/me"));
         assert_eq!(host("/../a//b/.").as_path(), Path::new("/a/b"));
         assert!(HostPath::new("~root/x", Path::new("/"), Path::new("/")).is_err());
-        assert!(
-            parse("/").unwrap().guest(&host("/")).is_err(),
-            "the same path inside is the root"
-        );
+        assert!(parse("/").unwrap().guest(&host("/")).is_err(), "the same path inside is the root");
     }
 
     fn settled(text: &str, root: &Path) -> Result<Vec<Mount>, ConfigError> {
@@ -341,12 +308,7 @@ mod tests {
         assert!(refused("missing").ends_with("missing does not exist"));
         assert!(refused("socket").contains("neither a file nor a directory"));
         assert!(refused("/:/host").contains("the whole file system"));
-        for text in [
-            "home:rw",
-            "home/.config:rw",
-            "home/.config/npxc:rw",
-            "home/.config/npxc/packages:rw",
-        ] {
+        for text in ["home:rw", "home/.config:rw", "home/.config/npxc:rw", "home/.config/npxc/packages:rw"] {
             assert!(refused(text).contains("npxc's own files"), "{text}");
         }
     }

@@ -156,9 +156,8 @@ fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {
     for layer in layers {
         let first = layer.allow.first().or(layer.allow_private.first());
         if let (Some(Mode::None), Some(rule), Some(place)) = (layer.mode, first, &layer.mode_place) {
-            let fault = Fault::new(format!(
-                "no network at all, and `{rule}` is allowed: one contradicts the other"
-            ));
+            let fault =
+                Fault::new(format!("no network at all, and `{rule}` is allowed: one contradicts the other"));
             let hint = match place {
                 Place::Option(_) => "leave --network out: --allow turns the allowlist on by itself",
                 Place::File { .. } | Place::Surroundings => "write mode = \"allowlist\", or take `mode` out",
@@ -174,11 +173,8 @@ fn add_host(layers: &[Layer]) -> Vec<AddHost> {
     let mut taken = BTreeSet::new();
     for layer in layers {
         // One layer may give a name several addresses; a lower layer adds none to them.
-        let fresh: Vec<&AddHost> = layer
-            .add_host
-            .iter()
-            .filter(|entry| !taken.contains(&entry.name))
-            .collect();
+        let fresh: Vec<&AddHost> =
+            layer.add_host.iter().filter(|entry| !taken.contains(&entry.name)).collect();
         taken.extend(fresh.iter().map(|entry| entry.name.clone()));
         out.extend(fresh.into_iter().cloned());
     }
@@ -204,14 +200,12 @@ fn environment(
                     env.insert(name.clone(), EnvValue(value.clone()));
                 }
                 None if *required => {
-                    let fault = Fault::new("this variable is not set in npxc's own environment").hint(
-                        format!("set it where npxc is started, or give a value: --env {name}=VALUE"),
-                    );
+                    let fault = Fault::new("this variable is not set in npxc's own environment")
+                        .hint(format!("set it where npxc is started, or give a value: --env {name}=VALUE"));
                     return Err(ConfigError::option("--env", name.as_str(), fault));
                 }
-                None => warnings.push(format!(
-                    "the variable {name} (env_passthrough) is not set, so it is left out"
-                )),
+                None => warnings
+                    .push(format!("the variable {name} (env_passthrough) is not set, so it is left out")),
             }
         }
     }
@@ -239,9 +233,7 @@ fn mounts(
                 continue;
             }
             if level.iter().any(same) {
-                return Err(wrong(Fault::new(format!(
-                    "two mounts go to {guest} inside the sandbox"
-                ))));
+                return Err(wrong(Fault::new(format!("two mounts go to {guest} inside the sandbox"))));
             }
             out.push((spec.clone(), source, guest));
         }

@@ -19,13 +19,7 @@ use crate::policy::Rule;
 use crate::runtime::Access;
 
 /// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 5] = [
-    "storage",
-    "path_arguments",
-    "non_path_arguments",
-    "paths",
-    "audit",
-];
+const LATER: [&str; 5] = ["storage", "path_arguments", "non_path_arguments", "paths", "audit"];
 
 type Text = Spanned<String>;
 
@@ -113,7 +107,7 @@ enum Scalar {
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let file: GlobalFile = parse(path, text)?;
-    Source { path, text }.layer(file.defaults)
+    Source { path, text }.layer(&file.defaults)
 }
 
 /// Parses `packages/<name>.toml`: what it grants, and what it says to install.
@@ -123,9 +117,8 @@ pub fn package(
 ) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
     let file: PackageFile = parse(path, text)?;
     let source = Source { path, text };
-    let package = source.one(file.package.as_ref(), |text| {
-        text.parse::<PackageSpec>().map_err(|error| spec_fault(&error))
-    })?;
+    let package = source
+        .one(file.package.as_ref(), |text| text.parse::<PackageSpec>().map_err(|error| spec_fault(&error)))?;
     let version = source.one(file.version.as_ref(), |text| {
         // The name is a stand-in: a version alone has no parser of its own.
         match format!("name@{text}").parse::<PackageSpec>() {
@@ -133,7 +126,7 @@ pub fn package(
             Ok(_) | Err(_) => Err(Fault::new("expected a version, a range or a tag")),
         }
     })?;
-    let layer = source.layer(Defaults {
+    let layer = source.layer(&Defaults {
         env: file.env,
         env_passthrough: file.env_passthrough,
         network: file.network,
@@ -157,12 +150,7 @@ fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError>
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().trim_end();
-        ConfigError::file(
-            path,
-            text,
-            offset,
-            unknown_key(message).unwrap_or_else(|| Fault::new(message)),
-        )
+        ConfigError::file(path, text, offset, unknown_key(message).unwrap_or_else(|| Fault::new(message)))
     })
 }
 
@@ -190,17 +178,14 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn layer(&self, table: Defaults) -> Result<Layer, ConfigError> {
+    fn layer(&self, table: &Defaults) -> Result<Layer, ConfigError> {
         let network = &table.network;
         let runtime = &table.runtime;
         let mut env = BTreeMap::new();
         for (name, value) in &table.env {
             let parsed: EnvName = self.value(name, str::parse)?;
             if value.get_ref().contains('\0') {
-                return Err(self.wrong(
-                    value,
-                    Fault::new("a variable's value cannot hold a NUL character"),
-                ));
+                return Err(self.wrong(value, Fault::new("a variable's value cannot hold a NUL character")));
             }
             env.insert(parsed, EnvValue(value.get_ref().into()));
         }
@@ -220,11 +205,7 @@ impl Source<'_> {
             ignore_scripts: table.install.ignore_scripts,
             env,
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
-            mounts: table
-                .mounts
-                .iter()
-                .map(|mount| self.mount(mount))
-                .collect::<Result<_, _>>()?,
+            mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
             link: self.one(runtime.link.as_ref(), str::parse)?,
             memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
@@ -246,9 +227,7 @@ impl Source<'_> {
             place: self.place(mount.host.span().start),
             host: mount.host.get_ref().clone(),
             guest: self.one(mount.guest.as_ref(), str::parse)?,
-            access: self
-                .one(mount.access.as_ref(), access)?
-                .unwrap_or(Access::ReadOnly),
+            access: self.one(mount.access.as_ref(), access)?.unwrap_or(Access::ReadOnly),
         })
     }
 
@@ -284,12 +263,7 @@ impl Source<'_> {
             Scalar::Text(text) => text.clone(),
         };
         parse(&text).map(Some).map_err(|fault| {
-            ConfigError::file(
-                self.path,
-                self.text,
-                scalar.span().start,
-                Fault { at: None, ..fault },
-            )
+            ConfigError::file(self.path, self.text, scalar.span().start, Fault { at: None, ..fault })
         })
     }
 

@@ -108,13 +108,8 @@ pub fn mode(text: &str) -> Result<Mode, Fault> {
 }
 
 fn later(text: &str, what: &str, instead: &str) -> Fault {
-    let fault = Fault::new(format!(
-        "the {what} {text} is not available in this version of npxc"
-    ));
-    Fault {
-        unavailable: true,
-        ..fault.hint(format!("leave --{what} out, or use --{what} {instead}"))
-    }
+    let fault = Fault::new(format!("the {what} {text} is not available in this version of npxc"));
+    Fault { unavailable: true, ..fault.hint(format!("leave --{what} out, or use --{what} {instead}")) }
 }
 
 fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
@@ -133,10 +128,7 @@ fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
 pub fn size(text: &str) -> Result<u64, Fault> {
     let wrong =
         || Fault::new("expected a size").hint("write a number with K, M or G, for example 512M or 2G");
-    let digits = text
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || *c == '.')
-        .count();
+    let digits = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -164,19 +156,13 @@ pub fn memory(text: &str) -> Result<u64, Fault> {
 /// Cores, for example 0.5 or 2.
 pub fn cpus(text: &str) -> Result<f64, Fault> {
     let wrong = || Fault::new("expected a number of cores, 0.01 to 1024").hint("for example 0.5 or 2");
-    text.parse()
-        .ok()
-        .filter(|cpus| (0.01..=1024.0).contains(cpus))
-        .ok_or_else(wrong)
+    text.parse().ok().filter(|cpus| (0.01..=1024.0).contains(cpus)).ok_or_else(wrong)
 }
 
 /// Processes and threads.
 pub fn pids(text: &str) -> Result<u64, Fault> {
     let wrong = || Fault::new("expected a number of processes and threads, at least 16");
-    text.parse()
-        .ok()
-        .filter(|pids| (LEAST_PIDS..=4_194_304).contains(pids))
-        .ok_or_else(wrong)
+    text.parse().ok().filter(|pids| (LEAST_PIDS..=4_194_304).contains(pids)).ok_or_else(wrong)
 }
 
 /// A name a variable can have in every shell: letters, digits and `_`, no digit first.
@@ -202,10 +188,10 @@ impl FromStr for EnvName {
             .enumerate()
             .find(|(at, c)| !(c.is_ascii_alphanumeric() || *c == '_') || (*at == 0 && c.is_ascii_digit()));
         match bad {
-            Some((at, _)) => Err(Fault::new(
-                "a variable's name has letters, digits and `_` only, and no digit first",
-            )
-            .at(at)),
+            Some((at, _)) => {
+                Err(Fault::new("a variable's name has letters, digits and `_` only, and no digit first")
+                    .at(at))
+            }
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -241,9 +227,7 @@ impl FromStr for Publish {
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         let port = |text: &str| {
-            text.parse::<u16>()
-                .ok()
-                .filter(|port| *port != 0 && text.bytes().all(|b| b.is_ascii_digit()))
+            text.parse::<u16>().ok().filter(|port| *port != 0 && text.bytes().all(|b| b.is_ascii_digit()))
         };
         let wrong = || {
             Fault::new("expected [IP:]PORT[:GUEST_PORT]")
@@ -264,10 +248,7 @@ impl FromStr for Publish {
         };
         let (host, guest) = rest.split_once(':').unwrap_or((rest, rest));
         let (host, guest) = port(host).zip(port(guest)).ok_or_else(wrong)?;
-        Ok(Self {
-            listen: SocketAddr::new(ip, host),
-            guest,
-        })
+        Ok(Self { listen: SocketAddr::new(ip, host), guest })
     }
 }
 
@@ -292,15 +273,9 @@ impl FromStr for AddHost {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let wrong = || Fault::new("expected NAME:IP").hint("for example db.example.com:192.0.2.7");
         let (name, address) = text.split_once(':').ok_or_else(wrong)?;
-        let bare = address
-            .strip_prefix('[')
-            .and_then(|inner| inner.strip_suffix(']'))
-            .unwrap_or(address);
+        let bare = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
         let at = name.chars().count() + 1;
-        Ok(Self {
-            name: name.parse::<HostName>()?,
-            address: bare.parse().map_err(|_| wrong().at(at))?,
-        })
+        Ok(Self { name: name.parse::<HostName>()?, address: bare.parse().map_err(|_| wrong().at(at))? })
     }
 }
 
@@ -338,18 +313,7 @@ mod tests {
         assert_eq!(show("0.0.0.0:8080").unwrap(), "0.0.0.0:8080:8080");
         assert_eq!(show("127.0.0.2:8080:3000").unwrap(), "127.0.0.2:8080:3000");
         assert_eq!(show("[::1]:8080:3000").unwrap(), "[::1]:8080:3000");
-        for bad in [
-            "",
-            "0",
-            "65536",
-            "a",
-            "8080:",
-            ":8080",
-            "localhost:8080",
-            "::1:8080",
-            "+80",
-            "1:2:3",
-        ] {
+        for bad in ["", "0", "65536", "a", "8080:", ":8080", "localhost:8080", "::1:8080", "+80", "1:2:3"] {
             assert!(show(bad).is_err(), "{bad}");
         }
     }
@@ -357,18 +321,9 @@ mod tests {
     #[test]
     fn host_entries() {
         let show = |text: &str| text.parse::<AddHost>().map(|entry| entry.to_string());
-        assert_eq!(
-            show("DB.example.com:192.0.2.7").unwrap(),
-            "db.example.com:192.0.2.7"
-        );
-        assert_eq!(
-            show("db.example.com:2001:db8::1").unwrap(),
-            "db.example.com:2001:db8::1"
-        );
-        assert_eq!(
-            show("db.example.com:[2001:db8::1]").unwrap(),
-            "db.example.com:2001:db8::1"
-        );
+        assert_eq!(show("DB.example.com:192.0.2.7").unwrap(), "db.example.com:192.0.2.7");
+        assert_eq!(show("db.example.com:2001:db8::1").unwrap(), "db.example.com:2001:db8::1");
+        assert_eq!(show("db.example.com:[2001:db8::1]").unwrap(), "db.example.com:2001:db8::1");
         assert_eq!(show("db.example.com:nope").unwrap_err().at, Some(15));
         assert!(show("db.example.com").is_err());
     }
@@ -389,12 +344,6 @@ mod tests {
         assert_eq!(fault.hint.as_deref(), Some("did you mean `native`?"));
         assert!("podman".parse::<RuntimeChoice>().unwrap_err().unavailable);
         assert!("wireguard".parse::<LinkChoice>().unwrap_err().unavailable);
-        assert!(
-            mode("allow-list")
-                .unwrap_err()
-                .hint
-                .unwrap()
-                .contains("allowlist")
-        );
+        assert!(mode("allow-list").unwrap_err().hint.unwrap().contains("allowlist"));
     }
 }

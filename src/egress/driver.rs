@@ -29,8 +29,12 @@ use crate::runtime::TunLink;
 
 /// Packets read per round: enough to share the cost of the other steps, few enough that no flow waits long.
 const BATCH: usize = 64;
+/// Batches read after the guest has ended: more than a device's queue holds (1000 packets).
+const LAST_BATCHES: usize = 32;
 /// Datagrams read from one socket per round.
 const DATAGRAM_BATCH: usize = 64;
+/// What a UDP length field can say.
+const LARGEST_DATAGRAM: usize = 65_535;
 /// Readiness events taken per round.
 const EVENTS: usize = 256;
 
@@ -214,6 +218,7 @@ impl Driver {
                 self.take_event(now, event);
             }
             if self.take_commands(now) {
+                self.drain_link(now);
                 break;
             }
             if !self.read_link(now) {
@@ -242,7 +247,9 @@ impl Driver {
             self.link_ready = true;
             return;
         }
-        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else { return };
+        let Some(source) = token.0.checked_sub(FIRST_SOURCE).and_then(|at| self.sources.get(at)) else {
+            return;
+        };
         match *source {
             Source::Unused => {}
             Source::Listener(at) => self.accept(now, at),
@@ -260,7 +267,9 @@ impl Driver {
                     stream.ready(event);
                     self.router.mark(id);
                 }
-                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => self.receive_datagrams(now, id),
+                Some(Some((owner, _, Socket::Datagrams(_)))) if *owner == id => {
+                    self.receive_datagrams(now, id);
+                }
                 Some(_) | None => {}
             },
         }
@@ -298,6 +307,20 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// Delivers what the guest sent before it ended (a last datagram, a request that awaits no answer).
+    fn drain_link(&mut self, now: Instant) {
+        for _ in 0..LAST_BATCHES {
+            self.link_ready = true;
+            if !self.read_link(now) {
+                return;
+            }
+            self.carry_out(now);
+            if !self.link_ready {
+                return;
+            }
+        }
     }
 
     /// Does what the router asks for, and lets flows move, until neither has anything left to do.
@@ -374,7 +397,9 @@ impl Driver {
         if let Some((race, _)) = self.races.remove(&id) {
             let others: Vec<Token> = race.tokens().collect();
             drop(race);
-            others.into_iter().for_each(|other| self.forget(other));
+            for other in others {
+                self.forget(other);
+            }
         }
         self.attach(id, token, Socket::Stream(Stream::new(socket)));
         self.router.connected(now, id, address, &mut self.tun);
@@ -403,7 +428,7 @@ impl Driver {
     }
 
     fn receive_datagrams(&mut self, now: Instant, id: FlowId) {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; LARGEST_DATAGRAM];
         for _ in 0..DATAGRAM_BATCH {
             let Some(Some((_, _, Socket::Datagrams(socket)))) = self.upstreams.get(id.slot()) else { return };
             match socket.receive(&mut buffer) {
@@ -425,12 +450,11 @@ impl Driver {
             let Some(id) = self.router.publish(now, port, peer) else { continue };
             let token = self.token(Source::Flow(id));
             let interest = Interest::READABLE | Interest::WRITABLE;
-            match self.poll.registry().register(&mut socket, token, interest) {
-                Ok(()) => self.attach(id, token, Socket::Stream(Stream::new(socket))),
-                Err(_) => {
-                    self.forget(token);
-                    self.router.dial_failed(now, id, DialError::Exhausted, &mut self.tun);
-                }
+            if self.poll.registry().register(&mut socket, token, interest).is_ok() {
+                self.attach(id, token, Socket::Stream(Stream::new(socket)));
+            } else {
+                self.forget(token);
+                self.router.dial_failed(now, id, DialError::Exhausted, &mut self.tun);
             }
         }
     }
@@ -447,7 +471,9 @@ impl Driver {
         if let Some((race, _)) = self.races.remove(&id) {
             let tokens: Vec<Token> = race.tokens().collect();
             drop(race);
-            tokens.into_iter().for_each(|token| self.forget(token));
+            for token in tokens {
+                self.forget(token);
+            }
         }
         let Some(place) = self.upstreams.get_mut(id.slot()) else { return };
         if place.as_ref().is_none_or(|(owner, ..)| *owner != id) {
@@ -455,7 +481,7 @@ impl Driver {
         }
         if let Some((_, token, socket)) = place.take() {
             if let Socket::Stream(stream) = &socket
-                && how != How::Finished
+                && resets(how)
             {
                 stream.reset_on_drop();
             }
@@ -472,6 +498,15 @@ impl Driver {
         let at = token.0 - FIRST_SOURCE;
         self.sources[at] = Source::Unused;
         self.free.push(at);
+    }
+}
+
+/// Whether the far side learns of such an end by a reset. Where the session has ended, what the guest had sent is
+/// still delivered.
+fn resets(how: How) -> bool {
+    match how {
+        How::ResetByGuest | How::ResetByPeer | How::Refused | How::Idle | How::InternalError => true,
+        How::Finished | How::SessionEnded => false,
     }
 }
 

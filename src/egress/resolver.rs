@@ -124,7 +124,8 @@ impl Resolver {
 }
 
 fn build() -> Result<TokioResolver, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("the host's resolver configuration is unusable: {error}");
+    let failed =
+        |error: &dyn std::fmt::Display| format!("the host's resolver configuration is unusable: {error}");
     let mut builder = TokioResolver::builder_tokio().map_err(|error| failed(&error))?;
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;

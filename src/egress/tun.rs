@@ -2,8 +2,8 @@
 //!
 //! Each packet on an offloading device is preceded by a `struct virtio_net_hdr` (Virtual I/O Device 1.3,
 //! section 5.1.6; `linux/virtio_net.h`), in native byte order. Packets the kernel gives may have an unfinished
-//! checksum; packets npxc writes may too, marked NEEDS_CSUM with a pseudo-header sum in place: the guest's
-//! kernel drops those marked DATA_VALID only.
+//! checksum; packets npxc writes may too, marked `NEEDS_CSUM` with a pseudo-header sum in place: the guest's
+//! kernel drops those marked `DATA_VALID` only.
 
 use std::io;
 use std::num::NonZeroU16;

@@ -32,7 +32,7 @@ const UNDECIDED: Duration = Duration::from_secs(20);
 const REFUSED: Duration = Duration::from_secs(5);
 /// How long a flow that one side has closed may stay silent. Linux drops orphans after 60 s; a half-closed
 /// connection that still carries data is left alone.
-const HALF_CLOSED: Duration = Duration::from_secs(600);
+const HALF_CLOSED: Duration = Duration::from_mins(10);
 
 /// A relayed TCP connection that the guest and its upstream both have.
 #[derive(Debug)]
@@ -139,7 +139,10 @@ impl Flow {
             }
         }
         let half_closed = self.upstream_ended || self.finished_upstream;
-        if half_closed && !self.refused && (self.deadline.is_none() || before != (self.bytes_up, self.bytes_down)) {
+        if half_closed
+            && !self.refused
+            && (self.deadline.is_none() || before != (self.bytes_up, self.bytes_down))
+        {
             self.deadline = Some(now + HALF_CLOSED);
         }
         pumped
@@ -335,7 +338,6 @@ impl Flow {
         }
         self.abort(How::ResetByPeer);
     }
-
 }
 
 fn forward(bytes: &[u8], most: usize, upstream: &mut dyn Upstream) -> (usize, io::Result<usize>) {

@@ -38,9 +38,9 @@ pub enum Transport<'a> {
         /// What it carries.
         payload: &'a [u8],
     },
-    /// An ICMP or ICMPv6 echo request; the slice is the ICMP message.
+    /// An ICMP or `ICMPv6` echo request; the slice is the ICMP message.
     Echo(&'a [u8]),
-    /// ICMPv6 the guest's kernel sends by itself (neighbour and multicast upkeep).
+    /// `ICMPv6` the guest's kernel sends by itself (neighbour and multicast upkeep).
     Upkeep,
     /// Another ICMP message.
     Icmp,

@@ -89,11 +89,7 @@ impl Pins {
             }
             pinned.push(address);
         }
-        if full && pinned.is_empty() {
-            Err(Full)
-        } else {
-            Ok(pinned)
-        }
+        if full && pinned.is_empty() { Err(Full) } else { Ok(pinned) }
     }
 
     /// What `address` stands for; `None` if it was never handed out.
@@ -199,14 +195,8 @@ mod tests {
         assert_eq!(pins.v4(&name("A.example.com")).unwrap(), first);
         let six = pins.v6(&name("b.example.com")).unwrap();
         assert_eq!(six, "fd6e:7078:6300:1::2".parse::<Ipv6Addr>().unwrap());
-        assert_eq!(
-            pins.lookup(second.into()),
-            Some(Pinned::Virtual(&name("b.example.com")))
-        );
-        assert_eq!(
-            pins.lookup(six.into()),
-            Some(Pinned::Virtual(&name("b.example.com")))
-        );
+        assert_eq!(pins.lookup(second.into()), Some(Pinned::Virtual(&name("b.example.com"))));
+        assert_eq!(pins.lookup(six.into()), Some(Pinned::Virtual(&name("b.example.com"))));
         assert_eq!(pins.lookup(Ipv4Addr::new(198, 18, 1, 3).into()), None);
     }
 
@@ -266,10 +256,7 @@ mod tests {
         pins.pin_real(&name("a.example.com"), &[shared, own]).unwrap();
         pins.pin_real(&name("b.example.com"), &[shared]).unwrap();
         pins.pin_real(&name("a.example.com"), &[shared]).unwrap();
-        assert_eq!(
-            pins.lookup(shared).unwrap().names(),
-            [name("a.example.com"), name("b.example.com")]
-        );
+        assert_eq!(pins.lookup(shared).unwrap().names(), [name("a.example.com"), name("b.example.com")]);
         assert_eq!(pins.lookup(own).unwrap().names(), [name("a.example.com")]);
         assert_eq!(pins.lookup("203.0.113.8".parse().unwrap()), None);
     }
@@ -287,8 +274,7 @@ mod tests {
         let mut pins = Pins::new();
         let shared: IpAddr = "203.0.113.7".parse().unwrap();
         for index in 0..MAX_NAMES_PER_ADDRESS {
-            pins.pin_real(&name(&format!("n{index}.example.com")), &[shared])
-                .unwrap();
+            pins.pin_real(&name(&format!("n{index}.example.com")), &[shared]).unwrap();
         }
         assert_eq!(pins.pin_real(&name("more.example.com"), &[shared]), Err(Full));
         assert_eq!(pins.lookup(shared).unwrap().names().len(), MAX_NAMES_PER_ADDRESS);

@@ -6,16 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, IpAddress,
-    IpProtocol, IpRepr, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket, TcpRepr,
-    TcpSeqNumber, TcpTimestampRepr, UdpPacket, UdpRepr,
+    Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr,
+    IpAddress, IpProtocol, IpRepr, Ipv4Packet, Ipv4Repr, Ipv6Packet, Ipv6Repr, TcpControl, TcpPacket,
+    TcpRepr, TcpSeqNumber, TcpTimestampRepr, UdpPacket, UdpRepr,
 };
 
 use super::packet::{Packet, Tcp};
 use super::stack::{Offload, Transmit};
 
 const HOP_LIMIT: u8 = 64;
-/// Bytes of an offending packet that an ICMPv6 error may quote and stay within 1280 (RFC 4443, section 2.4).
+/// Bytes of an offending packet that an `ICMPv6` error may quote and stay within 1280 (RFC 4443, section 2.4).
 const QUOTE: usize = 1280 - 40 - 8;
 
 /// Why the guest is told that it cannot get through.

@@ -158,23 +158,17 @@ impl Manifest {
         };
         if let Some(named) = named {
             let own = self.roots.iter().find_map(|root| root.bins.get(named));
-            return match own.or_else(|| self.bins.get(named)) {
-                Some(bin) => Ok(bin),
-                None => {
-                    let mut own = BTreeMap::new();
-                    for root in &self.roots {
-                        own.extend(root.bins.clone());
-                    }
-                    fail(&self.request.join(" "), format!("has no program {named:?}"), &own)
-                }
-            };
+            if let Some(bin) = own.or_else(|| self.bins.get(named)) {
+                return Ok(bin);
+            }
+            let mut own = BTreeMap::new();
+            for root in &self.roots {
+                own.extend(root.bins.clone());
+            }
+            return fail(&self.request.join(" "), format!("has no program {named:?}"), &own);
         }
         let Some(root) = self.roots.first() else {
-            return fail(
-                &self.request.join(" "),
-                "holds no package".to_owned(),
-                &BTreeMap::new(),
-            );
+            return fail(&self.request.join(" "), "holds no package".to_owned(), &BTreeMap::new());
         };
         let mut bins = root.bins.values();
         if let Some(first) = bins.next()
@@ -204,10 +198,9 @@ impl Manifest {
 
     /// The package that is run as `name@version`, for people and the audit log.
     pub fn title(&self) -> String {
-        self.roots.first().map_or_else(
-            || self.request.join(" "),
-            |root| format!("{}@{}", root.package, root.version),
-        )
+        self.roots
+            .first()
+            .map_or_else(|| self.request.join(" "), |root| format!("{}@{}", root.package, root.version))
     }
 }
 
@@ -217,11 +210,7 @@ impl Interpreter {
     pub fn of(path: &str, start: &[u8]) -> Self {
         let Some(line) = start.strip_prefix(b"#!") else {
             let script = [".js", ".mjs", ".cjs"].iter().any(|end| path.ends_with(end));
-            return if script {
-                Self::Node(Vec::new())
-            } else {
-                Self::Itself
-            };
+            return if script { Self::Node(Vec::new()) } else { Self::Itself };
         };
         let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
         let Ok(line) = std::str::from_utf8(line) else {
@@ -235,11 +224,8 @@ impl Interpreter {
         if program == "env" {
             if let Some(joined) = words.next_if(|word| word.starts_with("-S")) {
                 let rest = joined.trim_start_matches("-S");
-                program = if rest.is_empty() {
-                    words.next().map(base).unwrap_or_default()
-                } else {
-                    base(rest)
-                };
+                program =
+                    if rest.is_empty() { words.next().map(base).unwrap_or_default() } else { base(rest) };
             } else {
                 program = words.next().map(base).unwrap_or_default();
             }
@@ -260,10 +246,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::package) fn manifest(name: &str, bins: &[(&str, &str)]) -> Manifest {
-        let bin = |path: &str| Bin {
-            path: path.into(),
-            run: Interpreter::Node(vec![]),
-        };
+        let bin = |path: &str| Bin { path: path.into(), run: Interpreter::Node(vec![]) };
         Manifest {
             schema: SCHEMA,
             request: vec![name.into()],
@@ -290,14 +273,8 @@ pub(super) mod tests {
     fn the_bin_npx_would_choose() {
         let path = |m: &Manifest, named| m.choose_bin(named).map(|b| b.path.clone());
         assert_eq!(path(&manifest("p", &[("x", "a.js")]), None).unwrap(), "a.js");
-        assert_eq!(
-            path(&manifest("p", &[("x", "a.js"), ("y", "a.js")]), None).unwrap(),
-            "a.js"
-        );
-        assert_eq!(
-            path(&manifest("@s/p", &[("p", "a.js"), ("y", "b.js")]), None).unwrap(),
-            "a.js"
-        );
+        assert_eq!(path(&manifest("p", &[("x", "a.js"), ("y", "a.js")]), None).unwrap(), "a.js");
+        assert_eq!(path(&manifest("@s/p", &[("p", "a.js"), ("y", "b.js")]), None).unwrap(), "a.js");
         let several = manifest("@s/p", &[("x", "a.js"), ("y", "b.js")]);
         let error = path(&several, None).unwrap_err();
         assert!(error.to_string().contains("x, y"), "{error}");
@@ -305,12 +282,7 @@ pub(super) mod tests {
         assert_eq!(path(&several, Some("y")).unwrap(), "b.js");
         assert_eq!(path(&several, Some("dep")).unwrap(), "node_modules/dep/cli.js");
         assert!(path(&several, Some("../x")).is_err());
-        assert!(
-            path(&manifest("p", &[]), None)
-                .unwrap_err()
-                .to_string()
-                .contains("no program")
-        );
+        assert!(path(&manifest("p", &[]), None).unwrap_err().to_string().contains("no program"));
     }
 
     #[test]
@@ -321,14 +293,8 @@ pub(super) mod tests {
             ("#!/usr/bin/env node\r\n1", node(&[])),
             ("#! /usr/bin/env node", node(&[])),
             ("#!/usr/bin/node", node(&[])),
-            (
-                "#!/usr/local/bin/nodejs --trace-warnings",
-                node(&["--trace-warnings"]),
-            ),
-            (
-                "#!/usr/bin/env -S node --no-warnings --x=1\n",
-                node(&["--no-warnings", "--x=1"]),
-            ),
+            ("#!/usr/local/bin/nodejs --trace-warnings", node(&["--trace-warnings"])),
+            ("#!/usr/bin/env -S node --no-warnings --x=1\n", node(&["--no-warnings", "--x=1"])),
             ("#!/usr/bin/env -Snode --no-warnings\n", node(&["--no-warnings"])),
             ("#!/usr/bin/env node --no-warnings\n", node(&["--no-warnings"])),
             ("#!/usr/bin/env -S A=1 node\n", Interpreter::Itself),

@@ -124,11 +124,7 @@ pub struct InstallFailure {
 
 impl PackageError {
     pub(super) fn io(operation: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Io {
-            operation,
-            path: path.into(),
-            source,
-        }
+        Self::Io { operation, path: path.into(), source }
     }
 
     /// What the user can do, most useful first.

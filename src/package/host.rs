@@ -26,19 +26,12 @@ impl HostEnv {
             .map(PathBuf::from)
             .or_else(std::env::home_dir)
             .unwrap_or_else(|| PathBuf::from("/"));
-        Self {
-            vars,
-            cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            home,
-        }
+        Self { vars, cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")), home }
     }
 
     /// The value of a variable, if it is set and not empty.
     pub fn var(&self, name: &str) -> Option<&OsStr> {
-        self.vars
-            .get(OsStr::new(name))
-            .map(OsString::as_os_str)
-            .filter(|value| !value.is_empty())
+        self.vars.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
     /// The value of a variable as text, if it is set, not empty and UTF-8.

@@ -95,17 +95,11 @@ pub(super) fn expand(text: &str, var: impl Fn(&str) -> Option<String>) -> String
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         let after = &rest[start + 2..];
-        let end = after
-            .find(['$', '{', '}'])
-            .filter(|end| after[*end..].starts_with('}'));
-        let name = end
-            .map(|end| &after[..end])
-            .and_then(|name| match name.strip_suffix('?') {
-                Some(optional) => {
-                    (!optional.is_empty() && !optional.contains('?')).then_some((optional, true))
-                }
-                None => (!name.is_empty() && !name.contains('?')).then_some((name, false)),
-            });
+        let end = after.find(['$', '{', '}']).filter(|end| after[*end..].starts_with('}'));
+        let name = end.map(|end| &after[..end]).and_then(|name| match name.strip_suffix('?') {
+            Some(optional) => (!optional.is_empty() && !optional.contains('?')).then_some((optional, true)),
+            None => (!name.is_empty() && !name.contains('?')).then_some((name, false)),
+        });
         let (Some(end), Some((name, optional))) = (end, name) else {
             out.push_str(&rest[..start + 2]);
             rest = after;
@@ -115,7 +109,7 @@ pub(super) fn expand(text: &str, var: impl Fn(&str) -> Option<String>) -> String
         let slashes = head.len() - head.trim_end_matches('\\').len();
         out.push_str(&head[..head.len() - slashes]);
         out.push_str(&"\\".repeat(slashes / 2));
-        let whole = &rest[start..start + 2 + end + 1];
+        let whole = &rest[start..=start + 2 + end];
         if slashes % 2 == 1 {
             out.push_str(whole);
         } else {

@@ -97,10 +97,7 @@ impl<R: StepRunner> Installer<'_, R> {
             }
             if !said {
                 said = true;
-                progress.say(&format!(
-                    "waiting for another npxc that installs {}",
-                    resolved.request
-                ));
+                progress.say(&format!("waiting for another npxc that installs {}", resolved.request));
             }
             tokio::time::sleep(LOCK_INTERVAL).await;
         }
@@ -119,10 +116,7 @@ impl<R: StepRunner> Installer<'_, R> {
             progress.hint(note);
         }
         let staging = self.store.stage()?;
-        let refused = |problem: String| PackageError::Refused {
-            package: title.clone(),
-            problem,
-        };
+        let refused = |problem: String| PackageError::Refused { package: title.clone(), problem };
 
         let fetch = self.fetch_step(resolved, options, staging.path())?;
         let outcome = self.run(fetch, &title, started, progress).await?;
@@ -135,11 +129,7 @@ impl<R: StepRunner> Installer<'_, R> {
 
         let build = !lock.install_scripts.is_empty() && !options.ignore_scripts;
         if build {
-            let names: Vec<&str> = lock
-                .install_scripts
-                .iter()
-                .map(|path| lock::name_of(path))
-                .collect();
+            let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();
             progress.say(&format!("running install scripts of {}", shorten(&names)));
             let step = self.build_step(resolved, options, staging.path());
             let outcome = self.run(step, &title, started, progress).await?;
@@ -147,11 +137,7 @@ impl<R: StepRunner> Installer<'_, R> {
                 return Err(failure::of_build(&title, &outcome, self.nodedir().is_some()));
             }
         } else if !lock.install_scripts.is_empty() {
-            let names: Vec<&str> = lock
-                .install_scripts
-                .iter()
-                .map(|path| lock::name_of(path))
-                .collect();
+            let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();
             progress.say(&format!("install scripts left out: {}", shorten(&names)));
         }
         let summary = tree::check(staging.path())?.map_err(|refusal| refused(refusal.to_string()))?;
@@ -171,11 +157,7 @@ impl<R: StepRunner> Installer<'_, R> {
             "installed {} ({} {}) in {:.1} s",
             entry.manifest.title(),
             entry.manifest.packages.len(),
-            if entry.manifest.packages.len() == 1 {
-                "package"
-            } else {
-                "packages"
-            },
+            if entry.manifest.packages.len() == 1 { "package" } else { "packages" },
             started.elapsed().as_secs_f32(),
         ));
         Ok(entry)
@@ -206,11 +188,11 @@ impl<R: StepRunner> Installer<'_, R> {
 
 /// At most three names.
 fn shorten(names: &[&str]) -> String {
-    let mut text = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
-    if names.len() > 3 {
-        text += &format!(" and {} more", names.len() - 3);
+    let text = names.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0..=3 => text,
+        count => format!("{text} and {} more", count - 3),
     }
-    text
 }
 
 /// Reads a file of a tree that [`tree::check`] has passed, up to a bound.

@@ -65,12 +65,7 @@ impl FromStr for PackageName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let fail = |problem| {
-            Err(NameError {
-                name: text.to_owned(),
-                problem,
-            })
-        };
+        let fail = |problem| Err(NameError { name: text.to_owned(), problem });
         if text.is_empty() {
             return fail("is empty");
         }
@@ -96,10 +91,7 @@ impl FromStr for PackageName {
                 return fail("has a character that cannot stand in a package name");
             }
         }
-        if ["node_modules", "favicon.ico"]
-            .iter()
-            .any(|reserved| text.eq_ignore_ascii_case(reserved))
-        {
+        if ["node_modules", "favicon.ico"].iter().any(|reserved| text.eq_ignore_ascii_case(reserved)) {
             return fail("is reserved");
         }
         Ok(Self(text.to_owned()))
@@ -155,15 +147,7 @@ mod tests {
 
     #[test]
     fn names_that_npm_accepts() {
-        for name in [
-            "express",
-            "@scope/name",
-            "JSONStream",
-            "a.b-c_d",
-            "@a/_b",
-            "x~y",
-            "http",
-        ] {
+        for name in ["express", "@scope/name", "JSONStream", "a.b-c_d", "@a/_b", "x~y", "http"] {
             assert_eq!(name.parse::<PackageName>().unwrap().as_str(), name);
         }
         let name: PackageName = "@scope/name".parse().unwrap();

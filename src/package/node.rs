@@ -7,6 +7,7 @@
 
 mod probe;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,9 @@ pub struct Node {
     pub npm_version: String,
     /// The registry that npm uses when nothing is configured.
     pub default_registry: String,
+    /// Fingerprints of the certificates that node trusts by itself: SHA-256 of the PEM body without line breaks,
+    /// shortened.
+    pub roots: BTreeSet<String>,
     /// What the guest has to see besides `/usr`, read-only.
     #[serde(skip)]
     pub mounts: Vec<Mount>,
@@ -68,10 +72,7 @@ impl Node {
     /// What native modules depend on, as a path component.
     pub fn platform_key(&self) -> String {
         let clean = |text: &str| -> String {
-            text.chars()
-                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-                .take(32)
-                .collect()
+            text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(32).collect()
         };
         format!(
             "{}-{}-{}-node{}",
@@ -84,19 +85,12 @@ impl Node {
 
     /// The executable inside the guest.
     pub fn guest_exec(&self) -> PathBuf {
-        if self.is_at_home_in_guest() {
-            self.exec.clone()
-        } else {
-            Path::new(GUEST_NODE).join("bin/node")
-        }
+        if self.is_at_home_in_guest() { self.exec.clone() } else { Path::new(GUEST_NODE).join("bin/node") }
     }
 
     /// `npm-cli.js` inside the guest.
     pub fn guest_npm_cli(&self) -> PathBuf {
-        if is_system(&self.npm_cli)
-            || self
-                .whole_store()
-                .is_some_and(|store| self.npm_cli.starts_with(store))
+        if is_system(&self.npm_cli) || self.whole_store().is_some_and(|store| self.npm_cli.starts_with(store))
         {
             self.npm_cli.clone()
         } else {
@@ -109,9 +103,7 @@ impl Node {
         let mut path = OsString::new();
         for directory in [self.guest_exec(), self.guest_npm_cli()] {
             if let Some(directory) = directory.parent()
-                && !["/usr/bin", "/usr/local/bin", "/bin"]
-                    .iter()
-                    .any(|known| directory == Path::new(known))
+                && !["/usr/bin", "/usr/local/bin", "/bin"].iter().any(|known| directory == Path::new(known))
             {
                 path.push(directory);
                 path.push(":");
@@ -131,37 +123,24 @@ impl Node {
     /// The same prefix inside the guest.
     pub fn guest_headers(&self) -> Option<PathBuf> {
         let prefix = self.headers()?;
-        Some(if self.is_at_home_in_guest() {
-            prefix
-        } else {
-            PathBuf::from(GUEST_NODE)
-        })
+        Some(if self.is_at_home_in_guest() { prefix } else { PathBuf::from(GUEST_NODE) })
     }
 
     /// npm's directory.
     pub fn npm_dir(&self) -> &Path {
-        self.npm_cli
-            .parent()
-            .and_then(Path::parent)
-            .unwrap_or(Path::new("/"))
+        self.npm_cli.parent().and_then(Path::parent).unwrap_or(Path::new("/"))
     }
 
     fn needed_mounts(&self) -> Vec<Mount> {
-        let read_only = |host: PathBuf, guest: PathBuf| Mount {
-            host,
-            guest,
-            access: Access::ReadOnly,
-        };
+        let read_only = |host: PathBuf, guest: PathBuf| Mount { host, guest, access: Access::ReadOnly };
         let mut mounts = Vec::new();
         if let Some(store) = self.whole_store() {
             mounts.push(read_only(store.into(), store.into()));
         } else if !is_system(&self.exec) {
             mounts.push(read_only(self.exec.clone(), self.guest_exec()));
             if let Some(prefix) = self.headers() {
-                mounts.push(read_only(
-                    prefix.join("include/node"),
-                    Path::new(GUEST_NODE).join("include/node"),
-                ));
+                mounts
+                    .push(read_only(prefix.join("include/node"), Path::new(GUEST_NODE).join("include/node")));
             }
         }
         if self.guest_npm_cli() != self.npm_cli {
@@ -179,9 +158,7 @@ impl Node {
 
     /// Nix and Homebrew link node against libraries in their own store: the guest sees all of it, at its own place.
     fn whole_store(&self) -> Option<&'static str> {
-        ["/nix/store", "/home/linuxbrew/.linuxbrew"]
-            .into_iter()
-            .find(|store| self.exec.starts_with(store))
+        ["/nix/store", "/home/linuxbrew/.linuxbrew"].into_iter().find(|store| self.exec.starts_with(store))
     }
 
     #[cfg(test)]
@@ -196,6 +173,7 @@ impl Node {
             npm_cli: "/usr/lib/node_modules/npm/bin/npm-cli.js".into(),
             npm_version: "10.0.0".into(),
             default_registry: "https://registry.example.com/".into(),
+            roots: BTreeSet::new(),
             mounts: Vec::new(),
         }
     }

@@ -96,15 +96,11 @@ impl Settings {
 
     /// Where a setting comes from, for messages.
     pub(super) fn origin(&self, key: &str) -> &str {
-        self.values
-            .get(key)
-            .map_or("npm's default", |setting| &setting.origin)
+        self.values.get(key).map_or("npm's default", |setting| &setting.origin)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values
-            .iter()
-            .map(|(key, setting)| (key.as_str(), setting.text.as_str()))
+        self.values.iter().map(|(key, setting)| (key.as_str(), setting.text.as_str()))
     }
 }
 
@@ -124,10 +120,7 @@ fn read_file(path: &Path, host: &HostEnv) -> Result<Layer, PackageError> {
     let text = String::from_utf8_lossy(&text);
     let expand = |text: &str| {
         ini::expand(text, |name| {
-            host.vars
-                .get(name.as_ref() as &std::ffi::OsStr)?
-                .to_str()
-                .map(str::to_owned)
+            host.vars.get(name.as_ref() as &std::ffi::OsStr)?.to_str().map(str::to_owned)
         })
     };
     let values = ini::parse(text.trim_start_matches('\u{feff}'))

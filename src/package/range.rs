@@ -49,9 +49,7 @@ fn is_partial(text: &str) -> bool {
     let (core, rest) = split_core(text);
     let parts: Vec<&str> = core.split('.').collect();
     parts.len() <= 3
-        && parts
-            .iter()
-            .all(|part| is_number(part) || matches!(*part, "x" | "X" | "*"))
+        && parts.iter().all(|part| is_number(part) || matches!(*part, "x" | "X" | "*"))
         && (rest.is_empty() || (parts.len() == 3 && is_suffix(rest)))
 }
 
@@ -64,9 +62,7 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_suffix(text: &str) -> bool {
-    text.bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.'))
-        && text.len() != 1
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')) && text.len() != 1
 }
 
 #[cfg(test)]
@@ -75,27 +71,10 @@ mod tests {
 
     #[test]
     fn versions() {
-        for text in [
-            "1.2.3",
-            "v1.2.3",
-            "=1.2.3",
-            "1.2.3-rc.1",
-            "1.2.3+b.5",
-            "2026.8.31",
-        ] {
+        for text in ["1.2.3", "v1.2.3", "=1.2.3", "1.2.3-rc.1", "1.2.3+b.5", "2026.8.31"] {
             assert!(is_version(text), "{text}");
         }
-        for text in [
-            "1",
-            "1.2",
-            "1.2.x",
-            "^1.2.3",
-            "latest",
-            "1.2.3-",
-            "1.2.3 || 2",
-            "1.2.3.4",
-            "",
-        ] {
+        for text in ["1", "1.2", "1.2.x", "^1.2.3", "latest", "1.2.3-", "1.2.3 || 2", "1.2.3.4", ""] {
             assert!(!is_version(text), "{text}");
         }
     }
@@ -118,9 +97,7 @@ mod tests {
         ] {
             assert!(is_range(text), "{text}");
         }
-        for text in [
-            "latest", "x1", "1.2.3.4", ">=", "1 -", "$(x)", "1;2", "beta-1", "1/2",
-        ] {
+        for text in ["latest", "x1", "1.2.3.4", ">=", "1 -", "$(x)", "1;2", "beta-1", "1/2"] {
             assert!(!is_range(text), "{text}");
         }
     }

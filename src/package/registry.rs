@@ -82,11 +82,10 @@ impl NpmConfig {
     pub fn read(host: &HostEnv, node: &Node, project: bool) -> Result<Self, PackageError> {
         let settings = Settings::read(host, node, project)?;
         let parse = |key: &str, text: &str| {
-            text.parse::<RegistryUrl>()
-                .map_err(|problem| PackageError::Config {
-                    origin: format!("{key}, from {}", settings.origin(key)),
-                    problem: problem.to_owned(),
-                })
+            text.parse::<RegistryUrl>().map_err(|problem| PackageError::Config {
+                origin: format!("{key}, from {}", settings.origin(key)),
+                problem: problem.to_owned(),
+            })
         };
         let default_registry = parse("registry", &node.default_registry)?;
         let registry = match settings.text("registry") {
@@ -95,10 +94,7 @@ impl NpmConfig {
         };
         let mut scopes = BTreeMap::new();
         for (key, text) in settings.iter() {
-            if let Some(scope) = key
-                .strip_suffix(":registry")
-                .filter(|scope| scope.starts_with('@'))
-            {
+            if let Some(scope) = key.strip_suffix(":registry").filter(|scope| scope.starts_with('@')) {
                 if format!("{scope}/x").parse::<super::name::PackageName>().is_err() {
                     continue;
                 }
@@ -111,10 +107,7 @@ impl NpmConfig {
             notes: Vec::new(),
             cafile: settings.text("cafile").map(|text| absolute(text, host)),
             nodedir: settings.text("nodedir").map(|text| absolute(text, host)),
-            python: settings
-                .text("python")
-                .map(|text| absolute(text, host))
-                .filter(|path| path.is_file()),
+            python: settings.text("python").map(|text| absolute(text, host)).filter(|path| path.is_file()),
             credentials: BTreeMap::new(),
             ca: settings.text("ca").map(str::to_owned),
             fetch: FETCH_SETTINGS
@@ -196,14 +189,7 @@ impl NpmConfig {
 
     /// Credentials of the configured registries only: no other host is reached.
     fn add_credentials(&mut self, settings: &Settings, host: &HostEnv) {
-        const FIELDS: &[&str] = &[
-            "_authToken",
-            "_auth",
-            "username",
-            "_password",
-            "certfile",
-            "keyfile",
-        ];
+        const FIELDS: &[&str] = &["_authToken", "_auth", "username", "_password", "certfile", "keyfile"];
         let places: BTreeSet<String> = self.registries().map(RegistryUrl::host_and_port).collect();
         for (key, value) in settings.iter() {
             let Some((place, field)) = key.strip_prefix("//").and_then(|rest| rest.rsplit_once(':')) else {
@@ -227,16 +213,10 @@ impl NpmConfig {
                 project.display()
             ));
         }
-        let proxy = PROXY_SETTINGS
-            .iter()
-            .find(|key| settings.text(key).is_some_and(|text| text != "false"));
-        let variable = ["HTTPS_PROXY", "https_proxy"]
-            .into_iter()
-            .find(|name| host.var(name).is_some());
+        let proxy = PROXY_SETTINGS.iter().find(|key| settings.text(key).is_some_and(|text| text != "false"));
+        let variable = ["HTTPS_PROXY", "https_proxy"].into_iter().find(|name| host.var(name).is_some());
         if let Some(name) = proxy.copied().or(variable) {
-            self.notes.push(format!(
-                "{name} is set; npxc does not use proxies yet and connects directly"
-            ));
+            self.notes.push(format!("{name} is set; npxc does not use proxies yet and connects directly"));
         }
         for key in ["_auth", "_authToken", "_authtoken", "_password"] {
             if settings.text(key).is_some() {
@@ -270,21 +250,13 @@ impl RegistryUrl {
     fn in_guest(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         let host = if self.is_loopback() { HOST_NAME } else { &self.host };
-        let port = if self.has_default_port() {
-            String::new()
-        } else {
-            format!(":{}", self.port)
-        };
+        let port = if self.has_default_port() { String::new() } else { format!(":{}", self.port) };
         format!("{scheme}://{host}{port}{}", self.path)
     }
 
     /// As in npm's keys for credentials.
     fn host_and_port(&self) -> String {
-        if self.has_default_port() {
-            self.host.clone()
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        if self.has_default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
     fn has_default_port(&self) -> bool {
@@ -297,10 +269,7 @@ impl RegistryUrl {
 }
 
 fn is_loopback(host: &str) -> bool {
-    let address = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -339,14 +308,7 @@ impl std::str::FromStr for RegistryUrl {
         let (host, port) = match authority[after_bracket..].rfind(':') {
             Some(colon) => {
                 let (host, port) = authority.split_at(after_bracket + colon);
-                (
-                    host,
-                    port[1..]
-                        .parse()
-                        .ok()
-                        .filter(|port| *port != 0)
-                        .ok_or("its port is no port")?,
-                )
+                (host, port[1..].parse().ok().filter(|port| *port != 0).ok_or("its port is no port")?)
             }
             None => (authority, if tls { 443 } else { 80 }),
         };
@@ -362,12 +324,7 @@ impl std::str::FromStr for RegistryUrl {
         if !path.ends_with('/') {
             path.push('/');
         }
-        Ok(Self {
-            tls,
-            host: host.to_ascii_lowercase(),
-            port,
-            path,
-        })
+        Ok(Self { tls, host: host.to_ascii_lowercase(), port, path })
     }
 }
 

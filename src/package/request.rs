@@ -33,29 +33,16 @@ pub struct Request {
 impl Request {
     /// A request for one package and its own bin.
     pub fn of(package: PackageSpec) -> Self {
-        Self {
-            packages: vec![package],
-            bin: None,
-        }
+        Self { packages: vec![package], bin: None }
     }
 
     /// Ties local packages to what is on disk now.
     pub fn resolve(&self, host: &HostEnv) -> Result<Resolved, PackageError> {
         if self.packages.is_empty() || self.packages.len() > MAX_PACKAGES {
-            return Err(PackageError::PackageCount {
-                count: self.packages.len(),
-                max: MAX_PACKAGES,
-            });
+            return Err(PackageError::PackageCount { count: self.packages.len(), max: MAX_PACKAGES });
         }
-        let packages = self
-            .packages
-            .iter()
-            .map(|spec| Source::of(spec, host))
-            .collect::<Result<_, _>>()?;
-        Ok(Resolved {
-            request: self.clone(),
-            packages,
-        })
+        let packages = self.packages.iter().map(|spec| Source::of(spec, host)).collect::<Result<_, _>>()?;
+        Ok(Resolved { request: self.clone(), packages })
     }
 }
 
@@ -110,11 +97,7 @@ impl Source {
                 let path = find(local)?;
                 if !path.join("package.json").is_file() {
                     return Err(PackageError::NotAPackage {
-                        problem: if path.is_dir() {
-                            "it has no package.json"
-                        } else {
-                            "it is no directory"
-                        },
+                        problem: if path.is_dir() { "it has no package.json" } else { "it is no directory" },
                         path,
                     });
                 }
@@ -125,17 +108,11 @@ impl Source {
                 let path = find(local)?;
                 let metadata = fs::metadata(&path).map_err(|e| PackageError::io("look at", &path, e))?;
                 if !metadata.is_file() {
-                    return Err(PackageError::NotAPackage {
-                        path,
-                        problem: "it is no file",
-                    });
+                    return Err(PackageError::NotAPackage { path, problem: "it is no file" });
                 }
                 let mut hash = Sha256::new();
                 add_metadata(&mut hash, &metadata);
-                Ok(Self::Tarball {
-                    path,
-                    fingerprint: hex(&hash.finalize()),
-                })
+                Ok(Self::Tarball { path, fingerprint: hex(&hash.finalize()) })
             }
         }
     }
@@ -207,9 +184,7 @@ fn directory_fingerprint(root: &Path) -> Result<String, PackageError> {
                 });
             }
             let path = entry.path();
-            let metadata = entry
-                .metadata()
-                .map_err(|e| PackageError::io("look at", &path, e))?;
+            let metadata = entry.metadata().map_err(|e| PackageError::io("look at", &path, e))?;
             let relative = path.strip_prefix(root).unwrap_or(&path).as_os_str().as_bytes();
             hash.update((relative.len() as u64).to_le_bytes());
             hash.update(relative);
@@ -240,12 +215,10 @@ fn add_metadata(hash: &mut Sha256, metadata: &fs::Metadata) {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 #[cfg(test)]
@@ -283,10 +256,7 @@ mod tests {
     #[test]
     fn a_changed_directory_has_another_key() {
         let dir = tempfile::tempdir().unwrap();
-        let host = HostEnv {
-            cwd: dir.path().to_owned(),
-            ..HostEnv::default()
-        };
+        let host = HostEnv { cwd: dir.path().to_owned(), ..HostEnv::default() };
         fs::create_dir_all(dir.path().join("p/sub")).unwrap();
         let missing = Request::of("./p".parse().unwrap()).resolve(&host);
         assert!(matches!(missing, Err(PackageError::NotAPackage { .. })));

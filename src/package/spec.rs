@@ -78,13 +78,9 @@ impl PackageSpec {
     /// The same package with a version, where none was named.
     pub fn or_version(self, default: VersionSpec) -> Self {
         match self {
-            Self::Registry {
-                name,
-                version: VersionSpec::Default,
-            } => Self::Registry {
-                name,
-                version: default,
-            },
+            Self::Registry { name, version: VersionSpec::Default } => {
+                Self::Registry { name, version: default }
+            }
             other => other,
         }
     }
@@ -121,10 +117,7 @@ impl FromStr for PackageSpec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        parse(text).map_err(|problem| SpecError {
-            spec: text.chars().take(200).collect(),
-            problem,
-        })
+        parse(text).map_err(|problem| SpecError { spec: text.chars().take(200).collect(), problem })
     }
 }
 
@@ -132,10 +125,7 @@ impl FromStr for VersionSpec {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
-        parse_version(text).map_err(|problem| SpecError {
-            spec: text.chars().take(200).collect(),
-            problem,
-        })
+        parse_version(text).map_err(|problem| SpecError { spec: text.chars().take(200).collect(), problem })
     }
 }
 
@@ -153,22 +143,14 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
         return Err(SpecProblem::Option);
     }
     if let Some(path) = strip_prefix_ignoring_case(text, "file:") {
-        return local(
-            path.strip_prefix("//")
-                .filter(|p| p.starts_with('/'))
-                .unwrap_or(path),
-        );
+        return local(path.strip_prefix("//").filter(|p| p.starts_with('/')).unwrap_or(path));
     }
     if is_path(text) {
         return local(text);
     }
     refuse_remote(text)?;
 
-    let name_end = text
-        .char_indices()
-        .skip(1)
-        .find(|(_, c)| *c == '@')
-        .map(|(i, _)| i);
+    let name_end = text.char_indices().skip(1).find(|(_, c)| *c == '@').map(|(i, _)| i);
     let (name, version) = match name_end {
         Some(end) => (&text[..end], &text[end + 1..]),
         None => (text, ""),
@@ -182,14 +164,9 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
     let name: PackageName = name.parse().map_err(SpecProblem::Name)?;
     if let Some(target) = strip_prefix_ignoring_case(version, "npm:") {
         return match parse(target)? {
-            PackageSpec::Registry {
-                name: target,
-                version,
-            } => Ok(PackageSpec::Alias {
-                alias: name,
-                name: target,
-                version,
-            }),
+            PackageSpec::Registry { name: target, version } => {
+                Ok(PackageSpec::Alias { alias: name, name: target, version })
+            }
             PackageSpec::Alias { .. } | PackageSpec::Directory(_) | PackageSpec::Tarball(_) => {
                 Err(SpecProblem::Alias)
             }
@@ -202,10 +179,7 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
     if version.contains('/') {
         return Err(SpecProblem::Hosted);
     }
-    Ok(PackageSpec::Registry {
-        name,
-        version: parse_version(version)?,
-    })
+    Ok(PackageSpec::Registry { name, version: parse_version(version)? })
 }
 
 fn parse_version(text: &str) -> Result<VersionSpec, SpecProblem> {
@@ -213,9 +187,7 @@ fn parse_version(text: &str) -> Result<VersionSpec, SpecProblem> {
     if text.is_empty() {
         Ok(VersionSpec::Default)
     } else if range::is_version(text) {
-        Ok(VersionSpec::Exact(
-            text.trim_start_matches(['v', '=', ' ']).to_owned(),
-        ))
+        Ok(VersionSpec::Exact(text.trim_start_matches(['v', '=', ' ']).to_owned()))
     } else if range::is_range(text) {
         Ok(VersionSpec::Range(text.to_owned()))
     } else if text.chars().all(is_url_friendly) && !text.starts_with(['-', '.']) {
@@ -230,19 +202,12 @@ fn local(path: &str) -> Result<PackageSpec, SpecProblem> {
         return Err(SpecProblem::Empty);
     }
     let path = LocalPath(path.to_owned());
-    Ok(if is_tarball(&path.0) {
-        PackageSpec::Tarball(path)
-    } else {
-        PackageSpec::Directory(path)
-    })
+    Ok(if is_tarball(&path.0) { PackageSpec::Tarball(path) } else { PackageSpec::Directory(path) })
 }
 
 /// What npm takes for a path whatever follows: `.`, `./x`, `../x`, `/x`, `~/x`.
 fn is_path(text: &str) -> bool {
-    matches!(text, "." | ".." | "~")
-        || ["./", "../", "/", "~/"]
-            .iter()
-            .any(|start| text.starts_with(start))
+    matches!(text, "." | ".." | "~") || ["./", "../", "/", "~/"].iter().any(|start| text.starts_with(start))
 }
 
 fn is_tarball(text: &str) -> bool {
@@ -287,11 +252,7 @@ impl fmt::Display for PackageSpec {
 }
 
 fn at(version: &VersionSpec) -> &'static str {
-    if matches!(version, VersionSpec::Default) {
-        ""
-    } else {
-        "@"
-    }
+    if matches!(version, VersionSpec::Default) { "" } else { "@" }
 }
 
 impl fmt::Display for VersionSpec {

@@ -105,9 +105,6 @@ pub struct StepError {
 impl StepError {
     /// Wraps the runner's own error.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, hint: Option<String>) -> Self {
-        Self {
-            source: source.into(),
-            hint,
-        }
+        Self { source: source.into(), hint }
     }
 }

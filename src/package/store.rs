@@ -62,17 +62,12 @@ pub struct Listed {
 impl Store {
     /// The store below `data`, npxc's data directory. Nothing is made yet.
     pub fn at(data: &Path) -> Self {
-        Self {
-            root: data.join("store"),
-        }
+        Self { root: data.join("store") }
     }
 
     /// The directory that an entry has or will have.
     pub fn path(&self, resolved: &Resolved, node: &Node) -> PathBuf {
-        self.root
-            .join("v1")
-            .join(node.platform_key())
-            .join(resolved.key())
+        self.root.join("v1").join(node.platform_key()).join(resolved.key())
     }
 
     /// The finished entry for a request, if there is one. Reads one file; runs nothing.
@@ -109,11 +104,7 @@ impl Store {
             // Another npxc may take it for left over between these two steps; then it is gone: make another.
             let Ok(held) = open_directory(&path) else { continue };
             if try_flock(&held, true).map_err(fail)? && is_still(&held, &path) {
-                return Ok(Staging {
-                    path,
-                    held,
-                    published: false,
-                });
+                return Ok(Staging { path, held, published: false });
             }
         }
     }
@@ -134,13 +125,8 @@ impl Store {
         // Moving a directory to another parent writes its "..": its owner needs write permission on it.
         set_mode(&staging.path, 0o755)?;
         let fail = |e: rustix::io::Errno| PackageError::io("move the entry into place", &target, e.into());
-        match renameat_with(
-            rustix::fs::CWD,
-            &staging.path,
-            rustix::fs::CWD,
-            &target,
-            RenameFlags::NOREPLACE,
-        ) {
+        match renameat_with(rustix::fs::CWD, &staging.path, rustix::fs::CWD, &target, RenameFlags::NOREPLACE)
+        {
             Ok(()) => staging.published = true,
             Err(rustix::io::Errno::EXIST) => {
                 renameat_with(
@@ -176,11 +162,7 @@ impl Store {
         for platform in subdirectories(&self.root.join("v1"))? {
             for dir in subdirectories(&platform)? {
                 all.push(Listed {
-                    platform: platform
-                        .file_name()
-                        .unwrap_or_default()
-                        .to_string_lossy()
-                        .into_owned(),
+                    platform: platform.file_name().unwrap_or_default().to_string_lossy().into_owned(),
                     manifest: read_manifest(&dir),
                     dir,
                 });
@@ -193,11 +175,7 @@ impl Store {
     /// from the disk when it is no longer used; the answer says whether that is still to come.
     pub fn remove(&self, entry: &Listed) -> Result<Removed, PackageError> {
         if entry.dir.parent().and_then(Path::parent) != Some(&self.root.join("v1")) {
-            return Err(PackageError::io(
-                "remove",
-                &entry.dir,
-                io::ErrorKind::InvalidInput.into(),
-            ));
+            return Err(PackageError::io("remove", &entry.dir, io::ErrorKind::InvalidInput.into()));
         }
         let trash = self.root.join("staging");
         make_private(&trash)?;
@@ -213,9 +191,7 @@ impl Store {
         let Ok(left) = subdirectories(&self.root.join("staging")) else {
             return 0;
         };
-        left.iter()
-            .filter(|path| matches!(remove_unused(path), Ok(Removed::Gone)))
-            .count()
+        left.iter().filter(|path| matches!(remove_unused(path), Ok(Removed::Gone))).count()
     }
 }
 
@@ -255,11 +231,7 @@ fn open_entry(path: &Path) -> Result<Option<Entry>, PackageError> {
         {
             continue;
         }
-        return Ok(read_manifest(path).map(|manifest| Entry {
-            dir: path.to_owned(),
-            manifest,
-            held,
-        }));
+        return Ok(read_manifest(path).map(|manifest| Entry { dir: path.to_owned(), manifest, held }));
     }
     Ok(None)
 }
@@ -348,9 +320,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), PackageError> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), PackageError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|e| PackageError::io("sync", path, e))
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| PackageError::io("sync", path, e))
 }
 
 #[cfg(test)]

@@ -70,10 +70,7 @@ pub fn check(root: &Path) -> Result<Result<Summary, Refusal>, PackageError> {
             Some(Refusal::Files)
         } else if kind.is_symlink() {
             let target = fs::read_link(path).map_err(|e| PackageError::io("read the link", path, e))?;
-            (!stays_inside(root, &relative(), &target)).then(|| Refusal::Link {
-                path: relative(),
-                target,
-            })
+            (!stays_inside(root, &relative(), &target)).then(|| Refusal::Link { path: relative(), target })
         } else if kind.is_file() {
             summary.bytes += metadata.size();
             (metadata.mode() & 0o6000 != 0).then(|| Refusal::SetId(relative()))
@@ -119,13 +116,7 @@ pub fn sync(root: &Path) -> Result<(), PackageError> {
 pub fn remove(root: &Path) -> Result<(), PackageError> {
     empty(root)
         .and_then(|()| fs::remove_dir(root))
-        .or_else(|e| {
-            if e.kind() == io::ErrorKind::NotFound {
-                Ok(())
-            } else {
-                Err(e)
-            }
-        })
+        .or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
         .map_err(|e| PackageError::io("remove", root, e))
 }
 
@@ -134,12 +125,7 @@ fn empty(root: &Path) -> io::Result<()> {
     // A directory that may not be read is opened only after its mode was changed; its parent is ours.
     let open = |parent: &File, name: &std::ffi::CStr| -> io::Result<File> {
         rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-        Ok(File::from(rustix::fs::openat(
-            parent,
-            name,
-            flags,
-            Mode::empty(),
-        )?))
+        Ok(File::from(rustix::fs::openat(parent, name, flags, Mode::empty())?))
     };
     // `root` itself may have been replaced by a link, which must not be followed.
     if !fs::symlink_metadata(root)?.is_dir() {
@@ -224,9 +210,7 @@ fn walk(
         for entry in fs::read_dir(&directory).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let path = entry.path();
-            let metadata = entry
-                .metadata()
-                .map_err(|e| PackageError::io("look at", &path, e))?;
+            let metadata = entry.metadata().map_err(|e| PackageError::io("look at", &path, e))?;
             if !visit(&path, &metadata, depth)? {
                 return Ok(());
             }
@@ -320,10 +304,7 @@ mod tests {
         assert_eq!((summary.files, summary.bytes), (7, 5));
         make_read_only(&root).unwrap();
         let mode = |p: &str| fs::metadata(root.join(p)).unwrap().mode() & 0o222;
-        assert_eq!(
-            (mode(""), mode("node_modules/p"), mode("node_modules/p/cli.js")),
-            (0, 0, 0)
-        );
+        assert_eq!((mode(""), mode("node_modules/p"), mode("node_modules/p/cli.js")), (0, 0, 0));
         remove(&root).unwrap();
         assert!(!root.exists());
         remove(&root).unwrap();
@@ -352,10 +333,7 @@ mod tests {
                 fs::remove_file(root.join("loop")).unwrap();
             }
             symlink(target, root.join(link)).unwrap();
-            assert!(
-                matches!(check(&root).unwrap(), Err(Refusal::Link { .. })),
-                "{target}"
-            );
+            assert!(matches!(check(&root).unwrap(), Err(Refusal::Link { .. })), "{target}");
         }
     }
 

@@ -90,10 +90,7 @@ pub fn classify(address: IpAddr) -> Option<AddressClass> {
 }
 
 fn classify_v4(address: Ipv4Addr) -> Option<AddressClass> {
-    V4_BLOCKS
-        .iter()
-        .find(|(net, _)| net.contains(&address))
-        .map(|(_, class)| *class)
+    V4_BLOCKS.iter().find(|(net, _)| net.contains(&address)).map(|(_, class)| *class)
 }
 
 fn classify_v6(address: Ipv6Addr) -> Option<AddressClass> {
@@ -140,10 +137,7 @@ fn embedded_v4(net: Ipv6Net) -> Option<Ipv4Net> {
     let (bits, length) = if NAT64.contains(&net) {
         (bits as u32, net.prefix_len() - NAT64.prefix_len())
     } else if SIX_TO_FOUR.contains(&net) {
-        (
-            (bits >> 80) as u32,
-            (net.prefix_len() - SIX_TO_FOUR.prefix_len()).min(32),
-        )
+        ((bits >> 80) as u32, (net.prefix_len() - SIX_TO_FOUR.prefix_len()).min(32))
     } else {
         return None;
     };
@@ -177,10 +171,7 @@ fn legacy_number(text: &str) -> Option<u32> {
         _ => (text, 10),
     };
     // `from_str_radix` takes a sign, which is none of these notations.
-    digits
-        .bytes()
-        .all(|byte| byte.is_ascii_hexdigit())
-        .then(|| u32::from_str_radix(digits, radix).ok())?
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, radix).ok())?
 }
 
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
@@ -212,22 +203,10 @@ const V4_BLOCKS: &[(Ipv4Net, AddressClass)] = &[
 
 const V6_BLOCKS: &[(Ipv6Net, AddressClass)] = &[
     // AWS instances, EKS pods, GCP, Scaleway.
-    (
-        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
-        AddressClass::Metadata,
-    ),
-    (
-        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128),
-        AddressClass::Metadata,
-    ),
-    (
-        v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
-        AddressClass::Metadata,
-    ),
-    (
-        v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128),
-        AddressClass::Metadata,
-    ),
+    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), AddressClass::Metadata),
+    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128), AddressClass::Metadata),
+    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), AddressClass::Metadata),
+    (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), AddressClass::Metadata),
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), AddressClass::Unspecified),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), AddressClass::Loopback),
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 96), AddressClass::Compatible),
@@ -249,10 +228,7 @@ const fn v4(octets: [u8; 4], length: u8) -> Ipv4Net {
 
 const fn v6(segments: [u16; 8], length: u8) -> Ipv6Net {
     let s = segments;
-    Ipv6Net::new_assert(
-        Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]),
-        length,
-    )
+    Ipv6Net::new_assert(Ipv6Addr::new(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]), length)
 }
 
 #[cfg(test)]

@@ -15,11 +15,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(at: usize, what: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            at,
-            what: what.into(),
-            hint: None,
-        }
+        Self { at, what: what.into(), hint: None }
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

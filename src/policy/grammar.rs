@@ -23,9 +23,8 @@ const MAX_PRESET: usize = 64;
 
 /// Names nobody can register publicly, so a wildcard right under one stays in the user's own network
 /// (RFC 6761, RFC 6762, ICANN's `internal`, and what routers use).
-const PRIVATE_TOP_LEVEL: [&str; 9] = [
-    "internal", "local", "lan", "corp", "home", "intranet", "private", "test", "example",
-];
+const PRIVATE_TOP_LEVEL: [&str; 9] =
+    ["internal", "local", "lan", "corp", "home", "intranet", "private", "test", "example"];
 
 pub(super) fn parse(text: &str) -> Result<Rule, Fault> {
     if text.is_empty() {
@@ -44,20 +43,13 @@ pub(super) fn parse(text: &str) -> Result<Rule, Fault> {
             return Err(Fault::new(at, "a rule has no spaces in it").hint("separate rules with commas"));
         }
         if character == ',' {
-            return Err(Fault::new(
-                at,
-                "a comma separates rules, and one rule is wanted here",
-            ));
+            return Err(Fault::new(at, "a comma separates rules, and one rule is wanted here"));
         }
     }
     let (protocol, rest) = scheme(text)?;
     let offset = text.chars().count() - rest.chars().count();
     let (host, ports) = host_and_ports(rest).map_err(|fault| fault.shifted(offset))?;
-    Ok(Rule {
-        protocol,
-        host,
-        ports,
-    })
+    Ok(Rule { protocol, host, ports })
 }
 
 /// Splits off `tcp://` or `udp://`.
@@ -70,20 +62,14 @@ fn scheme(text: &str) -> Result<(Option<Protocol>, &str), Fault> {
     } else if scheme.eq_ignore_ascii_case("udp") {
         Protocol::Udp
     } else {
-        let fault = Fault::new(
-            0,
-            "a rule starts with tcp://, udp:// or the host; it is not a URL",
-        );
+        let fault = Fault::new(0, "a rule starts with tcp://, udp:// or the host; it is not a URL");
         return Err(match url::as_rule(scheme, rest) {
             Some(rule) => fault.hint(format!("write {rule}")),
             None => fault.hint("write HOST:PORT"),
         });
     };
     if rest.is_empty() {
-        return Err(Fault::new(
-            text.chars().count(),
-            "there is no host after the protocol",
-        ));
+        return Err(Fault::new(text.chars().count(), "there is no host after the protocol"));
     }
     Ok((Some(protocol), rest))
 }
@@ -110,17 +96,12 @@ fn host_and_ports(text: &str) -> Result<(HostPattern, Ports), Fault> {
 fn bare_ipv6(text: &str) -> Option<Fault> {
     let address = text.split(['/', '%']).next()?;
     address.parse::<Ipv6Addr>().ok()?;
-    let length = text
-        .split_once('/')
-        .map_or(String::new(), |(_, length)| format!("/{length}"));
+    let length = text.split_once('/').map_or(String::new(), |(_, length)| format!("/{length}"));
     let hint = match bracketed_host(&format!("{address}{length}]")) {
         Ok((host, _)) => Some(format!("write {host}")),
         Err(fault) => fault.hint,
     };
-    Some(Fault {
-        hint,
-        ..Fault::new(0, "an IPv6 address stands in brackets")
-    })
+    Some(Fault { hint, ..Fault::new(0, "an IPv6 address stands in brackets") })
 }
 
 /// What follows a `[`; columns count from the bracket.
@@ -134,16 +115,11 @@ fn bracketed_host(text: &str) -> Result<(HostPattern, Ports), Fault> {
         Some(port) => ports(port).map_err(|fault| fault.shifted(after_column + 1))?,
         None if after.is_empty() => Ports::ANY,
         None if after.starts_with('/') => {
-            return Err(
-                Fault::new(after_column, "the prefix length stands inside the brackets")
-                    .hint(format!("write [{inside}{after}]")),
-            );
+            return Err(Fault::new(after_column, "the prefix length stands inside the brackets")
+                .hint(format!("write [{inside}{after}]")));
         }
         None => {
-            return Err(Fault::new(
-                after_column,
-                "after the bracket comes `:PORT` or nothing",
-            ));
+            return Err(Fault::new(after_column, "after the bracket comes `:PORT` or nothing"));
         }
     };
     Ok((host, ports))
@@ -165,14 +141,9 @@ fn ipv6_net(inside: &str) -> Result<HostPattern, Fault> {
             fault.hint("brackets are for IPv6 addresses, such as [2001:db8::1]")
         });
     };
-    let length = length
-        .map(|length| prefix_length(length, 128, text.chars().count() + 1))
-        .transpose()?;
+    let length = length.map(|length| prefix_length(length, 128, text.chars().count() + 1)).transpose()?;
     if let Some(mapped) = address.to_ipv4_mapped() {
-        let fault = Fault::new(
-            0,
-            "this is an IPv4 address in IPv6 clothes, and is never dialled as such",
-        );
+        let fault = Fault::new(0, "this is an IPv4 address in IPv6 clothes, and is never dialled as such");
         return Err(match length.unwrap_or(128) {
             128 => fault.hint(format!("write {mapped}")),
             length @ 96.. => fault.hint(format!("write {mapped}/{}", length - 96)),
@@ -209,27 +180,20 @@ fn plain_host(text: &str) -> Result<HostPattern, Fault> {
         ));
     }
     if let Some(at) = text.chars().position(|character| character == '*') {
-        return Err(Fault::new(
-            at,
-            "`*` stands for whole names below a name, and only at the front",
-        )
-        .hint("write *.example.com"));
+        return Err(Fault::new(at, "`*` stands for whole names below a name, and only at the front")
+            .hint("write *.example.com"));
     }
     let name = host::parse(text)?;
     if name.as_str() == "localhost" {
-        return Err(
-            Fault::new(0, "localhost inside the sandbox is the sandbox itself")
-                .hint(format!("write {HOST_NAME}:PORT for a service on this machine")),
-        );
+        return Err(Fault::new(0, "localhost inside the sandbox is the sandbox itself")
+            .hint(format!("write {HOST_NAME}:PORT for a service on this machine")));
     }
     Ok(HostPattern::Name(name))
 }
 
 fn preset(name: &str) -> Result<HostPattern, Fault> {
     let mut characters = name.chars();
-    let starts = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphanumeric());
+    let starts = characters.next().is_some_and(|first| first.is_ascii_alphanumeric());
     if !starts {
         return Err(Fault::new(0, "a preset has a name after the `@`").hint("write @npm"));
     }
@@ -239,10 +203,7 @@ fn preset(name: &str) -> Result<HostPattern, Fault> {
         return Err(Fault::new(at, what));
     }
     if name.len() > MAX_PRESET {
-        return Err(Fault::new(
-            MAX_PRESET,
-            format!("a preset's name has at most {MAX_PRESET} characters"),
-        ));
+        return Err(Fault::new(MAX_PRESET, format!("a preset's name has at most {MAX_PRESET} characters")));
     }
     Ok(HostPattern::Preset(name.to_ascii_lowercase()))
 }
@@ -251,15 +212,13 @@ fn preset(name: &str) -> Result<HostPattern, Fault> {
 fn wildcard(text: &str) -> Result<HostName, Fault> {
     if let Some(at) = text.chars().position(|character| character == '*') {
         return Err(
-            Fault::new(at + 2, "one `*` already stands for names at any depth").hint("write *.example.com"),
+            Fault::new(at + 2, "one `*` already stands for names at any depth").hint("write *.example.com")
         );
     }
     let parent = host::parse(text).map_err(|fault| fault.shifted(2))?;
     if parent.as_str() == "localhost" {
-        return Err(
-            Fault::new(0, "localhost inside the sandbox is the sandbox itself")
-                .hint(format!("write {HOST_NAME}:PORT for a service on this machine")),
-        );
+        return Err(Fault::new(0, "localhost inside the sandbox is the sandbox itself")
+            .hint(format!("write {HOST_NAME}:PORT for a service on this machine")));
     }
     if is_public_suffix(parent.as_str()) {
         let what = format!("`*.{parent}` would allow names that anyone can register");
@@ -283,14 +242,10 @@ fn net(address: IpAddr, length: u8) -> Result<HostPattern, Fault> {
     let net = IpNet::new(address, length).map_err(|_| Fault::new(0, "the prefix length is too long"))?;
     if net.addr() != net.network() {
         let network = HostPattern::Net(net.trunc());
-        let fault = Fault::new(
-            0,
-            format!("the address has bits set beyond the prefix length {length}"),
-        );
-        return Err(fault.hint(format!(
-            "write {network} for the network, or {} for the address",
-            { HostPattern::Net(IpNet::from(address)) }
-        )));
+        let fault = Fault::new(0, format!("the address has bits set beyond the prefix length {length}"));
+        return Err(fault.hint(format!("write {network} for the network, or {} for the address", {
+            HostPattern::Net(IpNet::from(address))
+        })));
     }
     Ok(HostPattern::Net(net))
 }

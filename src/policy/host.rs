@@ -38,10 +38,7 @@ impl HostName {
     /// Anything that is not a host name, see [`HostNameError`].
     pub fn from_ascii(text: &str) -> Result<Self, HostNameError> {
         match text.chars().position(|character| !character.is_ascii()) {
-            Some(at) => Err(HostNameError::new(
-                text,
-                Fault::new(at, "a name on the wire is ASCII"),
-            )),
+            Some(at) => Err(HostNameError::new(text, Fault::new(at, "a name on the wire is ASCII"))),
             None => canonical_ascii(text).map_err(|fault| HostNameError::new(text, fault)),
         }
     }
@@ -53,9 +50,7 @@ impl HostName {
 
     /// Whether this name lies below `parent`, at any depth; a name does not lie below itself.
     pub fn is_below(&self, parent: &HostName) -> bool {
-        self.0
-            .strip_suffix(&*parent.0)
-            .is_some_and(|head| head.len() > 1 && head.ends_with('.'))
+        self.0.strip_suffix(&*parent.0).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
     }
 
     /// Whether this is [`HOST_NAME`].
@@ -98,9 +93,7 @@ impl Serialize for HostName {
 
 impl<'de> Deserialize<'de> for HostName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -114,10 +107,7 @@ pub struct HostNameError {
 
 impl HostNameError {
     fn new(input: &str, fault: Fault) -> Self {
-        Self {
-            input: input.chars().take(MAX_INPUT).collect(),
-            fault,
-        }
+        Self { input: input.chars().take(MAX_INPUT).collect(), fault }
     }
 
     /// The offending character, 1-based, counted in characters.
@@ -139,40 +129,27 @@ impl HostNameError {
 /// Parses a name as a user writes it. Columns are relative to `text`.
 pub(super) fn parse(text: &str) -> Result<HostName, Fault> {
     if text.len() > MAX_INPUT {
-        return Err(Fault::new(
-            MAX_NAME,
-            format!("a name has at most {MAX_NAME} characters"),
-        ));
+        return Err(Fault::new(MAX_NAME, format!("a name has at most {MAX_NAME} characters")));
     }
     let Some(first_unicode) = text.chars().position(|character| !character.is_ascii()) else {
         return canonical_ascii(text);
     };
     for (at, character) in text.chars().enumerate() {
         if character.is_control() || character.is_whitespace() {
-            return Err(Fault::new(
-                at,
-                "control characters and spaces cannot stand in a name",
-            ));
+            return Err(Fault::new(at, "control characters and spaces cannot stand in a name"));
         }
         if character.is_ascii() && character != '.' {
             check_character(at, character)?;
         }
     }
     let mapped = Uts46::new()
-        .to_ascii(
-            text.as_bytes(),
-            AsciiDenyList::EMPTY,
-            Hyphens::Allow,
-            DnsLength::Ignore,
-        )
+        .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
         .map_err(|_| Fault::new(first_unicode, "not a valid internationalised name (UTS 46)"))?;
     // Mapping turns look-alikes (full-width digits, dots, colons) into ASCII: the result is judged from the start.
     canonical_ascii(&mapped).map_err(|fault| Fault {
         at: first_unicode,
         what: format!("{}, once it is written in ASCII", fault.what).into(),
-        hint: fault
-            .hint
-            .or_else(|| legacy_ipv4(&mapped).map(|address| format!("write {address}"))),
+        hint: fault.hint.or_else(|| legacy_ipv4(&mapped).map(|address| format!("write {address}"))),
     })
 }
 
@@ -182,10 +159,7 @@ fn canonical_ascii(text: &str) -> Result<HostName, Fault> {
         return Err(Fault::new(0, "the name is empty"));
     }
     if name.len() > MAX_NAME {
-        return Err(Fault::new(
-            MAX_NAME,
-            format!("a name has at most {MAX_NAME} characters"),
-        ));
+        return Err(Fault::new(MAX_NAME, format!("a name has at most {MAX_NAME} characters")));
     }
     let mut start = 0;
     for label in name.split('.') {
@@ -202,10 +176,7 @@ fn canonical_ascii(text: &str) -> Result<HostName, Fault> {
 
 fn check_label(start: usize, label: &str) -> Result<(), Fault> {
     if label.is_empty() {
-        return Err(Fault::new(
-            start,
-            "two dots stand side by side, or the name starts with one",
-        ));
+        return Err(Fault::new(start, "two dots stand side by side, or the name starts with one"));
     }
     for (index, character) in label.chars().enumerate() {
         check_character(start + index, character)?;
@@ -220,10 +191,7 @@ fn check_label(start: usize, label: &str) -> Result<(), Fault> {
         return Err(Fault::new(start, "a part of a name cannot start with `-`"));
     }
     if label.ends_with('-') {
-        return Err(Fault::new(
-            start + label.len() - 1,
-            "a part of a name cannot end with `-`",
-        ));
+        return Err(Fault::new(start + label.len() - 1, "a part of a name cannot end with `-`"));
     }
     Ok(())
 }
@@ -233,14 +201,10 @@ fn check_character(at: usize, character: char) -> Result<(), Fault> {
     match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' => Ok(()),
         '\0' => Err(Fault::new(at, "a NUL cannot stand in a name")),
-        control if control.is_control() || control == ' ' => Err(Fault::new(
-            at,
-            "control characters and spaces cannot stand in a name",
-        )),
-        other => Err(Fault::new(
-            at,
-            format!("`{}` cannot stand in a name", other.escape_debug()),
-        )),
+        control if control.is_control() || control == ' ' => {
+            Err(Fault::new(at, "control characters and spaces cannot stand in a name"))
+        }
+        other => Err(Fault::new(at, format!("`{}` cannot stand in a name", other.escape_debug()))),
     }
 }
 
@@ -269,20 +233,13 @@ fn refuse_number(name: &str) -> Result<(), Fault> {
 
 /// An A-label has to decode, and to be the form its decoding encodes to.
 fn check_punycode(lower: &str) -> Result<(), Fault> {
-    let again = Uts46::new().to_ascii(
-        lower.as_bytes(),
-        AsciiDenyList::EMPTY,
-        Hyphens::Allow,
-        DnsLength::Ignore,
-    );
+    let again =
+        Uts46::new().to_ascii(lower.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore);
     if again.is_ok_and(|again| again == lower) {
         return Ok(());
     }
     let at = lower.find("xn--").unwrap_or(0);
-    Err(Fault::new(
-        at,
-        "`xn--` starts a Punycode form (RFC 5891), and this one is not valid",
-    ))
+    Err(Fault::new(at, "`xn--` starts a Punycode form (RFC 5891), and this one is not valid"))
 }
 
 #[cfg(test)]

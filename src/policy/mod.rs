@@ -55,10 +55,7 @@ impl Policy {
     /// # Errors
     /// See [`PolicyError`].
     pub fn new(spec: PolicySpec) -> Result<Self, PolicyError> {
-        Ok(Self {
-            mode: spec.mode,
-            rules: Arc::new(RuleSet::new(spec)?),
-        })
+        Ok(Self { mode: spec.mode, rules: Arc::new(RuleSet::new(spec)?) })
     }
 
     /// What happens to a destination no rule names.
@@ -78,11 +75,7 @@ impl Policy {
 
     /// The deny rules in canonical form, presets spelled out.
     pub fn deny(&self) -> Vec<String> {
-        self.rules
-            .deny
-            .iter()
-            .map(|entry| entry.rule.to_string())
-            .collect()
+        self.rules.deny.iter().map(|entry| entry.rule.to_string()).collect()
     }
 
     /// Judges one flow by its destination, at its first packet.
@@ -96,13 +89,7 @@ impl Policy {
         if self.mode == Mode::None {
             let preset = self.rules.preset_for(&destination, protocol, port);
             let named = granted.is_some();
-            return Verdict::Deny(DenyReason::NetworkOff {
-                destination,
-                protocol,
-                port,
-                preset,
-                named,
-            });
+            return Verdict::Deny(DenyReason::NetworkOff { destination, protocol, port, preset, named });
         }
         if let Some((entry, private)) = granted {
             let rule = Arc::clone(&entry.text);
@@ -114,14 +101,7 @@ impl Policy {
             Mode::Open if is_public(&destination, port) => None,
             Mode::None | Mode::Allowlist | Mode::Observe | Mode::Open => return Verdict::Deny(reason),
         };
-        Verdict::Allow(self.permit(
-            destination,
-            protocol,
-            port,
-            self.mode.as_str().into(),
-            false,
-            observed,
-        ))
+        Verdict::Allow(self.permit(destination, protocol, port, self.mode.as_str().into(), false, observed))
     }
 
     /// Judges a name that is asked for in DNS: is there any protocol and port on which it could be reached?
@@ -138,19 +118,13 @@ impl Policy {
         }
         if grants.is_empty() {
             if let Some(preset) = self.rules.preset_for_name(name) {
-                return Err(DenyReason::NameNotAllowed {
-                    name: name.clone(),
-                    preset: Some(preset),
-                });
+                return Err(DenyReason::NameNotAllowed { name: name.clone(), preset: Some(preset) });
             }
             // What the hint would grant: if a deny rule takes that away, the deny rule is the reason.
             grants.push((Protocol::Tcp, Ports::ANY));
             return Err(match self.revoked(name, &grants) {
                 Some(reason) => reason,
-                None => DenyReason::NameNotAllowed {
-                    name: name.clone(),
-                    preset: None,
-                },
+                None => DenyReason::NameNotAllowed { name: name.clone(), preset: None },
             });
         }
         self.revoked(name, &grants).map_or(Ok(()), Err)
@@ -162,45 +136,25 @@ impl Policy {
         for grant in grants {
             last = Some(self.rules.revoking(name, *grant)?);
         }
-        last.map(|rule| DenyReason::DeniedByRule {
-            destination: Destination::Name(name.clone()),
-            rule,
-        })
+        last.map(|rule| DenyReason::DeniedByRule { destination: Destination::Name(name.clone()), rule })
     }
 
     /// Why the allowlist has nothing for a destination.
     fn refusal(&self, destination: &Destination, protocol: Protocol, port: u16) -> DenyReason {
         if let Some(entry) = self.rules.granting_other_port(destination, protocol) {
             let (destination, rule) = (destination.clone(), entry.text.to_string());
-            return DenyReason::WrongPort {
-                destination,
-                protocol,
-                port,
-                rule,
-            };
+            return DenyReason::WrongPort { destination, protocol, port, rule };
         }
         let preset = self.rules.preset_for(destination, protocol, port);
         match destination {
-            Destination::Name(_) => DenyReason::NotAllowed {
-                destination: destination.clone(),
-                protocol,
-                port,
-                preset,
-            },
+            Destination::Name(_) => {
+                DenyReason::NotAllowed { destination: destination.clone(), protocol, port, preset }
+            }
             Destination::Address(address) => match classify(*address) {
-                Some(class) => DenyReason::PrivateAddress {
-                    name: None,
-                    address: *address,
-                    class,
-                    protocol,
-                    port,
-                },
-                None => DenyReason::UnknownAddress {
-                    address: *address,
-                    protocol,
-                    port,
-                    preset,
-                },
+                Some(class) => {
+                    DenyReason::PrivateAddress { name: None, address: *address, class, protocol, port }
+                }
+                None => DenyReason::UnknownAddress { address: *address, protocol, port, preset },
             },
         }
     }
@@ -215,15 +169,7 @@ impl Policy {
         observed: Option<Box<DenyReason>>,
     ) -> Permit {
         let rules = Arc::clone(&self.rules);
-        Permit {
-            rules,
-            destination,
-            protocol,
-            port,
-            rule,
-            private,
-            observed,
-        }
+        Permit { rules, destination, protocol, port, rule, private, observed }
     }
 
     fn spelled_out(&self, private: bool) -> Vec<String> {

@@ -18,29 +18,16 @@ fn label() -> impl Strategy<Value = String> {
 }
 
 fn name() -> impl Strategy<Value = HostName> {
-    let tail = prop::sample::select(vec![
-        "example",
-        "example.com",
-        "internal",
-        "npxc.internal",
-        "co.uk",
-    ]);
-    (prop::collection::vec(label(), 1..4), tail).prop_filter_map("valid", |(labels, tail)| {
-        format!("{}.{tail}", labels.join(".")).parse().ok()
-    })
+    let tail = prop::sample::select(vec!["example", "example.com", "internal", "npxc.internal", "co.uk"]);
+    (prop::collection::vec(label(), 1..4), tail)
+        .prop_filter_map("valid", |(labels, tail)| format!("{}.{tail}", labels.join(".")).parse().ok())
 }
 
 fn v4() -> impl Strategy<Value = Ipv4Addr> {
     prop_oneof![
         any::<u32>().prop_map(Ipv4Addr::from_bits),
         (
-            prop::sample::select(vec![
-                "10.0.0.0",
-                "127.0.0.0",
-                "169.254.169.0",
-                "198.18.0.0",
-                "203.0.113.0"
-            ]),
+            prop::sample::select(vec!["10.0.0.0", "127.0.0.0", "169.254.169.0", "198.18.0.0", "203.0.113.0"]),
             0..4_u32
         )
             .prop_map(|(base, add)| Ipv4Addr::from_bits(base.parse::<Ipv4Addr>().unwrap().to_bits() + add)),
@@ -55,9 +42,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
         v4().prop_map(|v4| IpAddr::V6(v4.to_ipv6_mapped())),
         v4().prop_map(|v4| IpAddr::V6(v4.to_ipv6_compatible())),
         v4().prop_map(|v4| IpAddr::V6(Ipv6Addr::from_bits(0x64_ff9b << 96 | u128::from(v4.to_bits())))),
-        v4().prop_map(|v4| IpAddr::V6(Ipv6Addr::from_bits(
-            0x2002 << 112 | u128::from(v4.to_bits()) << 80
-        ))),
+        v4().prop_map(|v4| IpAddr::V6(Ipv6Addr::from_bits(0x2002 << 112 | u128::from(v4.to_bits()) << 80))),
         (0..4_u128).prop_map(|low| IpAddr::V6(Ipv6Addr::from_bits(0xfd00 << 112 | low))),
     ]
 }
@@ -93,11 +78,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         net().prop_map(HostPattern::Net),
     ];
     (prop::option::of(protocol()), host, ports())
-        .prop_map(|(protocol, host, ports)| Rule {
-            protocol,
-            host,
-            ports,
-        })
+        .prop_map(|(protocol, host, ports)| Rule { protocol, host, ports })
         // What the grammar refuses (a wildcard under a public suffix, mapped networks) is no rule.
         .prop_filter("parses", |rule| rule.to_string().parse::<Rule>().is_ok())
 }
@@ -112,21 +93,12 @@ fn mode() -> impl Strategy<Value = Mode> {
 
 fn spec() -> impl Strategy<Value = PolicySpec> {
     (mode(), rules(), rules(), rules(), rules()).prop_map(|(mode, allow, allow_private, deny, preset)| {
-        PolicySpec {
-            mode,
-            allow,
-            allow_private,
-            deny,
-            presets: [("npm".to_owned(), preset)].into(),
-        }
+        PolicySpec { mode, allow, allow_private, deny, presets: [("npm".to_owned(), preset)].into() }
     })
 }
 
 fn destination() -> impl Strategy<Value = Destination> {
-    prop_oneof![
-        name().prop_map(Destination::Name),
-        address().prop_map(Destination::Address)
-    ]
+    prop_oneof![name().prop_map(Destination::Name), address().prop_map(Destination::Address)]
 }
 
 fn request() -> impl Strategy<Value = Request> {

@@ -39,10 +39,7 @@ pub struct Ports {
 
 impl Ports {
     /// Every port there is: what a rule without a port means.
-    pub const ANY: Self = Self {
-        first: 1,
-        last: u16::MAX,
-    };
+    pub const ANY: Self = Self { first: 1, last: u16::MAX };
 
     /// One port; `None` for port 0.
     pub fn one(port: u16) -> Option<Self> {

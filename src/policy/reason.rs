@@ -224,56 +224,25 @@ impl DenyReason {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NetworkOff { named: true, .. } => Some("--network allowlist".to_owned()),
-            Self::NetworkOff {
-                destination,
-                protocol,
-                port,
-                preset,
-                ..
+            Self::NetworkOff { destination, protocol, port, preset, .. }
+            | Self::NotAllowed { destination, protocol, port, preset } => {
+                allow(*protocol, destination, *port, preset.as_deref())
             }
-            | Self::NotAllowed {
-                destination,
-                protocol,
-                port,
-                preset,
-            } => allow(*protocol, destination, *port, preset.as_deref()),
-            Self::WrongPort {
-                destination,
-                protocol,
-                port,
-                ..
-            } => allow(*protocol, destination, *port, None),
-            Self::UnknownAddress {
-                address,
-                protocol,
-                port,
-                preset,
-            } => allow(
-                *protocol,
-                &Destination::Address(*address),
-                *port,
-                preset.as_deref(),
-            ),
+            Self::WrongPort { destination, protocol, port, .. } => allow(*protocol, destination, *port, None),
+            Self::UnknownAddress { address, protocol, port, preset } => {
+                allow(*protocol, &Destination::Address(*address), *port, preset.as_deref())
+            }
             Self::NameNotAllowed { name, preset } => match preset {
                 Some(preset) => option("--allow", &Rule::preset(preset)),
                 None => option("--allow", &Rule::any_port(name)),
             },
-            Self::PrivateAddress {
-                name: Some(name),
-                protocol,
-                port,
-                ..
-            } => {
+            Self::PrivateAddress { name: Some(name), protocol, port, .. } => {
                 let rule = Rule::exact(*protocol, &Destination::Name(name.clone()), *port)?;
                 option("--allow-private", &rule)
             }
-            Self::PrivateAddress {
-                name: None,
-                address,
-                protocol,
-                port,
-                ..
-            } => allow(*protocol, &Destination::Address(*address), *port, None),
+            Self::PrivateAddress { name: None, address, protocol, port, .. } => {
+                allow(*protocol, &Destination::Address(*address), *port, None)
+            }
             Self::DeniedByRule { .. }
             | Self::NotLoopback { .. }
             | Self::ResolutionFailed { .. }

@@ -54,29 +54,17 @@ impl Rule {
             Destination::Name(name) => HostPattern::Name(name.clone()),
             Destination::Address(address) => HostPattern::Net(IpNet::from(address.to_canonical())),
         };
-        Some(Self {
-            protocol: Self::shorthand(protocol),
-            host,
-            ports: Ports::one(port)?,
-        })
+        Some(Self { protocol: Self::shorthand(protocol), host, ports: Ports::one(port)? })
     }
 
     /// The rule `@name`.
     pub(super) fn preset(name: &str) -> Self {
-        Self {
-            protocol: None,
-            host: HostPattern::Preset(name.to_owned()),
-            ports: Ports::ANY,
-        }
+        Self { protocol: None, host: HostPattern::Preset(name.to_owned()), ports: Ports::ANY }
     }
 
     /// The rule for a name on any port.
     pub(super) fn any_port(name: &HostName) -> Self {
-        Self {
-            protocol: None,
-            host: HostPattern::Name(name.clone()),
-            ports: Ports::ANY,
-        }
+        Self { protocol: None, host: HostPattern::Name(name.clone()), ports: Ports::ANY }
     }
 
     /// Parses a comma-separated list; spaces around the commas are allowed, empty items are not.
@@ -178,11 +166,7 @@ impl fmt::Display for Rule {
             write!(f, "{protocol}://")?;
         }
         write!(f, "{}", self.host)?;
-        if self.ports == Ports::ANY {
-            Ok(())
-        } else {
-            write!(f, ":{}", self.ports)
-        }
+        if self.ports == Ports::ANY { Ok(()) } else { write!(f, ":{}", self.ports) }
     }
 }
 
@@ -202,12 +186,10 @@ impl Serialize for Rule {
 
 impl<'de> Deserialize<'de> for Rule {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(|error: RuleError| match error.hint() {
-                Some(hint) => de::Error::custom(format!("{error}; {hint}")),
-                None => de::Error::custom(error),
-            })
+        String::deserialize(deserializer)?.parse().map_err(|error: RuleError| match error.hint() {
+            Some(hint) => de::Error::custom(format!("{error}; {hint}")),
+            None => de::Error::custom(error),
+        })
     }
 }
 
@@ -223,10 +205,7 @@ impl RuleError {
     fn new(input: &str, fault: Fault) -> Self {
         // A list may be long; what is kept of it reaches past the character the complaint is about.
         let kept = grammar::MAX_RULE + fault.at;
-        Self {
-            input: input.chars().take(kept).collect(),
-            fault,
-        }
+        Self { input: input.chars().take(kept).collect(), fault }
     }
 
     /// The text that was refused.

@@ -36,21 +36,11 @@ pub(super) struct RuleSet {
 impl RuleSet {
     pub(super) fn new(spec: PolicySpec) -> Result<Self, PolicyError> {
         for (name, rules) in &spec.presets {
-            if let Some(nested) = rules
-                .iter()
-                .find(|rule| matches!(rule.host, HostPattern::Preset(_)))
-            {
-                return Err(PolicyError::NestedPreset {
-                    preset: name.clone(),
-                    rule: nested.to_string(),
-                });
+            if let Some(nested) = rules.iter().find(|rule| matches!(rule.host, HostPattern::Preset(_))) {
+                return Err(PolicyError::NestedPreset { preset: name.clone(), rule: nested.to_string() });
             }
         }
-        let mut set = Self {
-            allow: Vec::new(),
-            deny: Vec::new(),
-            presets: spec.presets,
-        };
+        let mut set = Self { allow: Vec::new(), deny: Vec::new(), presets: spec.presets };
         let mut allow = Vec::new();
         set.spell_out(&spec.allow, List::Allow, &mut allow)?;
         set.spell_out(&spec.allow_private, List::AllowPrivate, &mut allow)?;
@@ -69,11 +59,7 @@ impl RuleSet {
         for rule in rules {
             let text: Arc<str> = rule.to_string().into();
             let HostPattern::Preset(name) = &rule.host else {
-                out.push(Entry {
-                    rule: rule.clone(),
-                    text,
-                    private,
-                });
+                out.push(Entry { rule: rule.clone(), text, private });
                 continue;
             };
             let Some(known) = self.presets.get(name) else {
@@ -84,15 +70,9 @@ impl RuleSet {
             };
             let before = out.len();
             let narrowed = known.iter().filter_map(|inner| narrow(inner, rule, list));
-            out.extend(narrowed.map(|rule| Entry {
-                rule,
-                text: Arc::clone(&text),
-                private,
-            }));
+            out.extend(narrowed.map(|rule| Entry { rule, text: Arc::clone(&text), private }));
             if out.len() == before {
-                return Err(PolicyError::EmptyPreset {
-                    rule: rule.to_string(),
-                });
+                return Err(PolicyError::EmptyPreset { rule: rule.to_string() });
             }
         }
         Ok(())
@@ -163,17 +143,14 @@ impl RuleSet {
 
     /// Whether an address rule lifts the floor for this address.
     pub(super) fn lifts_floor(&self, address: IpAddr, protocol: Protocol, port: u16) -> bool {
-        self.granting(&Destination::Address(address), protocol, port)
-            .is_some()
+        self.granting(&Destination::Address(address), protocol, port).is_some()
     }
 
     /// What the allow rules grant to a name: protocol and ports of each.
     pub(super) fn grants_to_name(&self, name: &HostName) -> impl Iterator<Item = (Protocol, Ports)> {
         let destination = Destination::Name(name.clone());
-        let entries = self
-            .allow
-            .iter()
-            .filter(move |entry| grants_host(&entry.rule, entry.private, &destination));
+        let entries =
+            self.allow.iter().filter(move |entry| grants_host(&entry.rule, entry.private, &destination));
         entries.map(|entry| entry.rule.grant())
     }
 
@@ -210,10 +187,7 @@ impl RuleSet {
     }
 
     fn preset_with(&self, allows: impl Fn(&Rule) -> bool) -> Option<String> {
-        self.presets
-            .iter()
-            .find(|(_, rules)| rules.iter().any(&allows))
-            .map(|(name, _)| name.clone())
+        self.presets.iter().find(|(_, rules)| rules.iter().any(&allows)).map(|(name, _)| name.clone())
     }
 }
 

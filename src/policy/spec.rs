@@ -49,9 +49,7 @@ impl FromStr for Mode {
         [Self::None, Self::Allowlist, Self::Observe, Self::Open]
             .into_iter()
             .find(|mode| mode.as_str() == text)
-            .ok_or_else(|| PolicyError::UnknownMode {
-                input: Shown(text).to_string(),
-            })
+            .ok_or_else(|| PolicyError::UnknownMode { input: Shown(text).to_string() })
     }
 }
 

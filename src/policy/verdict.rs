@@ -70,11 +70,7 @@ pub struct Request {
 impl Request {
     /// A request; `destination` may be a [`HostName`] or an [`IpAddr`].
     pub fn new(protocol: Protocol, destination: impl Into<Destination>, port: u16) -> Self {
-        Self {
-            protocol,
-            destination: destination.into(),
-            port,
-        }
+        Self { protocol, destination: destination.into(), port }
     }
 }
 
@@ -145,10 +141,7 @@ impl Permit {
     pub fn admit(&self, address: IpAddr) -> Result<Dialable, DenyReason> {
         let address = address.to_canonical();
         if let Some(rule) = self.rules.denying_address(address, self.protocol, self.port) {
-            return Err(DenyReason::DeniedByRule {
-                destination: Destination::Address(address),
-                rule,
-            });
+            return Err(DenyReason::DeniedByRule { destination: Destination::Address(address), rule });
         }
         match &self.destination {
             // The guest chose it and a rule covers it: this address and no other. `decide` held it to the floor.
@@ -163,10 +156,7 @@ impl Permit {
             }
             Destination::Name(name) => self.admit_for_name(name, address)?,
         }
-        Ok(Dialable {
-            address: SocketAddr::new(address, self.port),
-            protocol: self.protocol,
-        })
+        Ok(Dialable { address: SocketAddr::new(address, self.port), protocol: self.protocol })
     }
 
     fn admit_for_name(&self, name: &HostName, address: IpAddr) -> Result<(), DenyReason> {
@@ -195,11 +185,7 @@ impl Permit {
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Permit({}://{}:{} by `{}`)",
-            self.protocol, self.destination, self.port, self.rule
-        )
+        write!(f, "Permit({}://{}:{} by `{}`)", self.protocol, self.destination, self.port, self.rule)
     }
 }
 

@@ -74,24 +74,14 @@ impl Runtime for Fake {
         let (ours, wire) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
         let mut state = self.shared.state();
-        *state = State {
-            launched: std::mem::take(&mut state.launched),
-            wire: Some(wire),
-            ..State::default()
-        };
+        *state =
+            State { launched: std::mem::take(&mut state.launched), wire: Some(wire), ..State::default() };
         state.launched.push(launch.clone());
         drop(state);
         Ok(Guest {
-            link: Some(TunLink {
-                fd: ours,
-                vnet_hdr: false,
-                tso: false,
-                mtu: 1500,
-            }),
+            link: Some(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 }),
             warnings: Vec::new(),
-            process: super::Process::Fake(Process {
-                shared: Arc::clone(&self.shared),
-            }),
+            process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })
     }
 }
@@ -125,11 +115,51 @@ impl Process {
     }
 
     pub(super) fn kill(&self) {
-        let killed = Ended {
-            status: Status::Signaled(rustix::process::Signal::KILL.as_raw()),
-            limit: None,
-        };
+        let killed = Ended { status: Status::Signaled(rustix::process::Signal::KILL.as_raw()), limit: None };
         self.shared.state().ended.get_or_insert(killed);
         self.shared.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::runtime::Limits;
+
+    fn guest(fake: &Fake) -> Guest {
+        let launch = Launch {
+            command: vec!["true".into()],
+            env: Vec::new(),
+            cwd: "/".into(),
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            files: Vec::new(),
+        };
+        let null = || std::fs::File::open("/dev/null").unwrap().into();
+        fake.launch(&launch, Stdio3 { stdin: null(), stdout: null(), stderr: null() }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_test_is_the_guest() {
+        let fake = Fake::default();
+        let mut guest = guest(&fake);
+        let link = guest.take_link().unwrap();
+        rustix::io::write(fake.take_wire().unwrap(), b"packet").unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(rustix::io::read(&link.fd, &mut buffer), Ok(6));
+
+        assert!(!fake.released());
+        guest.release().unwrap();
+        guest.terminate();
+        assert!(fake.released() && fake.terminated());
+        let ended = Ended { status: Status::Exited(3), limit: None };
+        fake.end(ended);
+        guest.kill();
+        // The first end counts, and stays.
+        assert_eq!(guest.wait().await.unwrap(), ended);
+        assert_eq!(guest.wait().await.unwrap(), ended);
+        assert_eq!(fake.launched().len(), 1);
     }
 }

@@ -189,11 +189,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory: 4 << 30,
-            cpus: None,
-            pids: 512,
-            scratch: 1 << 30,
-        }
+        Self { memory: 4 << 30, cpus: None, pids: 512, scratch: 1 << 30 }
     }
 }

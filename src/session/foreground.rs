@@ -7,8 +7,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::{Session, SessionError};
-use crate::runtime::Ended;
 use crate::rpc::proxy::{Notice, Source};
+use crate::runtime::Ended;
 
 /// How long a guest may take to end after its client closed stdin, before it gets SIGTERM. Servers have state
 /// to write; MCP clients themselves wait a few seconds before they lose patience.

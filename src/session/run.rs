@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
@@ -19,8 +19,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError, Progress,
-    Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError,
+    Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule, RuleError};
 use crate::rpc::proxy::{GuestEnds, Proxy};
@@ -54,10 +54,9 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}"))
+    })?;
     let result = runtime.block_on(work);
     // A thread may still be blocked reading stdin; nothing waits for it.
     runtime.shutdown_background();
@@ -65,7 +64,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 fn take_signals() -> Result<Signals, Failure> {
-    Signals::take().map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot handle signals: {error}")))
+    Signals::take()
+        .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot handle signals: {error}")))
 }
 
 /// What every run needs of the host.
@@ -75,6 +75,8 @@ struct Bench {
     npm: NpmConfig,
     store: Store,
     trust: Trust,
+    /// What hides npm's own configuration files, where the guest would see them.
+    hidden: Vec<Mount>,
     runtime: Native,
 }
 
@@ -83,19 +85,21 @@ impl Bench {
         let host = HostEnv::current();
         let node = Node::find(&host, &resolved.directories.cache).map_err(install_failure)?;
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
-        let trust = Trust::of(&host, npm.cafile.as_deref());
+        let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
-        let trusted = node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone()]);
+        let trusted =
+            node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
         let runtime = Native::new()
             .trust(trusted.collect::<Vec<_>>())
             .protect(resolved.directories.own().into_iter().cloned());
-        Ok(Self { host, node, npm, store, trust, runtime })
+        let hidden = hide(&npm.files, &node, &resolved.directories.cache)?;
+        Ok(Self { host, node, npm, store, trust, hidden, runtime })
     }
 
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.host).map_err(install_failure)?;
-        let runner = Steps::new(&self.runtime, resolved);
+        let runner = Steps::new(&self.runtime, resolved, &self.hidden);
         let installer = Installer {
             store: &self.store,
             node: &self.node,
@@ -135,7 +139,8 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let mut session = Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
+        let mut session =
+            Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
         for warning in session.warnings() {
             words.say(&format!("warning: {warning}"));
         }
@@ -170,6 +175,7 @@ impl Bench {
         env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
+        mounts.extend(self.hidden.iter().cloned());
         mounts.extend(resolved.mounts.iter().cloned());
         Ok(Launch {
             command,
@@ -201,6 +207,23 @@ impl Bench {
     }
 }
 
+/// npm's system-wide files may hold tokens and may lie where the guest sees them: below `/usr`, or beside a node that
+/// is mounted. An empty file stands over each.
+fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Failure> {
+    let seen =
+        |file: &&PathBuf| file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host));
+    let files: Vec<&PathBuf> = files.iter().filter(seen).collect();
+    if files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let empty = cache.join("empty");
+    std::fs::create_dir_all(cache)
+        .and_then(|()| std::fs::write(&empty, []))
+        .map_err(|error| Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display())))?;
+    let over = |file: &PathBuf| Mount { host: empty.clone(), guest: file.clone(), access: Access::ReadOnly };
+    Ok(files.into_iter().map(over).collect())
+}
+
 /// What a person at a terminal expects a program to know about it; nothing about the user or the machine.
 fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + '_ {
     ["TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ"]
@@ -227,8 +250,7 @@ pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
 }
 
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
-    Policy::new(spec)
-        .map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
+    Policy::new(spec).map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
 }
 
 fn listen(resolved: &Resolved) -> Result<Vec<Published>, Failure> {
@@ -332,11 +354,13 @@ fn session_failure(error: &SessionError) -> Failure {
     Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn install_failure(error: PackageError) -> Failure {
     let hints = error.hints();
     Failure::new(ExitStatus::Install, error.to_string()).hints(hints)
 }
 
+#[allow(clippy::needless_pass_by_value)] // for map_err
 fn audit_failure(error: crate::audit::writer::AuditError) -> Failure {
     let hint = error.hint();
     Failure::new(ExitStatus::Config, error.to_string()).hints(hint)

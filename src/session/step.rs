@@ -21,22 +21,27 @@ use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::{Step, StepError, StepOutcome, StepRunner};
 use crate::policy::{Mode, Policy, PolicySpec};
 use crate::runtime::native::Native;
-use crate::runtime::{Ended, LimitHit, Runtime, Status, Stdio3};
+use crate::runtime::{Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
 pub(super) struct Steps<'a> {
     runtime: &'a Native,
     resolved: &'a Resolved,
+    hidden: &'a [Mount],
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(runtime: &'a Native, resolved: &'a Resolved) -> Self {
-        Self { runtime, resolved }
+    pub(super) fn new(runtime: &'a Native, resolved: &'a Resolved, hidden: &'a [Mount]) -> Self {
+        Self { runtime, resolved, hidden }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
         let policy = Policy::new(PolicySpec {
-            mode: if step.allow.is_empty() && step.allow_private.is_empty() { Mode::None } else { Mode::Allowlist },
+            mode: if step.allow.is_empty() && step.allow_private.is_empty() {
+                Mode::None
+            } else {
+                Mode::Allowlist
+            },
             allow: parse_rules(&step.allow).map_err(plain)?,
             allow_private: parse_rules(&step.allow_private).map_err(plain)?,
             deny: Vec::new(),
@@ -49,12 +54,14 @@ impl<'a> Steps<'a> {
             .record(self.start_event(step, &policy))
             .map_err(|_| StepError::new("the audit log cannot be written", None))?;
 
+        let mut launch = step.launch(self.resolved.limits.clone());
+        launch.mounts.extend(self.hidden.iter().cloned());
         let denials = Denials::default();
         let (out, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
         let (err, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
         let stdin = File::open("/dev/null").map_err(plain)?.into();
         let parts = Parts {
-            launch: step.launch(self.resolved.limits.clone()),
+            launch,
             policy,
             dns: dns::Options::default(),
             pinned: Pinned::new(),

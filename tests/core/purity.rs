@@ -61,52 +61,31 @@ fn the_pure_core_does_no_io_and_reads_no_clock() {
     let mut found = Vec::new();
     for file in files.iter().filter(|file| !exempt.contains(file)) {
         for (line, what) in impurities(&fs::read_to_string(file).unwrap()) {
-            found.push(format!(
-                "{}:{line}: {what}",
-                file.strip_prefix(root).unwrap().display()
-            ));
+            found.push(format!("{}:{line}: {what}", file.strip_prefix(root).unwrap().display()));
         }
     }
-    assert!(
-        found.is_empty(),
-        "the pure core reaches outside:\n{}",
-        found.join("\n")
-    );
+    assert!(found.is_empty(), "the pure core reaches outside:\n{}", found.join("\n"));
 }
 
 #[test]
 fn the_scan_sees_what_it_is_for() {
-    let seen = |source: &str| {
-        impurities(source)
-            .into_iter()
-            .map(|(_, what)| what)
-            .collect::<Vec<_>>()
-    };
+    let seen = |source: &str| impurities(source).into_iter().map(|(_, what)| what).collect::<Vec<_>>();
     assert_eq!(seen("use std::fs::File;"), ["std::fs"]);
     assert_eq!(seen("use std::{fmt, fs};"), ["std::fs"]);
-    assert_eq!(
-        seen("use std::{\n    fmt,\n    process::Command,\n};"),
-        ["std::process"]
-    );
+    assert_eq!(seen("use std::{\n    fmt,\n    process::Command,\n};"), ["std::process"]);
     assert_eq!(seen("let now = Instant :: now();"), ["Instant::now"]);
     assert_eq!(seen("use std::time::{Duration, SystemTime};"), ["SystemTime"]);
     assert_eq!(seen("use std::net::{IpAddr, UdpSocket};"), ["UdpSocket"]);
     assert!(seen("use std::time::Instant; // not Instant::now()\n/// tokio").is_empty());
-    assert_eq!(
-        seen("#[cfg(test)]\nmod tests;\nuse std::fs;"),
-        ["std::fs"],
-        "what follows is production"
-    );
+    assert_eq!(seen("#[cfg(test)]\nmod tests;\nuse std::fs;"), ["std::fs"], "what follows is production");
     assert!(seen("fn f() {}\n#[cfg(test)]\n#[allow(x)]\nmod tests { use std::fs; }").is_empty());
 }
 
 /// The files under a path, tests left out; nothing if it does not exist.
 fn collect(path: &Path, out: &mut Vec<PathBuf>) {
     if path.is_dir() {
-        let mut entries: Vec<PathBuf> = fs::read_dir(path)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
         entries.sort();
         for entry in entries {
             collect(&entry, out);

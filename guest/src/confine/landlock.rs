@@ -14,25 +14,13 @@ use crate::step::{Failure, Step};
 /// The newest ABI this rule set was written for.
 const KNOWN: ABI = ABI::V6;
 /// Written to by any program.
-const WRITABLE: [&str; 8] = [
-    "/tmp",
-    HOME,
-    "/dev/shm",
-    "/dev/pts",
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/urandom",
-];
+const WRITABLE: [&str; 8] =
+    ["/tmp", HOME, "/dev/shm", "/dev/pts", "/dev/null", "/dev/zero", "/dev/full", "/dev/urandom"];
 
 /// Restricts this process and its children; returns what was enforced.
 pub(super) fn restrict(spec: &Spec, ready: &mut Ready) -> Result<String, Failure> {
     let status = rule_set(spec).map_err(|error| {
-        Failure::new(
-            Step::Landlock,
-            "landlock",
-            &std::io::Error::other(error.to_string()),
-        )
+        Failure::new(Step::Landlock, "landlock", &std::io::Error::other(error.to_string()))
     })?;
     match status {
         LandlockStatus::NotImplemented | LandlockStatus::NotEnabled => {
@@ -55,11 +43,7 @@ fn rule_set(spec: &Spec) -> Result<LandlockStatus, Box<dyn std::error::Error>> {
         .scope(Scope::from_all(KNOWN))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new("/")?, read))?;
-    let mounts = spec
-        .mounts
-        .iter()
-        .filter(|bind| bind.writable)
-        .map(|bind| bind.guest.as_path());
+    let mounts = spec.mounts.iter().filter(|bind| bind.writable).map(|bind| bind.guest.as_path());
     for path in WRITABLE.iter().map(Path::new).chain(mounts) {
         let access: BitFlags<AccessFs> = if path.is_dir() { write } else { write & on_file };
         rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;

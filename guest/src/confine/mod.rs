@@ -14,9 +14,13 @@ use crate::sys;
 /// Most open files per process: what a large node program needs, and no more work for those that close all.
 const OPEN_FILES: u64 = 65_536;
 
+/// No core dump, and no crash handler of the host either: a `core_pattern` that names a program runs it outside,
+/// as root, on whatever crashed inside, and only this value keeps the kernel from that (core(5)).
+const NO_CORE: u64 = 1;
+
 /// Resource limits of each process.
 pub(crate) fn limits() -> Result<(), Failure> {
-    limit(Resource::Core, 0, "RLIMIT_CORE")?;
+    limit(Resource::Core, NO_CORE, "RLIMIT_CORE")?;
     limit(Resource::Nofile, OPEN_FILES, "RLIMIT_NOFILE")
 }
 
@@ -29,10 +33,7 @@ fn limit(resource: Resource, most: u64, what: &str) -> Result<(), Failure> {
     // Raising a hard limit is refused: what the host has is the most.
     let hard = rustix::process::getrlimit(resource).maximum;
     let most = Some(hard.map_or(most, |hard| most.min(hard)));
-    let limit = Rlimit {
-        current: most,
-        maximum: most,
-    };
+    let limit = Rlimit { current: most, maximum: most };
     rustix::process::setrlimit(resource, limit).at(Step::Limits, what)
 }
 
@@ -51,18 +52,11 @@ pub(crate) fn capabilities() -> Result<(), Failure> {
     at(
         rustix::thread::set_capabilities(
             None,
-            CapabilitySets {
-                effective: none,
-                permitted: none,
-                inheritable: none,
-            },
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
         ),
         "capset",
     )?;
-    at(
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
-        "dumpable",
-    )
+    at(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable), "dumpable")
 }
 
 /// Installs the system call filters.

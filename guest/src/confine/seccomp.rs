@@ -1,6 +1,7 @@
-//! The system call filters. Three, because one answers with one errno only: what is denied gets EPERM, socket
+//! The system call filters. Several, because one answers with one errno only: what is denied gets EPERM, socket
 //! families get EAFNOSUPPORT, and what programs know how to do without gets ENOSYS (`clone3`, whose flags a
-//! filter cannot see, and every call newer than this list).
+//! filter cannot see, and every call newer than this list). Changing `RLIMIT_CORE` seems to work and does
+//! nothing: see [`super::limits`].
 //!
 //! A system call of another architecture (32-bit, x32) kills the process.
 
@@ -120,6 +121,7 @@ pub(super) fn install() -> Result<(), Failure> {
         ("denied", denied()),
         ("sockets", sockets()),
         ("unsupported", unsupported()),
+        ("core dumps", core_dumps()),
     ] {
         let program = program
             .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
@@ -162,10 +164,8 @@ fn denied() -> Compiled {
     let requests = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, TIOCSETD]
         .map(|request| rule(&[(1, Length::Dword, Compare::Eq, request)]));
     rules.insert(libc::SYS_ioctl, requests.into_iter().collect::<Result<_, _>>()?);
-    let personality = rule(&[
-        (0, Length::Dword, Compare::Ne, 0),
-        (0, Length::Dword, Compare::Ne, 0xffff_ffff),
-    ])?;
+    let personality =
+        rule(&[(0, Length::Dword, Compare::Ne, 0), (0, Length::Dword, Compare::Ne, 0xffff_ffff)])?;
     rules.insert(libc::SYS_personality, vec![personality]);
     compile(rules, libc::EPERM)
 }
@@ -192,6 +192,18 @@ fn unsupported() -> Compiled {
     compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
 }
 
+fn core_dumps() -> Compiled {
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_sign_loss)]
+    // the type differs between C libraries
+    let core = libc::RLIMIT_CORE as u64;
+    let set = rule(&[(1, Length::Dword, Compare::Eq, core), (2, Length::Qword, Compare::Ne, 0)])?;
+    let rules = BTreeMap::from([
+        (libc::SYS_prlimit64, vec![set]),
+        (libc::SYS_setrlimit, vec![rule(&[(0, Length::Dword, Compare::Eq, core)])?]),
+    ]);
+    compile(rules, 0)
+}
+
 /// By hand, since a rule per number cannot say "and everything above": x32 is killed, numbers above
 /// [`NEWEST`] do not exist.
 fn unknown() -> Vec<(u16, u8, u8, u32)> {
@@ -204,12 +216,7 @@ fn unknown() -> Vec<(u16, u8, u8, u32)> {
         (IF_ANY_BIT, 0, 1, X32),
         (RETURN, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
         (IF_GREATER, 0, 1, NEWEST),
-        (
-            RETURN,
-            0,
-            0,
-            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
-        ),
+        (RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
         (RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
 }

@@ -26,10 +26,7 @@ struct Usage {
 
 impl Guard {
     pub(super) fn new(limits: Supervise) -> Self {
-        Self {
-            limits,
-            looked: Instant::now(),
-        }
+        Self { limits, looked: Instant::now() }
     }
 
     /// How long to sleep at most; `None` if there is nothing to look at.
@@ -78,13 +75,8 @@ fn usage() -> Usage {
             let Some((key, value)) = line.split_once(':') else {
                 continue;
             };
-            let number = || {
-                value
-                    .split_whitespace()
-                    .next()
-                    .and_then(|word| word.parse::<u64>().ok())
-                    .unwrap_or(0)
-            };
+            let number =
+                || value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
             match key {
                 "RssAnon" | "RssShmem" => usage.memory += number() * 1024,
                 "Threads" => usage.tasks += number(),

@@ -10,8 +10,9 @@ use crate::spec::{GATEWAY_V4, GATEWAY_V6, HOME, INNER_ID};
 use crate::step::{At, Failure, Step};
 
 /// Taken from the host if it is there. Nothing that may hold a secret: of `ssl` and `pki` the certificates
-/// only, because the guest of a root user could read the private keys beside them.
-const HOST: [&str; 44] = [
+/// only, because the guest of a root user could read the private keys beside them. (`static` is what `NixOS`
+/// links to.)
+const HOST: &[&str] = &[
     "alternatives",
     "bash.bashrc",
     "ca-certificates",
@@ -22,14 +23,9 @@ const HOST: [&str; 44] = [
     "gai.conf",
     "inputrc",
     "java",
-    "java-11-openjdk",
-    "java-17-openjdk",
-    "java-21-openjdk",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
-    "ld-musl-x86_64.path",
-    "ld-musl-aarch64.path",
     "locale.alias",
     "locale.conf",
     "localtime",
@@ -46,26 +42,30 @@ const HOST: [&str; 44] = [
     "pki/tls/openssl.cnf",
     "profile",
     "protocols",
-    "python3",
-    "python3.11",
     "redhat-release",
     "rpc",
     "services",
+    "ssl/ca-bundle.pem",
     "ssl/cert.pem",
     "ssl/certs",
     "ssl/openssl.cnf",
+    "static",
     "terminfo",
     "timezone",
 ];
+/// The same for names with a version in them.
+const HOST_PREFIXES: [&str; 3] = ["java-", "ld-musl-", "python3"];
 
 /// Takes the host's part.
 pub(super) fn collect() -> Result<Vec<(PathBuf, Piece)>, Failure> {
+    let versioned = fs::read_dir("/etc").into_iter().flatten().flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        HOST_PREFIXES.iter().any(|prefix| name.starts_with(prefix)).then_some(name)
+    });
     let mut pieces = Vec::new();
-    for name in HOST {
-        let path = Path::new("/etc").join(name);
-        let Ok(metadata) = fs::symlink_metadata(&path) else {
-            continue;
-        };
+    for name in HOST.iter().map(|name| (*name).to_owned()).chain(versioned) {
+        let path = Path::new("/etc").join(&name);
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         // A link into /usr means the same inside.
         if metadata.is_symlink()
             && let Ok(target) = fs::read_link(&path)
@@ -75,9 +75,7 @@ pub(super) fn collect() -> Result<Vec<(PathBuf, Piece)>, Failure> {
             continue;
         }
         // Gone meanwhile, a dangling link, or not for this user: programs do without, as on such a host.
-        let Ok(copied) = tree::copy(&path, tree::READ_ONLY) else {
-            continue;
-        };
+        let Ok(copied) = tree::copy(&path, tree::READ_ONLY) else { continue };
         let kind = tree::kind(&copied).at(Step::Etc, name)?;
         pieces.push((path, Piece::Tree(copied, kind)));
     }
@@ -100,10 +98,7 @@ pub(super) fn write(root: &Root, ipv6: bool) -> Result<(), Failure> {
         ("passwd", &passwd),
         ("group", &group),
         ("hostname", "npxc\n"),
-        (
-            "hosts",
-            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 npxc\n",
-        ),
+        ("hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 npxc\n"),
         ("resolv.conf", &resolv),
         ("host.conf", "multi on\n"),
         ("shells", "/bin/sh\n/bin/bash\n"),
@@ -114,9 +109,7 @@ pub(super) fn write(root: &Root, ipv6: bool) -> Result<(), Failure> {
         ),
     ];
     for (name, content) in files {
-        root.write(&Path::new("/etc").join(name), content.as_bytes(), 0o644)
-            .at(Step::Etc, name)?;
+        root.write(&Path::new("/etc").join(name), content.as_bytes(), 0o644).at(Step::Etc, name)?;
     }
-    root.symlink(Path::new("/etc/mtab"), Path::new("/proc/self/mounts"))
-        .at(Step::Etc, "mtab")
+    root.symlink(Path::new("/etc/mtab"), Path::new("/proc/self/mounts")).at(Step::Etc, "mtab")
 }

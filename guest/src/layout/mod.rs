@@ -23,7 +23,7 @@ use crate::step::{At, Failure, Step};
 /// Where the new root is attached before it becomes the root: exists on every host, and is taken before.
 const STAGE: &str = "/usr";
 /// What a system's programs are made of. A symbolic link is repeated, a directory is bound read-only.
-const SYSTEM: [&str; 9] = [
+const SYSTEM: [&str; 10] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -33,15 +33,11 @@ const SYSTEM: [&str; 9] = [
     "/libx32",
     "/nix/store",
     "/gnu/store",
+    "/run/current-system",
 ];
 /// Devices that hold no state of the host: name and device number.
-const DEVICES: [(&str, u32, u32); 5] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-];
+const DEVICES: [(&str, u32, u32); 5] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
 /// The root file system holds mount points and a small `/etc`; 16 MiB leave room for files handed in.
 const ROOT_SIZE: u64 = 16 << 20;
 
@@ -95,27 +91,16 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
         let refuse = |why: &str| Failure::new(Step::Mounts, detail(), &std::io::Error::other(why.to_owned()));
         let guest = tree::normal(&bind.guest)
             .ok_or_else(|| refuse("the path inside has to be absolute, without .."))?;
-        let attributes = if bind.writable {
-            tree::READ_WRITE
-        } else {
-            tree::READ_ONLY
-        };
+        let attributes = if bind.writable { tree::READ_WRITE } else { tree::READ_ONLY };
         let copied = tree::copy(&bind.host, attributes).at(Step::Mounts, detail())?;
         let stat = rustix::fs::fstat(&copied).at(Step::Mounts, detail())?;
         if (stat.st_dev, stat.st_ino) != bind.identity {
-            return Err(refuse(
-                "was replaced by something else while the sandbox was started",
-            ));
+            return Err(refuse("was replaced by something else while the sandbox was started"));
         }
         let kind = tree::kind(&copied).at(Step::Mounts, detail())?;
         mounts.push((guest, copied, kind));
     }
-    Ok(Collected {
-        system,
-        etc: etc::collect()?,
-        devices,
-        mounts,
-    })
+    Ok(Collected { system, etc: etc::collect()?, devices, mounts })
 }
 
 /// Builds the root, brings the link up on the way (that takes the new procfs), and moves in.
@@ -136,8 +121,7 @@ pub(crate) fn build(
     place(&root, &collected.system, Step::System)?;
 
     let proc = proc::create().at(Step::Proc, "procfs")?;
-    root.attach(&proc, Path::new("/proc"), Kind::Directory)
-        .at(Step::Proc, "/proc")?;
+    root.attach(&proc, Path::new("/proc"), Kind::Directory).at(Step::Proc, "/proc")?;
     let inside = Path::new(STAGE).join("proc");
     proc::forbid_namespaces(&inside);
     if link {
@@ -148,17 +132,10 @@ pub(crate) fn build(
     etc::write(&root, ready.ipv6)?;
     place(&root, &collected.etc, Step::Etc)?;
 
-    let dev = tmpfs(
-        1 << 20,
-        "0755",
-        plain | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-        Step::Dev,
-        "/dev",
-    )?;
+    let dev = tmpfs(1 << 20, "0755", plain | MountAttrFlags::MOUNT_ATTR_NOEXEC, Step::Dev, "/dev")?;
     root.attach_own(&dev, Path::new("/dev")).at(Step::Dev, "/dev")?;
     for (path, device) in &collected.devices {
-        root.attach(device, path, Kind::File)
-            .at(Step::Dev, path.display().to_string())?;
+        root.attach(device, path, Kind::File).at(Step::Dev, path.display().to_string())?;
     }
     build_dev(&mut root, spec.scratch).at(Step::Dev, "/dev")?;
     // Like the root, /dev is complete now; /dev/shm and /dev/pts are mounts of their own.
@@ -166,26 +143,22 @@ pub(crate) fn build(
 
     for (path, mode) in [("/tmp", "1777"), (HOME, "0700")] {
         let scratch = tmpfs(spec.scratch, mode, plain, Step::Scratch, path)?;
-        root.attach_own(&scratch, Path::new(path))
-            .at(Step::Scratch, path)?;
+        root.attach_own(&scratch, Path::new(path)).at(Step::Scratch, path)?;
     }
     for path in ["/var", "/run", "/sys", "/opt", "/mnt", "/srv"] {
         root.directory(Path::new(path)).at(Step::Root, path)?;
     }
     for (path, target) in [("/var/tmp", "/tmp"), ("/var/run", "/run")] {
-        root.symlink(Path::new(path), Path::new(target))
-            .at(Step::Root, path)?;
+        root.symlink(Path::new(path), Path::new(target)).at(Step::Root, path)?;
     }
 
     for (guest, tree, kind) in &collected.mounts {
-        root.attach(tree, guest, *kind)
-            .at(Step::Mounts, guest.display().to_string())?;
+        root.attach(tree, guest, *kind).at(Step::Mounts, guest.display().to_string())?;
     }
     for (path, content) in &spec.files {
         let path = Path::new(path);
         let mode = if path.starts_with(HOME) { 0o600 } else { 0o644 };
-        root.write(path, content, mode)
-            .at(Step::Files, path.display().to_string())?;
+        root.write(path, content, mode).at(Step::Files, path.display().to_string())?;
     }
     root.seal().at(Step::Root, "read-only root")?;
     enter(&root)

@@ -75,11 +75,7 @@ pub(super) fn close(root: &Root, proc: &OwnedFd, inside: &Path) -> io::Result<()
                 Kind::Directory,
             )?;
         } else {
-            root.attach(
-                &tree::copy(Path::new("/dev/null"), tree::DEVICE)?,
-                &path,
-                Kind::File,
-            )?;
+            root.attach(&tree::copy(Path::new("/dev/null"), tree::DEVICE)?, &path, Kind::File)?;
         }
     }
     sys::set_mount_attributes(proc.as_fd(), tree::READ_ONLY, false)

@@ -40,11 +40,7 @@ pub(super) fn create(
         rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
     }
     rustix::mount::fsconfig_create(context.as_fd())?;
-    Ok(rustix::mount::fsmount(
-        context.as_fd(),
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// A tmpfs of at most `size` bytes.
@@ -52,11 +48,7 @@ pub(super) fn tmpfs(size: u64, mode: &str, attributes: MountAttrFlags) -> io::Re
     /// A file per 4 KiB, like ext4 has it, but enough for an empty-file-heavy install on a small one.
     const LEAST_FILES: u64 = 1 << 16;
     let files = (size / 4096).max(LEAST_FILES).to_string();
-    create(
-        "tmpfs",
-        &[("size", &size.to_string()), ("nr_inodes", &files), ("mode", mode)],
-        attributes,
-    )
+    create("tmpfs", &[("size", &size.to_string()), ("nr_inodes", &files), ("mode", mode)], attributes)
 }
 
 /// What a mount point has to be.
@@ -77,10 +69,7 @@ pub(super) struct Root {
 impl Root {
     pub(super) fn new(root: OwnedFd) -> io::Result<Self> {
         let device = rustix::fs::fstat(&root)?.st_dev;
-        Ok(Self {
-            root,
-            own: vec![device],
-        })
+        Ok(Self { root, own: vec![device] })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -114,9 +103,7 @@ impl Root {
         };
         let directory = self.directory(parent)?;
         if !self.own.contains(&rustix::fs::fstat(&directory)?.st_dev) {
-            return Err(io::Error::other(
-                "would have to be created in a directory of the host",
-            ));
+            return Err(io::Error::other("would have to be created in a directory of the host"));
         }
         Ok((directory, name))
     }
@@ -178,8 +165,6 @@ pub(super) fn kind(tree: &OwnedFd) -> io::Result<Kind> {
 
 /// `path` without `.`; `None` if it is relative or has `..`.
 pub(super) fn normal(path: &Path) -> Option<PathBuf> {
-    let normal = path
-        .components()
-        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let normal = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     (path.is_absolute() && normal).then(|| path.components().collect())
 }

@@ -1,17 +1,17 @@
 //! The child and the conversation with it: the MCP SDK's client on its stdin and stdout, its stderr beside.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rmcp::ServiceExt as _;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt, Resource,
-    ServerPeerInfo, Tool,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
+    Resource, ServerPeerInfo, Tool,
 };
 use rmcp::service::{Peer, RoleClient};
-use rmcp::ServiceExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 
 /// Longest wait for an answer once the server has initialized.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// How long npxc may take to end the server and write its log.
 const ENDING: Duration = Duration::from_secs(20);
@@ -50,7 +50,8 @@ pub(super) struct Outcome {
 /// # Errors
 /// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
 pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
-    let failed = |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let mut child = Command::new(&plan.program)
@@ -73,14 +74,11 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         };
         // stdin is closed by now: that ends the server, and npxc ends with it.
         drop(child.stdin.take());
-        let ended = match timeout(ENDING, child.wait()).await {
-            Ok(Ok(status)) => Some(status),
-            Ok(Err(_)) | Err(_) => {
-                say::warning("the server did not stop; it is killed");
-                let _ = child.kill().await;
-                None
-            }
-        };
+        let ended = timeout(ENDING, child.wait()).await.ok().and_then(Result::ok);
+        if ended.is_none() {
+            say::warning("the server did not stop; it is killed");
+            let _ = child.kill().await;
+        }
         if let Some(listener) = listener {
             let _ = timeout(ANSWER, listener).await;
         }
@@ -150,7 +148,7 @@ fn explain<'a>(
     };
     let mut message = problem.to_owned();
     if let Some(ended) = ended.filter(|ended| !ended.success()) {
-        message.push_str(&format!("\nnpxc ended with {ended}"));
+        let _ = write!(message, "\nnpxc ended with {ended}");
     }
     let mut said = tail.filter(|line| !line.starts_with(OWN)).peekable();
     if said.peek().is_some() {

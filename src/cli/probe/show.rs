@@ -26,16 +26,29 @@ pub(super) fn text(asked: &str, outcome: &Outcome, network: &Report) -> String {
         );
         let line = format!("{name}, MCP {}", server.protocol_version);
         let _ = writeln!(out, "{}", printable(&line, 300));
-        list(&mut out, "Tools", outcome.tools.iter().map(|tool| {
-            let what = tool.description.as_deref().or(tool.title.as_deref());
-            (tool.name.to_string(), one_line(what))
-        }));
-        list(&mut out, "Prompts", outcome.prompts.iter().map(|prompt| {
-            (prompt.name.clone(), one_line(prompt.description.as_deref()))
-        }));
-        list(&mut out, "Resources", outcome.resources.iter().map(|resource| {
-            (resource.uri.clone(), one_line(resource.description.as_deref().or(Some(&resource.name))))
-        }));
+        list(
+            &mut out,
+            "Tools",
+            outcome.tools.iter().map(|tool| {
+                let what = tool.description.as_deref().or(tool.title.as_deref());
+                (tool.name.to_string(), one_line(what))
+            }),
+        );
+        list(
+            &mut out,
+            "Prompts",
+            outcome
+                .prompts
+                .iter()
+                .map(|prompt| (prompt.name.clone(), one_line(prompt.description.as_deref()))),
+        );
+        list(
+            &mut out,
+            "Resources",
+            outcome.resources.iter().map(|resource| {
+                (resource.uri.clone(), one_line(resource.description.as_deref().or(Some(&resource.name))))
+            }),
+        );
     }
     if let Some(called) = &outcome.called {
         out.push_str(if called.is_error == Some(true) { "Answer (an error):\n" } else { "Answer:\n" });
@@ -75,7 +88,9 @@ pub(super) fn json(asked: &str, outcome: &Outcome, network: &Report) -> Result<S
 fn title(asked: &str, network: &Report) -> String {
     let Some(run) = network.runs.last() else { return asked.to_owned() };
     match &run.version {
-        Some(version) if !run.package.ends_with(&format!("@{version}")) => format!("{}@{version}", run.package),
+        Some(version) if !run.package.ends_with(&format!("@{version}")) => {
+            format!("{}@{version}", run.package)
+        }
         Some(_) | None => run.package.clone(),
     }
 }
@@ -106,6 +121,10 @@ fn content(block: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(block).unwrap_or_default();
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     text("text").unwrap_or_else(|| {
-        format!("[{} {}]", text("type").unwrap_or_default(), text("mimeType").or(text("uri")).unwrap_or_default())
+        format!(
+            "[{} {}]",
+            text("type").unwrap_or_default(),
+            text("mimeType").or(text("uri")).unwrap_or_default()
+        )
     })
 }

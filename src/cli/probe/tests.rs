@@ -1,0 +1,104 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// A server in a few lines: two pages of tools, one prompt, no resources; `fail` ends before it initializes.
+const SERVER: &str = r"
+const lines = require('readline').createInterface({ input: process.stdin });
+process.stderr.write('npxc: installing something\nserver: starting\n');
+if (process.argv.includes('fail')) { process.stderr.write('Error: \u001b[31mno token\n'); process.exit(3); }
+const send = (id, result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\n');
+lines.on('line', (line) => {
+  const { id, method, params } = JSON.parse(line);
+  if (method === 'initialize') send(id, {
+    protocolVersion: '2025-06-18', capabilities: { tools: {}, prompts: {} },
+    serverInfo: { name: 'tiny', version: '1.0.0' } });
+  if (method === 'tools/list') send(id, params && params.cursor
+    ? { tools: [{ name: 'second', inputSchema: { type: 'object' } }] }
+    : { tools: [{ name: 'first\u001b[2J', description: '\n Says\u202e something.\nMore.', inputSchema: { type: 'object' } }],
+        nextCursor: 'x' });
+  if (method === 'prompts/list') send(id, { prompts: [{ name: 'ask' }] });
+  if (method === 'tools/call') send(id, { content: [{ type: 'text', text: params.name + ' ' + params.arguments.a }] });
+});
+lines.on('close', () => process.exit(0));
+";
+
+fn plan(args: &[&str]) -> Plan {
+    let mut words: Vec<OsString> = vec!["-e".into(), SERVER.into(), "--".into()];
+    words.extend(args.iter().map(OsString::from));
+    Plan {
+        program: "node".into(),
+        args: words,
+        call: None,
+        timeout: Duration::from_mins(1),
+        wait: Duration::ZERO,
+    }
+}
+
+#[test]
+fn a_server_is_asked_everything_it_offers() {
+    let mut plan = plan(&[]);
+    let arguments = arguments(Some("{\"a\": \"b\"}")).unwrap();
+    plan.call = Some(("first".to_owned(), arguments));
+    let outcome = client::run(&plan).unwrap();
+    assert_eq!(outcome.failure, None);
+    let text = show::text("tiny@latest", &outcome, &Report::default());
+    let expected = "\
+tiny@latest
+tiny 1.0.0, MCP 2025-06-18
+Tools (2):
+  first\\u{1b}[2J  Says\\u{202e} something.
+  second
+Prompts (1):
+  ask
+Answer:
+  first b
+Reached: nothing
+Denied: nothing
+";
+    assert_eq!(text, expected);
+    let json: serde_json::Value =
+        serde_json::from_str(&show::json("tiny@latest", &outcome, &Report::default()).unwrap()).unwrap();
+    assert_eq!(json["tools"][1]["name"], "second");
+    assert_eq!(json["server"]["name"], "tiny");
+    assert_eq!(json["protocolVersion"], "2025-06-18");
+    assert_eq!(json["answer"]["content"][0]["text"], "first b");
+    assert_eq!(json["network"]["reached"], serde_json::json!([]));
+}
+
+#[test]
+fn a_server_that_does_not_start_says_why() {
+    let outcome = client::run(&plan(&["fail"])).unwrap();
+    let failure = outcome.failure.unwrap();
+    assert_eq!(failure.status, ExitStatus::Install, "npxc's own status is handed on");
+    assert!(failure.message.starts_with("the server did not initialize: "), "{}", failure.message);
+    assert!(failure.message.contains("npxc ended with exit status: 3"), "{}", failure.message);
+    assert!(failure.message.ends_with("the last it said:\n  server: starting\n  Error: \u{1b}[31mno token"));
+    assert!(!failure.message.contains("installing"), "what was shown is not said again");
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up() {
+    let mut plan = plan(&[]);
+    plan.args = vec!["-e".into(), "process.stdin.resume()".into()];
+    plan.timeout = Duration::from_millis(200);
+    let failure = client::run(&plan).unwrap().failure.unwrap();
+    assert_eq!(failure.status, ExitStatus::GuestDied);
+    assert!(failure.message.contains("did not initialize within"), "{}", failure.message);
+}
+
+#[test]
+fn what_cannot_be_started_is_an_error() {
+    let plan = Plan { program: "/no/such/npxc".into(), ..plan(&[]) };
+    assert_eq!(client::run(&plan).unwrap_err().status, ExitStatus::Runtime);
+    assert!(arguments(Some("[1]")).unwrap_err().hints[0].contains("--args"));
+}
+
+#[test]
+fn a_log_is_read_from_where_the_probe_began() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    assert_eq!(read(&path, 0).unwrap(), Report::default());
+    std::fs::write(&path, "before\nafter\n").unwrap();
+    assert_eq!(read(&path, 7).unwrap().unreadable, 1);
+}

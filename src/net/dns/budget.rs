@@ -23,12 +23,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(burst: u32, per_second: u32) -> Self {
-        Self {
-            burst,
-            interval: Duration::from_secs(1) / per_second,
-            tokens: burst,
-            filled: None,
-        }
+        Self { burst, interval: Duration::from_secs(1) / per_second, tokens: burst, filled: None }
     }
 
     /// Takes one token if there is one.
@@ -58,10 +53,7 @@ pub(super) struct NameBudget {
 
 impl NameBudget {
     pub(super) fn new() -> Self {
-        Self {
-            bucket: Bucket::new(BURST, PER_SECOND),
-            known: Remembered::new(MAX_REMEMBERED),
-        }
+        Self { bucket: Bucket::new(BURST, PER_SECOND), known: Remembered::new(MAX_REMEMBERED) }
     }
 
     /// Whether `name` may be looked up now.
@@ -87,11 +79,7 @@ pub(super) struct Remembered<T> {
 
 impl<T: std::hash::Hash + Eq + Clone> Remembered<T> {
     pub(super) fn new(bound: usize) -> Self {
-        Self {
-            bound,
-            set: HashSet::new(),
-            order: VecDeque::new(),
-        }
+        Self { bound, set: HashSet::new(), order: VecDeque::new() }
     }
 
     pub(super) fn contains<Q: std::hash::Hash + Eq + ?Sized>(&self, value: &Q) -> bool

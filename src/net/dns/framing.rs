@@ -71,10 +71,7 @@ mod tests {
     #[test]
     fn messages_come_out_whole_however_the_stream_is_cut() {
         let bodies = [b"first".to_vec(), Vec::new(), vec![7; 65_535], b"x".to_vec()];
-        let stream: Vec<u8> = bodies
-            .iter()
-            .flat_map(|body| TcpFraming::frame(body).unwrap())
-            .collect();
+        let stream: Vec<u8> = bodies.iter().flat_map(|body| TcpFraming::frame(body).unwrap()).collect();
         for piece in [1, 2, 3, 6, 7, 1000, 65_537, stream.len()] {
             assert_eq!(messages(&stream, piece), bodies, "in pieces of {piece}");
         }

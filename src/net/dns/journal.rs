@@ -57,9 +57,7 @@ impl Journal {
         let key = (entry.name.clone(), entry.kind.clone(), entry.answer);
         let repeated = !self.seen.insert(key);
         if !repeated && self.queue.len() < MAX_QUEUED && self.lines.take(now) {
-            let (reason, hint) = entry
-                .denial
-                .map_or((None, None), |(_, reason, hint)| (Some(reason), hint));
+            let (reason, hint) = entry.denial.map_or((None, None), |(_, reason, hint)| (Some(reason), hint));
             self.queue.push_back(Event::Dns {
                 name: entry.name,
                 kind: entry.kind,
@@ -92,9 +90,7 @@ impl Journal {
         if self.denied.is_empty() && self.limits.is_empty() {
             return;
         }
-        let due = self
-            .summarized
-            .is_none_or(|last| now.saturating_duration_since(last) >= SUMMARY_EVERY);
+        let due = self.summarized.is_none_or(|last| now.saturating_duration_since(last) >= SUMMARY_EVERY);
         if due && self.queue.len() < MAX_QUEUED {
             self.summarized = Some(now);
             self.summarize();
@@ -105,19 +101,10 @@ impl Journal {
     pub(super) fn summarize(&mut self) {
         for (code, (count, example)) in std::mem::take(&mut self.denied) {
             let (protocol, code) = ("dns".to_owned(), code.to_owned());
-            self.queue.push_back(Event::FlowDenySummary {
-                count,
-                protocol,
-                code,
-                example,
-            });
+            self.queue.push_back(Event::FlowDenySummary { count, protocol, code, example });
         }
         for (what, (count, detail)) in std::mem::take(&mut self.limits) {
-            self.queue.push_back(Event::Limit {
-                what: what.to_owned(),
-                detail,
-                count,
-            });
+            self.queue.push_back(Event::Limit { what: what.to_owned(), detail, count });
         }
     }
 

@@ -139,14 +139,7 @@ impl Pending {
         let id = LookupId(self.next);
         self.next += 1;
         self.by_lookup.insert(lookup.clone(), id);
-        self.lookups.insert(
-            id,
-            Waiting {
-                lookup: lookup.clone(),
-                since: now,
-                waiters: vec![waiter],
-            },
-        );
+        self.lookups.insert(id, Waiting { lookup: lookup.clone(), since: now, waiters: vec![waiter] });
         Queued::New(id)
     }
 
@@ -159,9 +152,7 @@ impl Pending {
 
     /// Forgets lookups that nobody waits for any more.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Self {
-            lookups, by_lookup, ..
-        } = self;
+        let Self { lookups, by_lookup, .. } = self;
         lookups.retain(|_, waiting| {
             let keep = now.saturating_duration_since(waiting.since) < LIFETIME;
             if !keep {

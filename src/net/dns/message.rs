@@ -96,13 +96,7 @@ pub(super) fn parse(message: &[u8]) -> Result<Question, Unfit> {
     if class != CLASS_IN {
         return refuse(ResponseCode::Refused, "a class other than IN");
     }
-    Ok(Question {
-        header,
-        name,
-        text,
-        kind: RecordType::from(kind),
-        edns,
-    })
+    Ok(Question { header, name, text, kind: RecordType::from(kind), edns })
 }
 
 /// Reads from the front of what is left.
@@ -175,8 +169,7 @@ impl<'a> Reader<'a> {
             let at_root = self.rest.first() == Some(&0);
             self.skip_name().ok_or(ResponseCode::FormErr)?;
             let fixed = self.take(10).ok_or(ResponseCode::FormErr)?;
-            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]])))
-                .ok_or(ResponseCode::FormErr)?;
+            self.take(usize::from(u16::from_be_bytes([fixed[8], fixed[9]]))).ok_or(ResponseCode::FormErr)?;
             if u16::from_be_bytes([fixed[0], fixed[1]]) != KIND_OPT {
                 continue;
             }
@@ -212,9 +205,7 @@ pub(super) fn answer(
     records: Vec<Record>,
 ) -> Option<Vec<u8>> {
     let mut message = response(question.header, code);
-    message
-        .queries
-        .push(WireQuery::query(question.name.clone(), question.kind));
+    message.queries.push(WireQuery::query(question.name.clone(), question.kind));
     message.edns = question.edns.map(|options| edns(options.dnssec_ok));
     let negative = records.is_empty() && matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
     message.answers = records;
@@ -226,9 +217,7 @@ pub(super) fn answer(
     let Transport::Udp = transport else {
         return Some(whole);
     };
-    let limit = question
-        .edns
-        .map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP));
+    let limit = question.edns.map_or(PLAIN_UDP, |options| options.payload.clamp(PLAIN_UDP, LARGEST_UDP));
     if whole.len() <= usize::from(limit) {
         return Some(whole);
     }

@@ -23,14 +23,14 @@ mod framing;
 mod journal;
 mod lookup;
 mod message;
+mod plan;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, PTR};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use hickory_proto::rr::RecordType;
 
 use crate::audit::Event;
 use crate::net::pins::{Full, MAX_NAMES, Pins};
@@ -39,15 +39,11 @@ use budget::NameBudget;
 use journal::{Entry, Journal};
 use lookup::{Pending, Queued, Waiter};
 use message::{Question, Unfit};
+use plan::{ADDRESS_TTL, Denial, Outcome, Plan, decide, denied, is_localhost, loopback, pointer, reverse};
 
 pub use framing::TcpFraming;
 pub use lookup::{Lookup, LookupId, LookupKind, LookupOutcome, RecordKind};
 
-/// Seconds for which the guest may keep an address. It stays the same all session; short all the same, for a guest
-/// that outlives the session in a snapshot.
-const ADDRESS_TTL: u32 = 60;
-/// Seconds for which the guest may keep a record that was passed through, at most.
-const RECORD_TTL: u32 = 300;
 /// How long a name is taken to exist after it was looked up.
 const EXISTS_FOR: Duration = Duration::from_secs(ADDRESS_TTL as u64);
 /// Names that are remembered to exist: as many as a busy session uses in that time.
@@ -114,26 +110,6 @@ pub struct Responder {
     existing: HashMap<HostName, Instant>,
 }
 
-/// What a question gets.
-enum Outcome {
-    Addresses(Vec<IpAddr>),
-    Records(Vec<Record>),
-    Pointer(HostName),
-    Empty,
-    NotFound,
-    Refused(ResponseCode),
-    Failed,
-}
-
-/// Code, sentence and hint of a denial.
-type Denial = (&'static str, String, Option<String>);
-
-/// What has to happen for a question.
-enum Plan {
-    Answer(Outcome, Option<Denial>),
-    Lookup(Lookup),
-}
-
 impl Responder {
     /// A resolver that has answered nothing yet.
     pub fn new(options: Options) -> Self {
@@ -160,20 +136,9 @@ impl Responder {
             Ok(question) => question,
             Err(Unfit::Ignore) => return Reaction::Drop,
             Err(Unfit::Refuse(header, code, why)) => {
-                let answer = if code == ResponseCode::FormErr {
-                    "formerr"
-                } else {
-                    "refused"
-                };
+                let answer = if code == ResponseCode::FormErr { "formerr" } else { "refused" };
                 let denial = Some(("malformed-dns", why.to_owned(), None));
-                self.journal.answer(
-                    now,
-                    Entry {
-                        answer,
-                        denial,
-                        ..Entry::default()
-                    },
-                );
+                self.journal.answer(now, Entry { answer, denial, ..Entry::default() });
                 return message::refuse(header, code).map_or(Reaction::Drop, Reaction::Answer);
             }
         };
@@ -202,12 +167,7 @@ impl Responder {
             self.remember(now, &lookup.name);
         }
         let mut answers = Vec::with_capacity(waiters.len());
-        for Waiter {
-            origin,
-            transport,
-            question,
-        } in waiters
-        {
+        for Waiter { origin, transport, question } in waiters {
             let (outcome, denial) = self.settle(now, &lookup.name, question.kind, &outcome, pins);
             if let Some(message) = self.reply(now, &question, transport, outcome, denial) {
                 answers.push((origin, message));
@@ -246,11 +206,7 @@ impl Responder {
             Ok(name) => name,
             Err(error) => {
                 let hint = error.hint().map(str::to_owned);
-                let denial = (
-                    "malformed-name",
-                    format!("not a host name: {}", error.what()),
-                    hint,
-                );
+                let denial = ("malformed-name", format!("not a host name: {}", error.what()), hint);
                 return Plan::Answer(Outcome::NotFound, Some(denial));
             }
         };
@@ -291,27 +247,19 @@ impl Responder {
         lookup: Lookup,
     ) -> Reaction {
         if !self.pending.contains(&lookup) && !self.budget.admit(now, lookup.name.as_str()) {
-            self.journal
-                .limit(now, "dns-names", "different names looked up in a short time");
-            let denial = denied(&DenyReason::RateLimited {
-                what: "different names",
-            });
+            self.journal.limit(now, "dns-names", "different names looked up in a short time");
+            let denial = denied(&DenyReason::RateLimited { what: "different names" });
             let outcome = Outcome::Refused(ResponseCode::Refused);
             return self
                 .reply(now, &question, transport, outcome, Some(denial))
                 .map_or(Reaction::Drop, Reaction::Answer);
         }
-        let waiter = Waiter {
-            origin,
-            transport,
-            question,
-        };
+        let waiter = Waiter { origin, transport, question };
         match self.pending.queue(now, &lookup, waiter) {
             Queued::New(id) => Reaction::Lookup(id, lookup),
             Queued::Joined => Reaction::Wait,
             Queued::Full(Waiter { question, .. }) => {
-                self.journal
-                    .limit(now, "dns-pending", "questions that wait for the host's resolver");
+                self.journal.limit(now, "dns-pending", "questions that wait for the host's resolver");
                 let denial = denied(&DenyReason::RateLimited { what: "questions" });
                 self.reply(now, &question, transport, Outcome::Failed, Some(denial))
                     .map_or(Reaction::Drop, Reaction::Answer)
@@ -348,10 +296,7 @@ impl Responder {
             (LookupOutcome::NotFound, _) => (Outcome::NotFound, None),
             (LookupOutcome::NoRecords, _) => (Outcome::Empty, None),
             (LookupOutcome::Failed(why), _) => {
-                let reason = DenyReason::ResolutionFailed {
-                    name: name.clone(),
-                    why: why.clone(),
-                };
+                let reason = DenyReason::ResolutionFailed { name: name.clone(), why: why.clone() };
                 (Outcome::Failed, Some(denied(&reason)))
             }
         }
@@ -364,11 +309,8 @@ impl Responder {
         kind: RecordType,
         pins: &mut Pins,
     ) -> (Outcome, Option<Denial>) {
-        let address = if kind == RecordType::A {
-            pins.v4(name).map(IpAddr::V4)
-        } else {
-            pins.v6(name).map(IpAddr::V6)
-        };
+        let address =
+            if kind == RecordType::A { pins.v4(name).map(IpAddr::V4) } else { pins.v6(name).map(IpAddr::V6) };
         match address {
             Ok(address) => (Outcome::Addresses(vec![address]), None),
             Err(Full) => self.full(now),
@@ -376,27 +318,19 @@ impl Responder {
     }
 
     fn full(&mut self, now: Instant) -> (Outcome, Option<Denial>) {
-        self.journal
-            .limit(now, "pins", "names of one session that hold an address");
-        (
-            Outcome::Failed,
-            Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })),
-        )
+        self.journal.limit(now, "pins", "names of one session that hold an address");
+        (Outcome::Failed, Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })))
     }
 
     /// Whether a name is known to have addresses, so that its virtual one can be given at once.
     fn exists(&self, now: Instant, name: &HostName) -> bool {
         self.options.addresses == Addresses::Virtual
-            && self
-                .existing
-                .get(name)
-                .is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
+            && self.existing.get(name).is_some_and(|seen| now.saturating_duration_since(*seen) < EXISTS_FOR)
     }
 
     fn remember(&mut self, now: Instant, name: &HostName) {
         if self.existing.len() >= MAX_EXISTING {
-            self.existing
-                .retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
+            self.existing.retain(|_, seen| now.saturating_duration_since(*seen) < EXISTS_FOR);
         }
         if self.existing.len() < MAX_EXISTING {
             self.existing.insert(name.clone(), now);
@@ -419,121 +353,12 @@ impl Responder {
             addresses: Vec::new(),
             denial,
         };
-        let name = &question.name;
-        let (code, records) = match outcome {
-            Outcome::Addresses(addresses) => {
-                let records = addresses
-                    .iter()
-                    .map(|ip| Record::from_rdata(name.clone(), ADDRESS_TTL, address_data(*ip)));
-                let records = records.collect();
-                entry.addresses = addresses;
-                (ResponseCode::NoError, records)
-            }
-            Outcome::Records(mut records) => {
-                for record in &mut records {
-                    record.name.clone_from(name);
-                    record.dns_class = DNSClass::IN;
-                    record.ttl = record.ttl.min(RECORD_TTL);
-                }
-                (ResponseCode::NoError, records)
-            }
-            Outcome::Pointer(target) => {
-                let data = Name::from_ascii(format!("{target}."))
-                    .ok()
-                    .map(|name| RData::PTR(PTR(name)));
-                let record = data.map(|data| Record::from_rdata(name.clone(), ADDRESS_TTL, data));
-                (ResponseCode::NoError, record.into_iter().collect())
-            }
-            Outcome::Empty => (ResponseCode::NoError, Vec::new()),
-            Outcome::NotFound => (ResponseCode::NXDomain, Vec::new()),
-            Outcome::Refused(code) => (code, Vec::new()),
-            Outcome::Failed => (ResponseCode::ServFail, Vec::new()),
-        };
+        if let Outcome::Addresses(addresses) = &outcome {
+            entry.addresses.clone_from(addresses);
+        }
         self.journal.answer(now, entry);
+        let (code, records) = outcome.into_records(&question.name);
         message::answer(question, transport, code, records)
-    }
-}
-
-impl Outcome {
-    fn label(&self) -> &'static str {
-        match self {
-            Self::Addresses(addresses) if addresses.is_empty() => "empty",
-            Self::Records(records) if records.is_empty() => "empty",
-            Self::Addresses(_) | Self::Records(_) | Self::Pointer(_) => "answered",
-            Self::Empty => "empty",
-            Self::NotFound => "nxdomain",
-            Self::Refused(_) => "refused",
-            Self::Failed => "servfail",
-        }
-    }
-}
-
-fn denied(reason: &DenyReason) -> Denial {
-    (reason.code(), reason.to_string(), reason.hint())
-}
-
-/// The policy's word on a name; for records that live below a name (RFC 8552), on that name.
-fn decide(policy: &Policy, name: &HostName, kind: RecordType) -> Result<(), DenyReason> {
-    let refusal = match policy.decide_name(name) {
-        Ok(()) => return Ok(()),
-        Err(refusal) => refusal,
-    };
-    if !matches!(kind, RecordType::SRV | RecordType::TXT) {
-        return Err(refusal);
-    }
-    let mut base = name.as_str();
-    for _ in 0..2 {
-        match base.split_once('.') {
-            Some((label, rest)) if label.starts_with('_') => base = rest,
-            _ => break,
-        }
-    }
-    match HostName::from_ascii(base) {
-        Ok(base) if base != *name => policy.decide_name(&base),
-        _ => Err(refusal),
-    }
-}
-
-/// RFC 6761, section 6.3.
-fn is_localhost(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
-}
-
-fn loopback(kind: RecordType) -> Outcome {
-    match kind {
-        RecordType::A => Outcome::Addresses(vec![Ipv4Addr::LOCALHOST.into()]),
-        RecordType::AAAA => Outcome::Addresses(vec![Ipv6Addr::LOCALHOST.into()]),
-        _ => Outcome::Empty,
-    }
-}
-
-/// The whole address that a name under `in-addr.arpa` or `ip6.arpa` stands for.
-fn reverse(name: &Name) -> Option<IpAddr> {
-    let network = name.parse_arpa_name().ok()?;
-    (network.prefix_len() == network.max_prefix_len()).then(|| network.addr())
-}
-
-fn pointer(address: IpAddr, pins: &Pins) -> Plan {
-    let name = match pins.lookup(address) {
-        Some(pinned) => pinned.names().first().cloned(),
-        None if address.is_loopback() => HostName::from_ascii("localhost").ok(),
-        None => None,
-    };
-    if let Some(name) = name {
-        return Plan::Answer(Outcome::Pointer(name), None);
-    }
-    let denial = (
-        "unknown-address",
-        format!("npxc never handed {address} out"),
-        None,
-    );
-    Plan::Answer(Outcome::NotFound, Some(denial))
-}
-
-fn address_data(address: IpAddr) -> RData {
-    match address {
-        IpAddr::V4(v4) => RData::A(A(v4)),
-        IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::dns::{Lookup, LookupId, LookupOutcome, Responder};
+use super::dns::{Lookup, LookupId, Responder};
 use super::flow::{Flow, How, Resolving};
 use super::packet::{Malformed, Packet, Tcp, Transport};
 use super::pins::Pins;
@@ -45,14 +45,14 @@ pub const MOST_FLOWS: usize = 4096;
 /// Connections being resolved or dialled at most; a SYN beyond it is dropped and comes again after a second.
 const MOST_OPENING: usize = 512;
 /// How long an idle UDP flow is kept (RFC 4787, REQ-5: at least two minutes).
-const UDP_IDLE: Duration = Duration::from_secs(180);
+const UDP_IDLE: Duration = Duration::from_mins(3);
 /// Datagrams kept while a UDP flow's name is resolved.
 const UDP_QUEUE: usize = 16;
 /// How long a connection that could not be opened swallows the guest's repeated SYNs, where the honest answer
 /// is silence.
 const TOMBSTONE: Duration = Duration::from_secs(130);
-/// Stacks kept for the next flows: what a burst of short connections uses.
-const MOST_POOLED: usize = 64;
+/// Stacks kept for the next flows: what a burst of short connections uses, and at most 16 MiB.
+const MOST_POOLED: usize = 32;
 /// How often the resolver's own bookkeeping runs.
 const TICK: Duration = Duration::from_secs(5);
 /// DNS questions over UDP whose answers are awaited.
@@ -137,6 +137,7 @@ pub struct Router {
     seed: u64,
     table: Table<Entry>,
     opening: usize,
+    #[allow(clippy::vec_box)] // a stack moves between a flow and the pool; only its pointer should
     pool: Vec<Box<Stack>>,
     actions: VecDeque<Action>,
     questions: HashMap<u64, Question>,
@@ -237,16 +238,16 @@ impl Router {
                 self.question_by_udp(now, &packet, payload, out);
             }
             Transport::Udp { payload, .. } => self.receive_udp(now, &packet, payload, out),
-            Transport::Echo(message) if self.is_gateway(packet.destination) => {
+            Transport::Echo(message) if is_gateway(packet.destination) => {
                 reply::echo(&packet, message, out);
             }
             Transport::Echo(_) | Transport::Icmp => {
                 self.deny(&packet, None, &DenyReason::IcmpNotAllowed, None);
-                reply::unreachable(&packet, Unreachable::Prohibited, self.gateway(&packet), out);
+                reply::unreachable(&packet, Unreachable::Prohibited, gateway(&packet), out);
             }
             Transport::Other(number) => {
                 self.deny(&packet, None, &DenyReason::ProtocolNotAllowed { number }, None);
-                reply::unreachable(&packet, Unreachable::Prohibited, self.gateway(&packet), out);
+                reply::unreachable(&packet, Unreachable::Prohibited, gateway(&packet), out);
             }
             Transport::Upkeep => {}
         }
@@ -327,7 +328,13 @@ impl Router {
     }
 
     /// Writes a denial.
-    fn deny(&mut self, packet: &Packet<'_>, name: Option<HostName>, why: &DenyReason, sniffed: Option<String>) {
+    fn deny(
+        &mut self,
+        packet: &Packet<'_>,
+        name: Option<HostName>,
+        why: &DenyReason,
+        sniffed: Option<String>,
+    ) {
         let protocol = match packet.transport {
             Transport::Tcp(_) => "tcp".to_owned(),
             Transport::Udp { .. } => "udp".to_owned(),
@@ -361,26 +368,26 @@ impl Router {
 
     fn drop_malformed(&mut self, why: Malformed) {
         // The first is said at once, the rest in one line when the session ends.
-        match self.dropped.get_mut(&why) {
-            Some(count) => *count += 1,
-            None => {
-                self.dropped.insert(why, 0);
-                self.limit("malformed packets dropped", &why.to_string(), 1);
-            }
+        if let Some(count) = self.dropped.get_mut(&why) {
+            *count += 1;
+        } else {
+            self.dropped.insert(why, 0);
+            self.limit("malformed packets dropped", &why.to_string(), 1);
         }
     }
 
     fn limit(&mut self, what: &str, detail: &str, count: u64) {
         self.journal.record(Event::Limit { what: what.to_owned(), detail: detail.to_owned(), count });
     }
+}
 
-    fn is_gateway(&self, address: IpAddr) -> bool {
-        address == IpAddr::V4(GATEWAY_V4) || address == IpAddr::V6(GATEWAY_V6)
-    }
+fn is_gateway(address: IpAddr) -> bool {
+    address == IpAddr::V4(GATEWAY_V4) || address == IpAddr::V6(GATEWAY_V6)
+}
 
-    fn gateway(&self, packet: &Packet<'_>) -> IpAddr {
-        if packet.source.is_ipv4() { GATEWAY_V4.into() } else { GATEWAY_V6.into() }
-    }
+/// npxc's own address in the packet's family.
+fn gateway(packet: &Packet<'_>) -> IpAddr {
+    if packet.source.is_ipv4() { GATEWAY_V4.into() } else { GATEWAY_V6.into() }
 }
 
 /// First port of published connections as the guest sees them (RFC 6335, section 6).

@@ -1,11 +1,23 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use super::*;
-use crate::net::dns::LookupKind;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::{
+    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
+    Token, UDP_IDLE, gateway,
+};
+use crate::audit::Event;
+use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
+use crate::net::flow::{Flow, How};
+use crate::net::packet::{Packet, Tcp, Transport};
 use crate::net::pins::Pinned;
+use crate::net::reply::{self, Unreachable};
 use crate::net::sniff::{Expected, Guard};
-use crate::policy::{Destination, Request, Verdict};
+use crate::net::stack::Transmit;
+use crate::net::table::{FlowId, Key};
+use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
 
 /// A SYN is kept while its flow is opened; one with payload (TCP Fast Open) is kept without.
 const MOST_SYN: usize = 120;
@@ -34,7 +46,12 @@ impl Router {
             Ok(granted) => {
                 let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
                 let permit = granted.permit.clone();
-                let id = self.insert(now, key, granted.name.clone(), State::Opening { permit, syn, dialled: None });
+                let id = self.insert(
+                    now,
+                    key,
+                    granted.name.clone(),
+                    State::Opening { permit, syn, dialled: None },
+                );
                 self.opening += 1;
                 self.resolve_or_dial(id, &key, granted, out);
             }
@@ -65,7 +82,7 @@ impl Router {
             }
             Err((name, why)) => {
                 self.deny(packet, name, &why, None);
-                reply::unreachable(packet, Unreachable::Prohibited, self.gateway(packet), out);
+                reply::unreachable(packet, Unreachable::Prohibited, gateway(packet), out);
             }
         }
     }
@@ -99,7 +116,7 @@ impl Router {
         match entry.state {
             State::Opening { permit, syn, .. } => {
                 self.opening -= 1;
-                if !self.record_open(&entry.name, entry.number, &key, &permit, dialled) {
+                if !self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled) {
                     entry.state = State::Opening { permit, syn, dialled: None };
                     self.opening += 1;
                     self.table.put(id, entry);
@@ -114,7 +131,7 @@ impl Router {
                 self.table.mark(id);
             }
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
-                let recorded = self.record_open(&entry.name, entry.number, &key, &permit, dialled);
+                let recorded = self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled);
                 entry.state = State::Datagrams { permit, queue: None, last, up, down };
                 self.table.put(id, entry);
                 if !recorded {
@@ -144,7 +161,7 @@ impl Router {
             DialError::Exhausted => "npxc is out of sockets",
         };
         let dialled = dialled.unwrap_or(key.remote);
-        self.record_open(&entry.name, entry.number, &key, &permit.clone(), dialled);
+        self.record_open(entry.name.as_ref(), entry.number, &key, &permit.clone(), dialled);
         self.journal.record(Event::FlowClose {
             flow: entry.number,
             bytes_up: 0,
@@ -161,10 +178,10 @@ impl Router {
             match error {
                 DialError::Refused => reply::reset(&packet, &tcp, out),
                 DialError::NetworkUnreachable => {
-                    reply::unreachable(&packet, Unreachable::Network, self.gateway(&packet), out);
+                    reply::unreachable(&packet, Unreachable::Network, gateway(&packet), out);
                 }
                 DialError::HostUnreachable | DialError::Exhausted => {
-                    reply::unreachable(&packet, Unreachable::Host, self.gateway(&packet), out);
+                    reply::unreachable(&packet, Unreachable::Host, gateway(&packet), out);
                 }
                 DialError::TimedOut => {
                     entry.state = State::Silent(now + TOMBSTONE);
@@ -261,7 +278,8 @@ impl Router {
                     .iter()
                     .filter(|name| {
                         let destination = Destination::Name((*name).clone());
-                        let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
+                        let request =
+                            Request { protocol: key.protocol, destination, port: key.remote.port() };
                         matches!(self.policy.decide(&request), Verdict::Allow(_))
                     })
                     .cloned()
@@ -278,7 +296,8 @@ impl Router {
         let handed_out = matches!(self.pins.lookup(key.remote.ip()), Some(Pinned::Virtual(_)));
         match granted.name {
             Some(name) if handed_out => {
-                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
+                self.actions
+                    .push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
             }
             Some(_) | None => match granted.permit.admit(key.remote.ip()) {
                 Ok(dialable) => self.dial(id, key, vec![dialable]),
@@ -324,7 +343,7 @@ impl Router {
 
     fn record_open(
         &mut self,
-        name: &Option<HostName>,
+        name: Option<&HostName>,
         flow: u64,
         key: &Key,
         permit: &Permit,
@@ -335,7 +354,7 @@ impl Router {
             flow,
             protocol: key.protocol.to_string(),
             rule: permit.rule().to_owned(),
-            name: name.as_ref().map(ToString::to_string),
+            name: name.map(ToString::to_string),
             source: key.guest,
             guest_destination: key.remote,
             dialled,
@@ -351,7 +370,9 @@ fn admit(permit: &Permit, name: &HostName, outcome: LookupOutcome) -> Result<Vec
     let addresses = match outcome {
         LookupOutcome::Addresses(addresses) => addresses,
         LookupOutcome::NotFound => return Err(failed("the name does not exist")),
-        LookupOutcome::NoRecords | LookupOutcome::Records(_) => return Err(failed("the name has no address")),
+        LookupOutcome::NoRecords | LookupOutcome::Records(_) => {
+            return Err(failed("the name has no address"));
+        }
         LookupOutcome::Failed(why) => return Err(failed(&why)),
     };
     let mut refusal = None;

@@ -1,9 +1,17 @@
 //! The guest's resolver: questions over UDP and TCP to port 53 of any address are answered by the same code.
 
+use std::time::Instant;
+
 use smoltcp::socket::tcp::State as TcpState;
 
-use super::*;
-use crate::net::dns::{Origin, Reaction, TcpFraming, Transport as DnsTransport};
+use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
+use crate::audit::Event;
+use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
+use crate::net::flow::{How, Resolving};
+use crate::net::packet::Packet;
+use crate::net::reply;
+use crate::net::stack::{Stack, Transmit};
+use crate::net::table::{FlowId, Key};
 
 /// Connections to the resolver at most: a resolver library uses one or two.
 const MOST_RESOLVER_FLOWS: usize = 64;
@@ -23,7 +31,7 @@ impl Router {
     ) {
         let question = Question::Udp { guest: packet.source_end(), resolver: packet.destination_end() };
         if let Some(origin) = self.ask(now, question, DnsTransport::Udp, message) {
-            self.flush_answer(origin.0, &origin.1, out);
+            self.flush_answer(&origin.0, &origin.1, out);
         }
     }
 
@@ -46,12 +54,18 @@ impl Router {
         self.record_questions();
         for (origin, answer) in answers {
             let Some(question) = self.questions.remove(&origin.0) else { continue };
-            self.flush_answer(question, &answer, out);
+            self.flush_answer(&question, &answer, out);
         }
     }
 
     /// A connection to port 53.
-    pub(super) fn open_resolver(&mut self, now: Instant, key: Key, packet: &Packet<'_>, out: &mut dyn Transmit) {
+    pub(super) fn open_resolver(
+        &mut self,
+        now: Instant,
+        key: Key,
+        packet: &Packet<'_>,
+        out: &mut dyn Transmit,
+    ) {
         if self.table.len() >= self.most_flows || self.resolver_flows() >= MOST_RESOLVER_FLOWS {
             return self.limit("connections to the resolver", &key.remote.to_string(), 1);
         }
@@ -83,8 +97,7 @@ impl Router {
     ) -> Option<(Question, Vec<u8>)> {
         self.next_question += 1;
         let origin = Origin(self.next_question);
-        let reaction =
-            self.responder.query(now, origin, transport, message, &self.policy, &mut self.pins);
+        let reaction = self.responder.query(now, origin, transport, message, &self.policy, &mut self.pins);
         self.record_questions();
         match reaction {
             Reaction::Answer(answer) => Some((question, answer)),
@@ -112,8 +125,8 @@ impl Router {
         }
     }
 
-    fn flush_answer(&mut self, question: Question, answer: &[u8], out: &mut dyn Transmit) {
-        match question {
+    fn flush_answer(&mut self, question: &Question, answer: &[u8], out: &mut dyn Transmit) {
+        match *question {
             Question::Udp { guest, resolver } => reply::datagram(resolver, guest, answer, out),
             Question::Tcp(id) => {
                 if let Some(Entry { state: State::Resolver(resolving), .. }) = self.table.get_mut(id) {

@@ -1,9 +1,15 @@
 //! What happens to a flow after it was opened: packets in, bytes both ways, packets out, and its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
-use super::*;
-use crate::net::flow::Upstream;
+use super::{Action, MOST_POOLED, Router, State, UDP_IDLE, open};
+use crate::audit::Event;
+use crate::net::flow::{How, Upstream};
+use crate::net::packet::{Packet, Tcp};
+use crate::net::reply;
+use crate::net::stack::{Stack, Transmit};
+use crate::net::table::{FlowId, Key};
 
 impl Router {
     /// A packet of a flow that exists.

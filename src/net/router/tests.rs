@@ -13,7 +13,7 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 
 use super::*;
-use crate::net::dns;
+use crate::net::dns::{self, LookupOutcome};
 use crate::net::flow::Upstream;
 use crate::net::stack::Offload;
 use crate::policy::{Mode, PolicySpec, Rule};
@@ -124,7 +124,8 @@ impl Upstream for Far {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.room.map_or(bytes.len(), |room| bytes.len().min(room.saturating_sub(self.received.len())));
+        let count =
+            self.room.map_or(bytes.len(), |room| bytes.len().min(room.saturating_sub(self.received.len())));
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -383,7 +384,9 @@ fn a_name_is_resolved_again_and_its_address_dialled_not_the_guests() {
 
 #[test]
 fn a_name_that_resolves_to_a_private_address_is_not_dialled() {
-    for private in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"] {
+    for private in
+        ["127.0.0.1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1"]
+    {
         let mut world = World::new(&["example.com:443"]);
         world.names.insert("example.com", vec![private.parse().unwrap()]);
         let address = world.virtual_address("example.com");
@@ -537,7 +540,8 @@ fn forged_sources_and_malformed_packets_are_dropped() {
     options[0] = 0x46;
     let mut wrong_checksum = syn.clone();
     *wrong_checksum.last_mut().unwrap() ^= 1;
-    for packet in [forged, fragment, options, wrong_checksum, syn[..30].to_vec(), Vec::new(), vec![0x60; 40]] {
+    for packet in [forged, fragment, options, wrong_checksum, syn[..30].to_vec(), Vec::new(), vec![0x60; 40]]
+    {
         world.router.receive(world.now, &packet, false, &mut world.wire);
     }
     assert!(world.wire.sent.is_empty() && world.router.flows() == 0);

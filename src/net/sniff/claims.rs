@@ -21,11 +21,7 @@ pub(super) struct Claims {
 
 impl Claims {
     pub(super) fn new(expected: Expected, port: u16) -> Self {
-        Self {
-            expected,
-            port,
-            sniffed: None,
-        }
+        Self { expected, port, sniffed: None }
     }
 
     /// The latest claim, printable and bounded.
@@ -52,10 +48,7 @@ impl Claims {
         Err(if address {
             DenyReason::ServerNameIsAddress { claimed }
         } else {
-            DenyReason::ServerNameMismatch {
-                expected: self.expected_text(),
-                claimed,
-            }
+            DenyReason::ServerNameMismatch { expected: self.expected_text(), claimed }
         })
     }
 
@@ -67,9 +60,7 @@ impl Claims {
             return Ok(());
         }
         if claim.contains(&b'@') {
-            return Err(DenyReason::MalformedHttp {
-                what: "a user name stands in front of the host",
-            });
+            return Err(DenyReason::MalformedHttp { what: "a user name stands in front of the host" });
         }
         let end = match claim {
             // An IPv6 literal is no name, with or without a port.
@@ -84,16 +75,11 @@ impl Claims {
         if port_fits && self.fits(host) {
             return Ok(());
         }
-        Err(DenyReason::HostMismatch {
-            expected: self.expected_text(),
-            claimed: self.claimed(),
-        })
+        Err(DenyReason::HostMismatch { expected: self.expected_text(), claimed: self.claimed() })
     }
 
     fn fits(&mut self, claim: &[u8]) -> bool {
-        let name = std::str::from_utf8(claim)
-            .ok()
-            .and_then(|text| HostName::from_ascii(text).ok());
+        let name = std::str::from_utf8(claim).ok().and_then(|text| HostName::from_ascii(text).ok());
         match (&self.expected, name) {
             (Expected::Unnamed, _) => true,
             (Expected::Name(expected), Some(name)) => *expected == name,

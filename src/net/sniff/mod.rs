@@ -197,15 +197,19 @@ impl Guard {
     /// The guest's buffer is full and still nothing may go. Refuses the flow, unless it is only waiting for the
     /// server (`None`).
     pub fn overflow(&mut self, held: usize) -> Option<Refusal> {
-        if let State::Http(watch) = &self.state
-            && watch.is_waiting()
-        {
+        if self.awaits_server() {
             return None;
         }
         match self.deny(DenyReason::SniffTooLarge { limit: held }) {
             Step::Deny(refusal) => Some(refusal),
             Step::Forward(_) | Step::NeedMore => None,
         }
+    }
+
+    /// What is held waits for the server, not for the guest: no time limit of the guest's should run. An `Upgrade`
+    /// that is not answered yet, or very many requests in a row.
+    pub fn awaits_server(&self) -> bool {
+        matches!(&self.state, State::Http(watch) if watch.is_waiting())
     }
 
     /// Nothing is left to look at: both directions may pass without calling again.

@@ -41,13 +41,7 @@ pub(super) struct Router {
 
 impl Router {
     pub(super) fn new(expected: Expected, port: u16) -> Self {
-        Self {
-            guard: Guard::new(expected, port),
-            held: vec![],
-            sent: vec![],
-            denied: None,
-            reply: None,
-        }
+        Self { guard: Guard::new(expected, port), held: vec![], sent: vec![], denied: None, reply: None }
     }
 
     pub(super) fn guest(&mut self, bytes: &[u8]) -> &mut Self {
@@ -108,19 +102,11 @@ pub(super) fn run_in(expected: &Expected, port: u16, stream: &[u8], piece: usize
 pub(super) fn run(expected: &Expected, port: u16, stream: &[u8]) -> Ended {
     let whole = run_in(expected, port, stream, usize::MAX);
     for piece in [1, 2, 3, 5, 7, 64, 1399] {
-        assert_eq!(
-            run_in(expected, port, stream, piece),
-            whole,
-            "in pieces of {piece}"
-        );
+        assert_eq!(run_in(expected, port, stream, piece), whole, "in pieces of {piece}");
     }
     for cut in (0..stream.len()).take(2000) {
         let mut router = Router::new(expected.clone(), port);
-        assert_eq!(
-            router.guest(&stream[..cut]).guest(&stream[cut..]).end(),
-            whole,
-            "cut at {cut}"
-        );
+        assert_eq!(router.guest(&stream[..cut]).guest(&stream[cut..]).end(), whole, "cut at {cut}");
     }
     whole
 }

@@ -32,10 +32,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
 fn expected() -> impl Strategy<Value = Expected> {
     prop_oneof![
         Just(expect("example.com")),
-        Just(Expected::AnyOf(vec![
-            super::testing::name("example.com"),
-            super::testing::name("b.example")
-        ])),
+        Just(Expected::AnyOf(vec![super::testing::name("example.com"), super::testing::name("b.example")])),
         Just(Expected::Unnamed),
     ]
 }

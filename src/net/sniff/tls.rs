@@ -115,10 +115,7 @@ impl HelloReader {
                 Ok(None) => {}
                 Ok(Some(hello)) => {
                     return match server_name(hello) {
-                        Ok(name) => Hello::Complete {
-                            length: end,
-                            server_name: name.map(<[u8]>::to_vec),
-                        },
+                        Ok(name) => Hello::Complete { length: end, server_name: name.map(<[u8]>::to_vec) },
                         Err(why) => Hello::Malformed(why),
                     };
                 }
@@ -239,10 +236,7 @@ pub(super) enum Followed {
     /// So many bytes may pass; more has to be seen of what comes after (0: nothing yet).
     Pass(usize),
     /// A further `ClientHello`, complete after `length` bytes, all of which are still held back.
-    Hello {
-        length: usize,
-        server_name: Option<Vec<u8>>,
-    },
+    Hello { length: usize, server_name: Option<Vec<u8>> },
     /// No TLS record: only a server that has already given up could be listening.
     Malformed(&'static str),
 }

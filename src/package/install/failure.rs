@@ -17,9 +17,7 @@ const MAX_RULES: usize = 4;
 pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
     let output = clean(outcome);
     let mut hints = denied(&outcome.denials);
-    let code = output
-        .iter()
-        .find_map(|line| npm_error(line)?.strip_prefix("code ").map(str::trim));
+    let code = output.iter().find_map(|line| npm_error(line)?.strip_prefix("code ").map(str::trim));
     hints.extend(
         match code {
             Some("E404") => {
@@ -52,11 +50,8 @@ pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
 
 pub(super) fn of_build(request: &str, outcome: &StepOutcome, has_headers: bool) -> PackageError {
     let output = clean(outcome);
-    let after = |word: &str| {
-        output
-            .iter()
-            .find_map(|line| npm_error(line)?.strip_prefix(word).map(str::trim))
-    };
+    let after =
+        |word: &str| output.iter().find_map(|line| npm_error(line)?.strip_prefix(word).map(str::trim));
     let package = after("path ")
         .map(super::lock::name_of)
         .filter(|name| name.parse::<super::super::name::PackageName>().is_ok())
@@ -75,10 +70,7 @@ pub(super) fn of_build(request: &str, outcome: &StepOutcome, has_headers: bool) 
     }
     hints.push("--ignore-scripts leaves install scripts out, if the package works without".to_owned());
     PackageError::Install(Box::new(InstallFailure {
-        what: script.map_or_else(
-            || "an install script".to_owned(),
-            |s| format!("install script {s:?}"),
-        ),
+        what: script.map_or_else(|| "an install script".to_owned(), |s| format!("install script {s:?}")),
         package: package.to_owned(),
         ended: ended(outcome),
         output: excerpt(&output),
@@ -105,29 +97,16 @@ fn denied(denials: &[Event]) -> Vec<String> {
     if rules.is_empty() {
         return Vec::new();
     }
-    let options: Vec<String> = rules
-        .iter()
-        .map(|rule| format!("--allow-install {rule}"))
-        .collect();
-    let mut hint = format!("it tried to reach the network; to let it: {}", options.join(" "));
-    if more > 0 {
-        hint += &format!(" ({more} more in the audit log)");
-    }
-    vec![hint]
+    let options: Vec<String> = rules.iter().map(|rule| format!("--allow-install {rule}")).collect();
+    let more = if more > 0 { format!(" ({more} more in the audit log)") } else { String::new() };
+    vec![format!("it tried to reach the network; to let it: {}{more}", options.join(" "))]
 }
 
 fn missing_tools(bin: &Path) -> Option<String> {
     let any = |names: &[&str]| names.iter().any(|name| bin.join(name).exists());
-    let needed: [(&[&str], &str); 3] = [
-        (&["python3"], "python3"),
-        (&["make", "gmake"], "make"),
-        (&["g++", "c++", "clang++"], "g++"),
-    ];
-    let missing: Vec<&str> = needed
-        .iter()
-        .filter(|(names, _)| !any(names))
-        .map(|(_, name)| *name)
-        .collect();
+    let needed: [(&[&str], &str); 3] =
+        [(&["python3"], "python3"), (&["make", "gmake"], "make"), (&["g++", "c++", "clang++"], "g++")];
+    let missing: Vec<&str> = needed.iter().filter(|(names, _)| !any(names)).map(|(_, name)| *name).collect();
     (!missing.is_empty()).then(|| {
         format!(
             "it is compiled with node-gyp, which needs {} in {} (on Debian and Ubuntu: apt install python3 make g++)",
@@ -139,16 +118,11 @@ fn missing_tools(bin: &Path) -> Option<String> {
 
 /// `npm error x` or, before npm 10, `npm ERR! x`.
 fn npm_error(line: &str) -> Option<&str> {
-    line.strip_prefix("npm error ")
-        .or_else(|| line.strip_prefix("npm ERR! "))
+    line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! "))
 }
 
 fn ended(outcome: &StepOutcome) -> String {
-    if outcome.ended.is_empty() {
-        "without success".to_owned()
-    } else {
-        outcome.ended.clone()
-    }
+    if outcome.ended.is_empty() { "without success".to_owned() } else { outcome.ended.clone() }
 }
 
 /// The lines of both streams that may go to a terminal: no escape sequences, no control characters.
@@ -197,12 +171,7 @@ fn is_invisible(c: char) -> bool {
 
 fn excerpt(lines: &[String]) -> Option<String> {
     let last = &lines[lines.len().saturating_sub(MAX_LINES)..];
-    (!last.is_empty()).then(|| {
-        last.iter()
-            .map(|line| format!("  {line}"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    })
+    (!last.is_empty()).then(|| last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
 }
 
 #[cfg(test)]
@@ -211,11 +180,7 @@ mod tests {
     use super::*;
 
     fn outcome(stderr: &str) -> StepOutcome {
-        StepOutcome {
-            ended: "exit status 1".into(),
-            stderr_tail: stderr.into(),
-            ..StepOutcome::default()
-        }
+        StepOutcome { ended: "exit status 1".into(), stderr_tail: stderr.into(), ..StepOutcome::default() }
     }
 
     fn deny(hint: &str) -> Event {
@@ -236,11 +201,8 @@ mod tests {
              npm error code 1\nnpm error path /opt/npxc/package/node_modules/@s/native\n\
              npm error command failed\nnpm error command sh -c node-gyp rebuild\nnpm error A complete log of this run ...",
         );
-        outcome.denials = vec![
-            deny("--allow a.example"),
-            deny("--allow a.example"),
-            deny("--allow b.example:443"),
-        ];
+        outcome.denials =
+            vec![deny("--allow a.example"), deny("--allow a.example"), deny("--allow b.example:443")];
         let error = of_build("some-server", &outcome, false);
         let text = error.to_string();
         assert!(text.contains("of @s/native failed (exit status 1)"), "{text}");
@@ -248,10 +210,7 @@ mod tests {
             text.contains("gyp ERR! find Python") && !text.contains('\x1b') && !text.contains("complete log")
         );
         let hints = error.hints();
-        assert!(
-            hints[0].ends_with("--allow-install a.example --allow-install b.example:443"),
-            "{hints:?}"
-        );
+        assert!(hints[0].ends_with("--allow-install a.example --allow-install b.example:443"), "{hints:?}");
         assert!(hints.iter().any(|hint| hint.contains("libnode-dev")));
     }
 

@@ -96,11 +96,7 @@ pub(super) fn read(entry: &Path, resolved: &Resolved) -> Result<Lock, String> {
         .enumerate()
         .map(|(number, (spec, source))| root(entry, number, spec, source, wanted))
         .collect::<Result<_, _>>()?;
-    Ok(Lock {
-        roots,
-        packages,
-        install_scripts,
-    })
+    Ok(Lock { roots, packages, install_scripts })
 }
 
 /// The package's name at the end of its path.
@@ -152,15 +148,10 @@ fn root(
 
 /// `node_modules/NAME` and again, every name one that npm accepts.
 fn check_path(path: &str) -> Result<(), String> {
-    let fits = path.strip_prefix("node_modules/").is_some_and(|rest| {
-        rest.split("/node_modules/")
-            .all(|name| name.parse::<PackageName>().is_ok())
-    });
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("npm's lock file names a package at {path:?}"))
-    }
+    let fits = path
+        .strip_prefix("node_modules/")
+        .is_some_and(|rest| rest.split("/node_modules/").all(|name| name.parse::<PackageName>().is_ok()));
+    if fits { Ok(()) } else { Err(format!("npm's lock file names a package at {path:?}")) }
 }
 
 fn has_install_script(directory: &Path) -> Result<bool, String> {
@@ -197,11 +188,7 @@ mod tests {
 
     #[test]
     fn paths_in_a_lock_file() {
-        for path in [
-            "node_modules/a",
-            "node_modules/@s/a",
-            "node_modules/a/node_modules/@s/b",
-        ] {
+        for path in ["node_modules/a", "node_modules/@s/a", "node_modules/a/node_modules/@s/b"] {
             assert!(check_path(path).is_ok(), "{path}");
         }
         for path in [

@@ -34,10 +34,8 @@ pub(super) fn make(
     let mut roots = Vec::new();
     for root in &lock.roots {
         let path = format!("node_modules/{}", root.name);
-        let installed = lock
-            .packages
-            .get(&path)
-            .ok_or_else(|| format!("npm's lock file does not have {path}"))?;
+        let installed =
+            lock.packages.get(&path).ok_or_else(|| format!("npm's lock file does not have {path}"))?;
         roots.push(Root {
             name: root.name.to_string(),
             package: root.package.to_string(),
@@ -48,12 +46,7 @@ pub(super) fn make(
     }
     Ok(Manifest {
         schema: SCHEMA,
-        request: resolved
-            .request
-            .packages
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        request: resolved.request.packages.iter().map(ToString::to_string).collect(),
         roots,
         packages: lock.packages,
         install_scripts: lock.install_scripts,
@@ -62,9 +55,7 @@ pub(super) fn make(
         npm_rules,
         node: node.version.clone(),
         npm: node.npm_version.clone(),
-        time: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
+        time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         size,
     })
 }
@@ -100,10 +91,7 @@ fn own_bins(
     match root.json.get("bin") {
         Some(Value::String(path)) => declared.push((root.package.unscoped(), path)),
         Some(Value::Object(bins)) => {
-            declared.extend(
-                bins.iter()
-                    .filter_map(|(name, path)| Some((name.as_str(), path.as_str()?))),
-            );
+            declared.extend(bins.iter().filter_map(|(name, path)| Some((name.as_str(), path.as_str()?))));
         }
         // `directories.bin`: npm has linked what is in there.
         _ => {
@@ -146,7 +134,7 @@ fn linked_bins(entry: &Path) -> Result<BTreeMap<String, Bin>, String> {
     for link in read_dir.flatten().take(MAX_BINS) {
         let name = link.file_name();
         let Some(name) = name.to_str().filter(|name| is_bin_name(name)) else {
-            return Err(format!("it has a program called {name:?}"));
+            return Err(format!("it has a program called {:?}", name.to_string_lossy()));
         };
         let real = resolve_inside(entry, place, Path::new(name))
             .ok_or_else(|| format!("its program {name:?} is not inside the package"))?;
@@ -170,14 +158,7 @@ fn read(entry: &Path, path: &Path) -> Option<Bin> {
         return None;
     }
     let mut start = Vec::new();
-    fs::File::open(&full)
-        .ok()?
-        .take(FIRST_LINE)
-        .read_to_end(&mut start)
-        .ok()?;
+    fs::File::open(&full).ok()?.take(FIRST_LINE).read_to_end(&mut start).ok()?;
     let path = path.to_str()?.to_owned();
-    Some(Bin {
-        run: Interpreter::of(&path, &start),
-        path,
-    })
+    Some(Bin { run: Interpreter::of(&path, &start), path })
 }

@@ -36,11 +36,8 @@ impl<R> Installer<'_, R> {
         staging: &Path,
     ) -> Result<Step, PackageError> {
         let package_json = staging.join("package.json");
-        std::fs::write(
-            &package_json,
-            "{\"name\":\"npxc-entry\",\"version\":\"0.0.0\",\"private\":true}\n",
-        )
-        .map_err(|e| PackageError::io("write", &package_json, e))?;
+        std::fs::write(&package_json, "{\"name\":\"npxc-entry\",\"version\":\"0.0.0\",\"private\":true}\n")
+            .map_err(|e| PackageError::io("write", &package_json, e))?;
 
         let mut command = self.npm(&[
             "install",
@@ -61,22 +58,15 @@ impl<R> Installer<'_, R> {
                 (Source::Registry(spec), _) => command.push(spec.into()),
                 (Source::Directory { path, .. } | Source::Tarball { path, .. }, Some(guest)) => {
                     command.push(format!("file:{}", guest.display()).into());
-                    mounts.push(Mount {
-                        host: path.clone(),
-                        guest: guest.clone(),
-                        access: Access::ReadOnly,
-                    });
+                    mounts.push(Mount { host: path.clone(), guest: guest.clone(), access: Access::ReadOnly });
                 }
                 (Source::Directory { .. } | Source::Tarball { .. }, None) => {}
             }
         }
 
-        let trust = Trust::of(self.host, self.config.cafile.as_deref());
+        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
         let mut env = self.env(&trust);
-        env.push((
-            "npm_config_cache".into(),
-            format!("{GUEST_PACKAGE}/{CACHE}").into(),
-        ));
+        env.push(("npm_config_cache".into(), format!("{GUEST_PACKAGE}/{CACHE}").into()));
         if resolved.packages.iter().any(|source| source.local().is_some()) {
             env.push(("npm_config_allow_file".into(), "all".into()));
             env.push(("npm_config_allow_directory".into(), "all".into()));
@@ -99,7 +89,7 @@ impl<R> Installer<'_, R> {
     }
 
     pub(super) fn build_step(&self, resolved: &Resolved, options: &InstallOptions, staging: &Path) -> Step {
-        let trust = Trust::of(self.host, self.config.cafile.as_deref());
+        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
         let mut env = self.env(&trust);
         let mut mounts = self.mounts(staging);
         env.push(("npm_config_cache".into(), "/tmp/.npm".into()));
@@ -111,12 +101,7 @@ impl<R> Installer<'_, R> {
             env.push(("npm_config_nodedir".into(), guest.into()));
             mounts.extend(mount);
         }
-        if let Some(python) = self
-            .config
-            .python
-            .as_ref()
-            .filter(|path| path.starts_with("/usr"))
-        {
+        if let Some(python) = self.config.python.as_ref().filter(|path| path.starts_with("/usr")) {
             env.push(("npm_config_python".into(), python.into()));
         }
         Step {
@@ -138,11 +123,7 @@ impl<R> Installer<'_, R> {
         if let Some(own) = self.node.guest_headers() {
             return Some((own, None));
         }
-        let named = self
-            .config
-            .nodedir
-            .as_ref()
-            .filter(|dir| dir.join("include/node/node.h").is_file())?;
+        let named = self.config.nodedir.as_ref().filter(|dir| dir.join("include/node/node.h").is_file())?;
         if named.starts_with("/usr") {
             return Some((named.clone(), None));
         }
@@ -166,11 +147,7 @@ impl<R> Installer<'_, R> {
             ("HOME".into(), GUEST_HOME.into()),
             ("LANG".into(), "C.UTF-8".into()),
         ];
-        env.extend(
-            QUIET
-                .iter()
-                .map(|(name, value)| (OsString::from(name), OsString::from(value))),
-        );
+        env.extend(QUIET.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
         env.extend(trust.env.iter().cloned());
         env
     }

@@ -1,6 +1,6 @@
 //! Asks node and npm what they are, once, and remembers the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use super::super::request::hex;
 use super::Node;
 
 /// Version of the cache file's shape.
-const CACHE_SCHEMA: u32 = 1;
+const CACHE_SCHEMA: u32 = 2;
 /// Most answers that are kept: a handful of nodes per machine.
 const MAX_CACHED: usize = 32;
 /// Longest cache file that is read, in bytes.
@@ -25,10 +25,13 @@ const MAX_CACHE: u64 = 1 << 20;
 /// Longest answer that is read from node or npm, in bytes: one small JSON object or one line.
 const MAX_ANSWER: u64 = 64 << 10;
 
-/// What node says about itself. Without the network part of the report, which would resolve names.
+/// What node says about itself. Without the network part of the report, which would resolve names. `roots` as in
+/// [`super::super::certificates`].
 const QUESTION: &str = "if(process.report)process.report.excludeNetwork=true;\
     const h=process.report?process.report.getReport().header:{};\
-    JSON.stringify({exec:process.execPath,version:process.versions.node,modules:process.versions.modules,\
+    const roots=require('tls').rootCertificates.map(c=>require('crypto').createHash('sha256')\
+    .update(c.replace(/-----[^-]*-----|\\s/g,'')).digest('hex').slice(0,32));\
+    JSON.stringify({roots,exec:process.execPath,version:process.versions.node,modules:process.versions.modules,\
     platform:process.platform,arch:process.arch,libc:h.glibcVersionRuntime?'glibc':'musl'})";
 
 #[derive(Deserialize)]
@@ -39,6 +42,8 @@ struct Answer {
     platform: String,
     arch: String,
     libc: String,
+    #[serde(default)]
+    roots: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize, Default)]
@@ -55,17 +60,12 @@ struct Cached {
 }
 
 pub(super) fn find(host: &HostEnv, cache_dir: &Path) -> Result<Node, PackageError> {
-    let found = on_path(host, "node")
-        .or_else(|| on_path(host, "nodejs"))
-        .ok_or(PackageError::NodeMissing)?;
+    let found = on_path(host, "node").or_else(|| on_path(host, "nodejs")).ok_or(PackageError::NodeMissing)?;
     let key = key(host, &found);
     let cache_file = cache_dir.join("node.json");
     let mut cache = read_cache(&cache_file);
     if let Some(cached) = cache.nodes.get(&key)
-        && cached
-            .files
-            .iter()
-            .all(|(path, was)| state(path).as_ref() == Some(was))
+        && cached.files.iter().all(|(path, was)| state(path).as_ref() == Some(was))
     {
         return Ok(cached.node.clone());
     }
@@ -80,13 +80,7 @@ pub(super) fn find(host: &HostEnv, cache_dir: &Path) -> Result<Node, PackageErro
         cache.nodes.clear();
     }
     cache.schema = CACHE_SCHEMA;
-    cache.nodes.insert(
-        key,
-        Cached {
-            node: node.clone(),
-            files,
-        },
-    );
+    cache.nodes.insert(key, Cached { node: node.clone(), files });
     // Without a cache the next start is slower, nothing else.
     let _ = write_cache(cache_dir, &cache_file, &cache);
     Ok(node)
@@ -94,9 +88,7 @@ pub(super) fn find(host: &HostEnv, cache_dir: &Path) -> Result<Node, PackageErro
 
 /// The first executable file of this name in `PATH`. Relative parts are skipped: they lead into the working directory.
 fn on_path(host: &HostEnv, name: &str) -> Option<PathBuf> {
-    let path = host
-        .var("PATH")
-        .unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"));
+    let path = host.var("PATH").unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"));
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
@@ -120,17 +112,9 @@ fn key(host: &HostEnv, found: &Path) -> String {
     if is_shim(&real) {
         for (name, value) in &host.vars {
             let name = name.as_encoded_bytes();
-            if [
-                &b"ASDF_"[..],
-                b"VOLTA_",
-                b"NODENV_",
-                b"NVM_",
-                b"FNM_",
-                b"MISE_",
-                b"RTX_",
-            ]
-            .iter()
-            .any(|start| name.starts_with(start))
+            if [&b"ASDF_"[..], b"VOLTA_", b"NODENV_", b"NVM_", b"FNM_", b"MISE_", b"RTX_"]
+                .iter()
+                .any(|start| name.starts_with(start))
             {
                 field(name);
                 field(value.as_encoded_bytes());
@@ -167,15 +151,7 @@ fn is_shim(real: &Path) -> bool {
 /// Size, time and inode of a file; changes when the file does.
 fn state(path: &Path) -> Option<String> {
     let m = fs::metadata(path).ok()?;
-    Some(format!(
-        "{}.{}.{}.{}.{}.{}",
-        m.dev(),
-        m.ino(),
-        m.size(),
-        m.mtime(),
-        m.mtime_nsec(),
-        m.ctime()
-    ))
+    Some(format!("{}.{}.{}.{}.{}.{}", m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime()))
 }
 
 fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
@@ -193,15 +169,8 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
         .map_err(|_| unusable("it does not answer as node does".to_owned(), shim_hint))?;
     let exec =
         fs::canonicalize(&answer.exec).map_err(|e| PackageError::io("find node at", &answer.exec, e))?;
-    if is_shim(&exec)
-        && !exec
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"node"))
-    {
-        return Err(unusable(
-            format!("it says that it is {}, which is no node", exec.display()),
-            shim_hint,
-        ));
+    if is_shim(&exec) && !exec.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"node")) {
+        return Err(unusable(format!("it says that it is {}, which is no node", exec.display()), shim_hint));
     }
     let npm_cli = find_npm(host, &exec).ok_or_else(|| PackageError::NpmMissing { node: exec.clone() })?;
     let registry = run(
@@ -235,6 +204,7 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
         platform: answer.platform,
         arch: answer.arch,
         libc: answer.libc,
+        roots: answer.roots,
         npm_cli,
         npm_version,
         default_registry: registry.trim().to_owned(),
@@ -266,11 +236,7 @@ fn run(host: &HostEnv, program: &Path, args: &[&OsStr]) -> Result<String, String
         let name = name.as_encoded_bytes().to_ascii_lowercase();
         !name.starts_with(b"npm_") && !name.starts_with(b"node_") && name != b"prefix" && name != b"destdir"
     });
-    let home = if host.home.is_dir() {
-        host.home.as_path()
-    } else {
-        Path::new("/")
-    };
+    let home = if host.home.is_dir() { host.home.as_path() } else { Path::new("/") };
     let quiet = [
         ("npm_config_cache", "/dev/null/none"),
         ("npm_config_logs_max", "0"),
@@ -305,9 +271,7 @@ fn run(host: &HostEnv, program: &Path, args: &[&OsStr]) -> Result<String, String
         }
         _ => Ok(0),
     };
-    let status = child
-        .wait()
-        .map_err(|e| format!("it cannot be waited for: {e}"))?;
+    let status = child.wait().map_err(|e| format!("it cannot be waited for: {e}"))?;
     if !status.success() {
         let last: String = complaint
             .lines()
@@ -317,10 +281,7 @@ fn run(host: &HostEnv, program: &Path, args: &[&OsStr]) -> Result<String, String
             .filter(|c| !c.is_control())
             .take(300)
             .collect();
-        return Err(format!(
-            "it failed ({status}){}{last}",
-            if last.is_empty() { "" } else { ": " }
-        ));
+        return Err(format!("it failed ({status}){}{last}", if last.is_empty() { "" } else { ": " }));
     }
     read.map_err(|e| format!("its answer cannot be read: {e}"))?;
     Ok(answer)

@@ -33,10 +33,7 @@ fn prefix(at: &Path, real: &Node) -> io::Result<()> {
     }
     // npm itself is found through its links; a copy of its start is enough to be found.
     fs::create_dir_all(at.join("lib/node_modules/npm/bin"))?;
-    fs::write(
-        at.join("lib/node_modules/npm/package.json"),
-        "{\"version\":\"9.9.9\"}",
-    )?;
+    fs::write(at.join("lib/node_modules/npm/package.json"), "{\"version\":\"9.9.9\"}")?;
     let cli = at.join("lib/node_modules/npm/bin/npm-cli.js");
     executable(&cli, b"console.log('https://registry.example.com/')");
     symlink("../lib/node_modules/npm/bin/npm-cli.js", at.join("bin/npm"))
@@ -58,19 +55,12 @@ fn a_version_manager_in_a_home_directory() {
         ("9.9.9", "https://registry.example.com/")
     );
     assert_eq!(node.guest_exec(), Path::new("/opt/npxc/node/bin/node"));
-    let mounted: Vec<_> = node
-        .mounts
-        .iter()
-        .map(|m| (m.host.clone(), m.guest.clone()))
-        .collect();
+    let mounted: Vec<_> = node.mounts.iter().map(|m| (m.host.clone(), m.guest.clone())).collect();
     assert_eq!(
         mounted,
         [
             (version.join("bin/node"), "/opt/npxc/node/bin/node".into()),
-            (
-                version.join("lib/node_modules/npm"),
-                "/opt/npxc/node/lib/node_modules/npm".into()
-            ),
+            (version.join("lib/node_modules/npm"), "/opt/npxc/node/lib/node_modules/npm".into()),
         ]
     );
     assert!(node.mounts.iter().all(|m| m.access == Access::ReadOnly));
@@ -89,10 +79,8 @@ fn a_shell_shim_is_asked_in_the_home_directory() {
     prefix(&version, &real).unwrap();
     let shim = home.join(".asdf/shims/node");
     // As asdf does: the working directory decides; a hostile project must not be asked.
-    let script = format!(
-        "#!/bin/sh\n[ -e ./evil ] && touch ./ran\nexec {}/bin/node \"$@\"\n",
-        version.display()
-    );
+    let script =
+        format!("#!/bin/sh\n[ -e ./evil ] && touch ./ran\nexec {}/bin/node \"$@\"\n", version.display());
     executable(&shim, script.as_bytes());
     executable(&home.join(".asdf/shims/npm"), b"#!/bin/sh\nexit 1\n");
     let project = home.join("project");
@@ -114,10 +102,7 @@ fn the_second_time_nothing_is_run() {
     let version = home.join("n");
     prefix(&version, &real).unwrap();
     let shim = home.join("shims/node");
-    let script = format!(
-        "#!/bin/sh\necho x >> {0}/runs\nexec {0}/n/bin/node \"$@\"\n",
-        home.display()
-    );
+    let script = format!("#!/bin/sh\necho x >> {0}/runs\nexec {0}/n/bin/node \"$@\"\n", home.display());
     executable(&shim, script.as_bytes());
     let host = host(&home, &[shim.parent().unwrap()]);
     let runs = || fs::read_to_string(home.join("runs")).unwrap().lines().count();
@@ -129,21 +114,11 @@ fn the_second_time_nothing_is_run() {
     fs::write(home.join(".tool-versions"), "nodejs 2").unwrap();
     Node::find(&host, &home.join("cache")).unwrap();
     assert_eq!(runs(), 2);
-    fs::write(
-        version.join("lib/node_modules/npm/package.json"),
-        "{\"version\":\"10.0.0\"}",
-    )
-    .unwrap();
-    assert_eq!(
-        Node::find(&host, &home.join("cache")).unwrap().npm_version,
-        "10.0.0"
-    );
+    fs::write(version.join("lib/node_modules/npm/package.json"), "{\"version\":\"10.0.0\"}").unwrap();
+    assert_eq!(Node::find(&host, &home.join("cache")).unwrap().npm_version, "10.0.0");
     // A damaged cache is no cache.
     fs::write(home.join("cache/node.json"), "{").unwrap();
-    assert_eq!(
-        Node::find(&host, &home.join("cache")).unwrap().npm_version,
-        "10.0.0"
-    );
+    assert_eq!(Node::find(&host, &home.join("cache")).unwrap().npm_version, "10.0.0");
 }
 
 #[test]
@@ -151,10 +126,7 @@ fn failures_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path();
     let only = |bin: &Path| {
-        let mut host = HostEnv {
-            home: home.to_owned(),
-            ..HostEnv::default()
-        };
+        let mut host = HostEnv { home: home.to_owned(), ..HostEnv::default() };
         host.vars.insert("PATH".into(), bin.into());
         Node::find(&host, &home.join("cache"))
     };
@@ -162,10 +134,7 @@ fn failures_say_what_to_do() {
     assert!(matches!(missing, PackageError::NodeMissing) && missing.hints()[0].contains(OLDEST_NODE));
 
     let bad = home.join("bad");
-    executable(
-        &bad.join("node"),
-        b"#!/bin/sh\necho 'No version is set for command node' >&2\nexit 126\n",
-    );
+    executable(&bad.join("node"), b"#!/bin/sh\necho 'No version is set for command node' >&2\nexit 126\n");
     let error = only(&bad).unwrap_err();
     assert!(error.to_string().contains("No version is set"), "{error}");
     assert!(error.hints()[0].contains("default version"));

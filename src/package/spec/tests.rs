@@ -9,10 +9,7 @@ fn spec(text: &str) -> PackageSpec {
 }
 
 fn registry(name: &str, version: VersionSpec) -> PackageSpec {
-    PackageSpec::Registry {
-        name: name.parse().unwrap(),
-        version,
-    }
+    PackageSpec::Registry { name: name.parse().unwrap(), version }
 }
 
 #[test]
@@ -23,15 +20,9 @@ fn what_npx_takes() {
     assert_eq!(spec("@s/foo"), registry("@s/foo", Default));
     assert_eq!(spec("foo@1.2.3"), registry("foo", Exact("1.2.3".into())));
     assert_eq!(spec("foo@v1.2.3"), registry("foo", Exact("1.2.3".into())));
-    assert_eq!(
-        spec("@s/foo@1.2.3-rc.1+b"),
-        registry("@s/foo", Exact("1.2.3-rc.1+b".into()))
-    );
+    assert_eq!(spec("@s/foo@1.2.3-rc.1+b"), registry("@s/foo", Exact("1.2.3-rc.1+b".into())));
     assert_eq!(spec("foo@>=1 <2"), registry("foo", Range(">=1 <2".into())));
-    assert_eq!(
-        spec("foo@^1.2 || 3.x"),
-        registry("foo", Range("^1.2 || 3.x".into()))
-    );
+    assert_eq!(spec("foo@^1.2 || 3.x"), registry("foo", Range("^1.2 || 3.x".into())));
     assert_eq!(spec("foo@1 - 2.5"), registry("foo", Range("1 - 2.5".into())));
     assert_eq!(spec("foo@*"), registry("foo", Range("*".into())));
     assert_eq!(spec("foo@1"), registry("foo", Range("1".into())));
@@ -41,19 +32,10 @@ fn what_npx_takes() {
 
 #[test]
 fn local_ones() {
-    for text in [
-        "./dir", "../dir", "/abs/dir", ".", "..", "~/dir", "file:dir", "./@s/x",
-    ] {
+    for text in ["./dir", "../dir", "/abs/dir", ".", "..", "~/dir", "file:dir", "./@s/x"] {
         assert!(matches!(spec(text), PackageSpec::Directory(_)), "{text}");
     }
-    for text in [
-        "./x.tgz",
-        "x.tgz",
-        "/a/x.tar.gz",
-        "file:x.tgz",
-        "./x.TGZ",
-        "file:///a/x.tgz",
-    ] {
+    for text in ["./x.tgz", "x.tgz", "/a/x.tar.gz", "file:x.tgz", "./x.TGZ", "file:///a/x.tgz"] {
         assert!(matches!(spec(text), PackageSpec::Tarball(_)), "{text}");
     }
     let absolute = |text: &str| match spec(text) {
@@ -79,14 +61,8 @@ fn aliases() {
         }
     );
     assert_eq!(spec("a@npm:@s/b@1.0.0").to_string(), "a@npm:@s/b@1.0.0");
-    assert_eq!(
-        "a@npm:./x".parse::<PackageSpec>().unwrap_err().problem,
-        SpecProblem::Alias
-    );
-    assert_eq!(
-        "a@npm:b@npm:c".parse::<PackageSpec>().unwrap_err().problem,
-        SpecProblem::Alias
-    );
+    assert_eq!("a@npm:./x".parse::<PackageSpec>().unwrap_err().problem, SpecProblem::Alias);
+    assert_eq!("a@npm:b@npm:c".parse::<PackageSpec>().unwrap_err().problem, SpecProblem::Alias);
 }
 
 #[test]
@@ -145,11 +121,7 @@ impl PackageSpec {
     /// A relative path gets its `./` when it is written.
     fn normal(self) -> Self {
         let dotted = |path: LocalPath| {
-            if is_path(&path.0) {
-                path
-            } else {
-                LocalPath(format!("./{}", path.0))
-            }
+            if is_path(&path.0) { path } else { LocalPath(format!("./{}", path.0)) }
         };
         match self {
             Self::Directory(path) => Self::Directory(dotted(path)),

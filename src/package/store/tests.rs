@@ -4,9 +4,7 @@ use crate::package::host::HostEnv;
 use crate::package::request::Request;
 
 fn resolved(spec: &str) -> Resolved {
-    Request::of(spec.parse().unwrap())
-        .resolve(&HostEnv::default())
-        .unwrap()
+    Request::of(spec.parse().unwrap()).resolve(&HostEnv::default()).unwrap()
 }
 
 fn fill(staging: &Staging, marker: &str) {
@@ -86,11 +84,7 @@ fn replacing_and_removing_spares_who_uses_it() {
     assert!(store.lookup(&request, &node).unwrap().is_none());
     drop(new);
     assert_eq!(store.sweep(), 1);
-    assert!(
-        subdirectories(&dir.path().join("store/staging"))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(subdirectories(&dir.path().join("store/staging")).unwrap().is_empty());
 }
 
 #[test]
@@ -103,10 +97,6 @@ fn a_damaged_entry_counts_as_none() {
     fs::write(path.join(MANIFEST), "{\"schema\": 99}").unwrap();
     assert!(store.lookup(&request, &node).unwrap().is_none());
     assert_eq!(store.remove(&store.list().unwrap()[0]).unwrap(), Removed::Gone);
-    let outside = Listed {
-        dir: dir.path().join("elsewhere"),
-        platform: String::new(),
-        manifest: None,
-    };
+    let outside = Listed { dir: dir.path().join("elsewhere"), platform: String::new(), manifest: None };
     assert!(store.remove(&outside).is_err());
 }

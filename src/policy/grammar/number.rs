@@ -25,10 +25,7 @@ pub(super) fn ports(text: &str) -> Result<Ports, Fault> {
 }
 
 fn port(text: &str) -> Result<u16, Fault> {
-    if let Some((at, character)) = text
-        .chars()
-        .enumerate()
-        .find(|(_, character)| !character.is_ascii_digit())
+    if let Some((at, character)) = text.chars().enumerate().find(|(_, character)| !character.is_ascii_digit())
     {
         return Err(match character {
             '/' | '?' | '#' => Fault::new(at, "a rule names a host and a port, and no path"),
@@ -49,8 +46,7 @@ fn port(text: &str) -> Result<u16, Fault> {
             }
         });
     }
-    text.parse()
-        .map_err(|_| Fault::new(0, "a port is a number from 1 to 65535"))
+    text.parse().map_err(|_| Fault::new(0, "a port is a number from 1 to 65535"))
 }
 
 fn zero() -> Fault {
@@ -62,9 +58,6 @@ pub(super) fn prefix_length(text: &str, longest: u8, column: usize) -> Result<u8
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u8>() {
         Ok(length) if plain && length <= longest && (text == "0" || !text.starts_with('0')) => Ok(length),
-        _ => Err(Fault::new(
-            column,
-            format!("a prefix length is a number from 0 to {longest}"),
-        )),
+        _ => Err(Fault::new(column, format!("a prefix length is a number from 0 to {longest}"))),
     }
 }

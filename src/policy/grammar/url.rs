@@ -20,23 +20,11 @@ pub(super) fn as_rule(scheme: &str, rest: &str) -> Option<Rule> {
         "redis" => 6379,
         "mongodb" => 27017,
         _ => {
-            return Some(Rule {
-                protocol: None,
-                host,
-                ports,
-            });
+            return Some(Rule { protocol: None, host, ports });
         }
     };
-    let ports = if ports == Ports::ANY {
-        Ports::one(port)?
-    } else {
-        ports
-    };
-    Some(Rule {
-        protocol: None,
-        host,
-        ports,
-    })
+    let ports = if ports == Ports::ANY { Ports::one(port)? } else { ports };
+    Some(Rule { protocol: None, host, ports })
 }
 
 /// The parts of a URL that a rule does not have, each with its own sentence.

@@ -3,8 +3,7 @@
 use super::*;
 
 fn name(text: &str) -> String {
-    text.parse::<HostName>()
-        .map_or_else(|error| error.to_string(), |name| name.to_string())
+    text.parse::<HostName>().map_or_else(|error| error.to_string(), |name| name.to_string())
 }
 
 #[test]
@@ -104,25 +103,11 @@ fn lengths_are_bounded() {
     let longest = [&label[..], &label, &label, &label[..61]].join(".");
     assert_eq!(longest.len(), 253);
     assert_eq!(name(&longest), longest);
-    assert_eq!(
-        name(&format!("{longest}.")),
-        longest,
-        "the dot at the end does not count"
-    );
+    assert_eq!(name(&format!("{longest}.")), longest, "the dot at the end does not count");
     assert!(format!("{longest}a").parse::<HostName>().is_err());
-    assert_eq!(
-        format!("{label}a.example")
-            .parse::<HostName>()
-            .unwrap_err()
-            .column(),
-        64
-    );
+    assert_eq!(format!("{label}a.example").parse::<HostName>().unwrap_err().column(), 64);
     // 60 umlauts fit as text and not as an A-label.
-    assert!(
-        format!("{}.example", "üa".repeat(31))
-            .parse::<HostName>()
-            .is_err()
-    );
+    assert!(format!("{}.example", "üa".repeat(31)).parse::<HostName>().is_err());
     assert!("é".repeat(100_000).parse::<HostName>().is_err());
     assert!("a.".repeat(100_000).parse::<HostName>().is_err());
 }
@@ -130,19 +115,13 @@ fn lengths_are_bounded() {
 #[test]
 fn unicode_is_for_people_and_not_for_the_wire() {
     assert!(HostName::from_ascii("bücher.example").is_err());
-    assert_eq!(
-        HostName::from_ascii("XN--bcher-KVA.example.").unwrap().as_str(),
-        "xn--bcher-kva.example"
-    );
+    assert_eq!(HostName::from_ascii("XN--bcher-KVA.example.").unwrap().as_str(), "xn--bcher-kva.example");
 }
 
 #[test]
 fn below_means_whole_labels_and_not_the_name_itself() {
-    let below = |name: &str, parent: &str| {
-        name.parse::<HostName>()
-            .unwrap()
-            .is_below(&parent.parse().unwrap())
-    };
+    let below =
+        |name: &str, parent: &str| name.parse::<HostName>().unwrap().is_below(&parent.parse().unwrap());
     assert!(below("a.example.com", "example.com"));
     assert!(below("a.b.example.com", "example.com"));
     assert!(!below("example.com", "example.com"));
@@ -154,29 +133,13 @@ fn below_means_whole_labels_and_not_the_name_itself() {
 #[test]
 fn errors_are_safe_to_print() {
     let error = "a\u{1b}[31m\r\nb\u{202e}".parse::<HostName>().unwrap_err();
-    assert!(
-        !error
-            .to_string()
-            .chars()
-            .any(|c| c.is_control() || c == '\u{202e}'),
-        "{error}"
-    );
+    assert!(!error.to_string().chars().any(|c| c.is_control() || c == '\u{202e}'), "{error}");
 }
 
 #[test]
 fn serde_goes_through_the_parser() {
-    assert_eq!(
-        serde_json::from_str::<HostName>("\"Example.COM.\"")
-            .unwrap()
-            .as_str(),
-        "example.com"
-    );
-    let error = serde_json::from_str::<HostName>("\"127.1\"")
-        .unwrap_err()
-        .to_string();
+    assert_eq!(serde_json::from_str::<HostName>("\"Example.COM.\"").unwrap().as_str(), "example.com");
+    let error = serde_json::from_str::<HostName>("\"127.1\"").unwrap_err().to_string();
     assert!(error.contains("IPv4 address in disguise"), "{error}");
-    assert_eq!(
-        serde_json::to_string(&"a.example".parse::<HostName>().unwrap()).unwrap(),
-        "\"a.example\""
-    );
+    assert_eq!(serde_json::to_string(&"a.example".parse::<HostName>().unwrap()).unwrap(), "\"a.example\"");
 }

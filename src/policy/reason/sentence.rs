@@ -10,49 +10,21 @@ use crate::policy::verdict::Destination;
 impl fmt::Display for DenyReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NetworkOff {
-                destination,
-                protocol,
-                port,
-                named,
-                ..
-            } => {
+            Self::NetworkOff { destination, protocol, port, named, .. } => {
                 write!(
                     f,
                     "this session has no network, so {protocol} to {destination} port {port} is denied"
                 )?;
-                if *named {
-                    f.write_str(", although a rule names it")
-                } else {
-                    Ok(())
-                }
+                if *named { f.write_str(", although a rule names it") } else { Ok(()) }
             }
-            Self::NotAllowed {
-                destination,
-                protocol,
-                port,
-                ..
-            } => {
+            Self::NotAllowed { destination, protocol, port, .. } => {
                 write!(f, "no rule allows {protocol} to {destination} port {port}")
             }
-            Self::WrongPort {
-                destination,
-                protocol,
-                port,
-                rule,
-            } => {
-                write!(
-                    f,
-                    "rule `{rule}` names {destination}, but not {protocol} port {port}"
-                )
+            Self::WrongPort { destination, protocol, port, rule } => {
+                write!(f, "rule `{rule}` names {destination}, but not {protocol} port {port}")
             }
             Self::NameNotAllowed { name, .. } => write!(f, "no rule names {name}"),
-            Self::UnknownAddress {
-                address,
-                protocol,
-                port,
-                ..
-            } => {
+            Self::UnknownAddress { address, protocol, port, .. } => {
                 let destination = Destination::Address(*address);
                 write!(
                     f,
@@ -62,20 +34,10 @@ impl fmt::Display for DenyReason {
             Self::DeniedByRule { destination, rule } => {
                 write!(f, "deny rule `{rule}` covers {destination}")
             }
-            Self::PrivateAddress {
-                name: Some(name),
-                address,
-                class,
-                ..
-            } => {
+            Self::PrivateAddress { name: Some(name), address, class, .. } => {
                 write!(f, "{name} resolves to {address}, {class}")
             }
-            Self::PrivateAddress {
-                name: None,
-                address,
-                class,
-                ..
-            } => {
+            Self::PrivateAddress { name: None, address, class, .. } => {
                 write!(f, "{address} is {class}, and no rule names it")
             }
             Self::NotLoopback { address } => {
@@ -108,10 +70,7 @@ impl fmt::Display for DenyReason {
             Self::FragmentNotAllowed => f.write_str("IP fragments are not allowed"),
             Self::MalformedPacket { what } => write!(f, "malformed packet: {what}"),
             Self::ForgedSource { address } => {
-                write!(
-                    f,
-                    "the packet claims to come from {address}, which is not the guest's"
-                )
+                write!(f, "the packet claims to come from {address}, which is not the guest's")
             }
             Self::MulticastNotAllowed { address } => write!(f, "multicast to {address} is not allowed"),
             Self::AuditUnavailable => f.write_str("the audit log cannot be written, so nothing is allowed"),

@@ -183,10 +183,7 @@ fn a_hint_that_says_write_can_be_followed() {
         let Some(hint) = text.parse::<Rule>().unwrap_err().hint().map(str::to_owned) else {
             continue;
         };
-        let Some(write) = hint
-            .strip_prefix("write ")
-            .and_then(|rest| rest.split(' ').next())
-        else {
+        let Some(write) = hint.strip_prefix("write ").and_then(|rest| rest.split(' ').next()) else {
             continue;
         };
         let placeholder = ["HOST", "PORT", "ADDRESS", "your-domain", "all", "an"];
@@ -241,13 +238,8 @@ fn long_input_is_refused_and_not_echoed_whole() {
 fn serde_reads_and_writes_the_text_and_errors_say_what_to_write() {
     let rule: Rule = serde_json::from_str("\"Example.com:443\"").unwrap();
     assert_eq!(serde_json::to_string(&rule).unwrap(), "\"example.com:443\"");
-    let error = serde_json::from_str::<Rule>("\"https://example.com/\"")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("it is not a URL") && error.contains("write example.com:443"),
-        "{error}"
-    );
+    let error = serde_json::from_str::<Rule>("\"https://example.com/\"").unwrap_err().to_string();
+    assert!(error.contains("it is not a URL") && error.contains("write example.com:443"), "{error}");
 }
 
 #[test]

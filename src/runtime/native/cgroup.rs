@@ -34,17 +34,12 @@ impl Cgroup {
     ///
     /// `first` is moved in; a group that it cannot be moved into is no use and is not kept.
     pub(super) fn create(limits: &Limits, first: Option<u32>) -> Self {
-        let (Ok(own), Ok(mounts)) = (
-            fs::read_to_string("/proc/self/cgroup"),
-            fs::read_to_string("/proc/self/mountinfo"),
-        ) else {
+        let (Ok(own), Ok(mounts)) =
+            (fs::read_to_string("/proc/self/cgroup"), fs::read_to_string("/proc/self/mountinfo"))
+        else {
             return Self::default();
         };
-        let name = format!(
-            "{PREFIX}{}-{}",
-            std::process::id(),
-            STARTED.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{PREFIX}{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let mut cgroup = Self::default();
         for hierarchy in hierarchies(&own, &mounts) {
             cgroup.create_in(&hierarchy, &name, limits, first);
@@ -130,10 +125,7 @@ impl Drop for Cgroup {
 
 /// Never creates a file: where the kernel made none there is no such setting.
 fn write(path: PathBuf, value: &str) -> io::Result<()> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .write_all(value.as_bytes())
+    fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
 fn join(group: &Path, pid: u32) -> io::Result<()> {
@@ -158,14 +150,8 @@ fn limit_v2(group: &Path, limits: &Limits) -> Held {
         let _ = set(group, "memory.swap.max", "0");
         let _ = set(group, "memory.oom.group", "1");
     }
-    let pids = set(
-        group,
-        "pids.max",
-        &(limits.pids + super::OWN_PROCESSES).to_string(),
-    );
-    let cpu = limits
-        .cpus
-        .is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
+    let pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+    let cpu = limits.cpus.is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
     Held { memory, pids, cpu }
 }
 
@@ -177,11 +163,7 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
         let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
     }
     if has("pids") {
-        held.pids = set(
-            group,
-            "pids.max",
-            &(limits.pids + super::OWN_PROCESSES).to_string(),
-        );
+        held.pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
     }
     if has("cpu")
         && let Some(cpus) = limits.cpus
@@ -195,10 +177,8 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split('-').next());
+        let owner =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.split('-').next());
         if let Some(owner) = owner
             && owner.parse::<u32>().is_ok()
             && !Path::new("/proc").join(owner).exists()
@@ -227,11 +207,8 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
             continue;
         };
-        let controllers: Vec<String> = controllers
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(Into::into)
-            .collect();
+        let controllers: Vec<String> =
+            controllers.split(',').filter(|name| !name.is_empty()).map(Into::into).collect();
         let wanted = |name: &String| matches!(name.as_str(), "memory" | "pids" | "cpu");
         if !controllers.is_empty() && !controllers.iter().any(wanted) {
             continue;
@@ -245,9 +222,7 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
                 kind == "cgroup2"
             } else {
                 kind == "cgroup"
-                    && options
-                        .split(',')
-                        .any(|option| controllers.iter().any(|name| name == option))
+                    && options.split(',').any(|option| controllers.iter().any(|name| name == option))
             };
             let mut before = before.split(' ').skip(3);
             let (root, point) = (before.next()?, before.next()?);
@@ -255,12 +230,48 @@ fn hierarchies(own: &str, mounts: &str) -> Vec<Hierarchy> {
             matches.then(|| (PathBuf::from(point), Path::new(point).join(inside)))
         });
         if let Some((point, own)) = mounted {
-            found.push(Hierarchy {
-                point,
-                own,
-                controllers: (!version_2).then_some(controllers),
-            });
+            found.push(Hierarchy { point, own, controllers: (!version_2).then_some(controllers) });
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_2_is_found_below_its_mount() {
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope\n";
+        let mounts = "25 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let found = hierarchies(own, mounts);
+        let own = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope";
+        assert_eq!(found, [Hierarchy { point: "/sys/fs/cgroup".into(), own: own.into(), controllers: None }]);
+    }
+
+    #[test]
+    fn version_1_hierarchies_without_limits_are_left_alone() {
+        let own = "8:pids:/\n4:memory:/a/b\n3:cpuset:/\n1:cpu,cpuacct:/\n2:name=systemd:/\n";
+        let mounts = "1 0 0:1 / /c/pids rw - cgroup cgroup rw,pids\n\
+                      2 0 0:2 /a /c/memory rw - cgroup cgroup rw,memory\n\
+                      3 0 0:3 / /c/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let found: Vec<PathBuf> =
+            hierarchies(own, mounts).into_iter().map(|hierarchy| hierarchy.own).collect();
+        // The memory hierarchy is mounted from /a on, as in a container.
+        assert_eq!(found, [Path::new("/c/pids/"), Path::new("/c/memory/b"), Path::new("/c/cpu,cpuacct/")]);
+    }
+
+    #[test]
+    fn a_group_is_recognized_as_stale_by_its_dead_owner() {
+        let parent = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let dead = parent.path().join("npxc-4294967295-0");
+        let alive = parent.path().join(format!("npxc-{}-0", std::process::id()));
+        let foreign = parent.path().join("npxc-other");
+        for directory in [&dead, &alive, &foreign] {
+            fs::create_dir(directory).unwrap_or_else(|error| panic!("{error}"));
+        }
+        remove_stale(parent.path());
+        assert_eq!([dead.exists(), alive.exists(), foreign.exists()], [false, true, true]);
+    }
 }

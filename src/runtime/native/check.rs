@@ -44,14 +44,8 @@ impl Native {
     pub fn check(&self) -> Vec<StepReport> {
         let mut reports = Vec::new();
         if let Err(error) = self.run_checks(&mut reports) {
-            let outcome = Outcome::Failed {
-                why: error.to_string(),
-                hint: error.hint(),
-            };
-            reports.push(StepReport {
-                step: explain::name(Step::Start),
-                outcome,
-            });
+            let outcome = Outcome::Failed { why: error.to_string(), hint: error.hint() };
+            reports.push(StepReport { step: explain::name(Step::Start), outcome });
         }
         reports.push(limits());
         reports
@@ -68,14 +62,10 @@ impl Native {
             scratch: 1 << 20,
         };
         let mut process = self.helper()?;
-        let null: OwnedFd = std::fs::File::open("/dev/null")
-            .map_err(RuntimeError::io("/dev/null"))?
-            .into();
+        let null: OwnedFd = std::fs::File::open("/dev/null").map_err(RuntimeError::io("/dev/null"))?.into();
         let _ = process.channel.send(&spec, &[null.as_fd(); 3]);
-        while let Some(report) = process
-            .channel
-            .receive()
-            .map_err(RuntimeError::io("waiting for the sandbox"))?
+        while let Some(report) =
+            process.channel.receive().map_err(RuntimeError::io("waiting for the sandbox"))?
         {
             reports.extend(step_report(report));
         }
@@ -90,18 +80,17 @@ pub fn check() -> Vec<StepReport> {
 
 fn step_report(report: Report) -> Option<StepReport> {
     match report {
-        Report::Passed { step, note } => Some(StepReport {
-            step: explain::name(step),
-            outcome: Outcome::Passed(note),
-        }),
+        Report::Passed { step, note } => {
+            Some(StepReport { step: explain::name(step), outcome: Outcome::Passed(note) })
+        }
+        Report::Lacking { step, why } => {
+            Some(StepReport { step: explain::name(step), outcome: Outcome::Warning { why, hint: None } })
+        }
         Report::Failed(failure) => {
             let why = explain::sentence(&failure);
             Some(StepReport {
                 step: explain::name(failure.step),
-                outcome: Outcome::Failed {
-                    why,
-                    hint: explain::hint(&failure),
-                },
+                outcome: Outcome::Failed { why, hint: explain::hint(&failure) },
             })
         }
         Report::Forked(_) | Report::Ready(_) | Report::Limit(_) | Report::Ended { .. } => None,
@@ -109,14 +98,7 @@ fn step_report(report: Report) -> Option<StepReport> {
 }
 
 fn limits() -> StepReport {
-    let held = Cgroup::create(
-        &Limits {
-            cpus: Some(1.0),
-            ..Limits::default()
-        },
-        None,
-    )
-    .held();
+    let held = Cgroup::create(&Limits { cpus: Some(1.0), ..Limits::default() }, None).held();
     let missing: Vec<&str> = [(held.memory, "memory"), (held.pids, "pids"), (held.cpu, "cpu")]
         .into_iter()
         .filter_map(|(has, name)| (!has).then_some(name))
@@ -132,8 +114,5 @@ fn limits() -> StepReport {
             hint: Some("start npxc below a delegated cgroup: `systemd-run --user --scope npxc ...`".into()),
         }
     };
-    StepReport {
-        step: "cgroup",
-        outcome,
-    }
+    StepReport { step: "cgroup", outcome }
 }

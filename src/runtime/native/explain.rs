@@ -36,10 +36,7 @@ pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
         | Step::Capabilities
         | Step::Landlock
         | Step::Seccomp
-        | Step::HandOver => format!(
-            "cannot build the sandbox: {} ({detail}){error}",
-            name(failure.step)
-        ),
+        | Step::HandOver => format!("cannot build the sandbox: {} ({detail}){error}", name(failure.step)),
     }
 }
 
@@ -91,9 +88,7 @@ struct Host {
 impl Host {
     fn read() -> Self {
         let setting = |path: &str| {
-            fs::read_to_string(format!("/proc/sys/{path}"))
-                .ok()
-                .map(|value| value.trim().to_owned())
+            fs::read_to_string(format!("/proc/sys/{path}")).ok().map(|value| value.trim().to_owned())
         };
         Self {
             max_user_namespaces: setting("user/max_user_namespaces"),
@@ -170,8 +165,55 @@ fn apparmor(program: &str) -> String {
 pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy();
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map_while(|part| part.parse::<u32>().ok());
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn failure(step: Step, errno: i32) -> Failure {
+        Failure { step, errno, detail: "/dev/net/tun".into() }
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the shape of the fields
+    fn some(text: &str) -> Option<String> {
+        Some(text.into())
+    }
+
+    #[test]
+    fn apparmor_gets_a_profile_for_this_program_and_no_advice_to_switch_it_off() {
+        let host = Host { apparmor: some("1"), program: "/opt/npxc/bin/npxc".into(), ..Host::default() };
+        for step in [Step::IdentityMap, Step::Loopback, Step::TunCreate, Step::Root] {
+            let hint = hint_on(&failure(step, libc::EPERM), &host).unwrap();
+            assert!(hint.contains("profile npxc \"/opt/npxc/bin/npxc\" flags=(unconfined) {"), "{hint}");
+            assert!(hint.contains("userns,"), "{hint}");
+            assert!(!hint.contains("sysctl"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn each_way_to_forbid_namespaces_has_its_own_hint() {
+        let none = Host { max_user_namespaces: some("0"), ..Host::default() };
+        let hint = hint_on(&failure(Step::Namespaces, libc::ENOSPC), &none).unwrap();
+        assert!(hint.contains("user.max_user_namespaces"), "{hint}");
+        let debian = Host { unprivileged_userns: some("0"), ..Host::default() };
+        let hint = hint_on(&failure(Step::Namespaces, libc::EPERM), &debian).unwrap();
+        assert!(hint.contains("kernel.unprivileged_userns_clone=1"), "{hint}");
+        let container = hint_on(&failure(Step::Namespaces, libc::EPERM), &Host::default()).unwrap();
+        assert!(container.contains("in a container"), "{container}");
+    }
+
+    #[test]
+    fn a_missing_device_and_a_masked_proc_are_named() {
+        let host = Host::default();
+        let missing = failure(Step::TunOpen, libc::ENOENT);
+        assert_eq!(sentence(&missing), "cannot open /dev/net/tun: No such file or directory (os error 2)");
+        assert!(hint_on(&missing, &host).unwrap().contains("modprobe tun"));
+        assert!(hint_on(&failure(Step::TunOpen, libc::EACCES), &host).unwrap().contains("chmod 0666"));
+        assert!(hint_on(&failure(Step::Proc, libc::EPERM), &host).unwrap().contains("unmask=ALL"));
+    }
 }

@@ -42,11 +42,7 @@ pub struct Native {
 
 impl Default for Native {
     fn default() -> Self {
-        Self {
-            program: "/proc/self/exe".into(),
-            trusted: Vec::new(),
-            protected: Vec::new(),
-        }
+        Self { program: "/proc/self/exe".into(), trusted: Vec::new(), protected: Vec::new() }
     }
 }
 
@@ -58,10 +54,7 @@ impl Native {
 
     /// Uses another npxc program as the helper; for tests, whose own program is none.
     pub fn with_program(program: PathBuf) -> Self {
-        Self {
-            program,
-            ..Self::default()
-        }
+        Self { program, ..Self::default() }
     }
 
     /// Directories whose content npxc made or chose itself (the store, node): mounts below them are not
@@ -79,13 +72,9 @@ impl Native {
 
     /// Starts the helper with its end of the control socket.
     fn helper(&self) -> Result<Process, RuntimeError> {
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
         rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(PATIENCE))
             .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
         // No pre_exec: this way std can use vfork, which does not copy page tables.
@@ -121,16 +110,9 @@ impl Runtime for Native {
         process.supervise = without_cgroup(&launch.limits, &cgroup, &mut warnings);
         process.cgroup = cgroup;
         let started = started?;
-        process
-            .cgroup
-            .add(started.init)
-            .map_err(RuntimeError::io("joining the cgroup"))?;
+        process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
-        Ok(Guest {
-            link: Some(started.link),
-            warnings,
-            process: super::Process::Native(process),
-        })
+        Ok(Guest { link: Some(started.link), warnings, process: super::Process::Native(process) })
     }
 }
 
@@ -145,10 +127,7 @@ impl Native {
     /// Sends the specification and waits for the sandbox to stand.
     fn start(&self, process: &mut Process, launch: &Launch, stdio: Stdio3) -> Result<Started, RuntimeError> {
         let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
-        let files = launch
-            .files
-            .iter()
-            .map(|(path, content)| (path.clone().into(), content.clone()));
+        let files = launch.files.iter().map(|(path, content)| (path.clone().into(), content.clone()));
         let spec = Spec {
             purpose: Purpose::Run,
             command: launch.command.clone(),
@@ -168,24 +147,18 @@ impl Native {
                 Ok(Some(Report::Forked(pid))) => init = u32::try_from(pid).ok(),
                 Ok(Some(Report::Ready(report))) => ready = Some(report),
                 Ok(Some(Report::Failed(failure))) => return Err(RuntimeError::Step(failure)),
-                Ok(Some(Report::Passed { .. } | Report::Limit(_) | Report::Ended { .. })) => {
+                Ok(Some(
+                    Report::Passed { .. } | Report::Lacking { .. } | Report::Limit(_) | Report::Ended { .. },
+                )) => {
                     return Err(RuntimeError::Lost(": it said something else than expected"));
                 }
                 Ok(None) => return Err(RuntimeError::Lost(" while it was built")),
                 Err(source) => return Err(RuntimeError::io("waiting for the sandbox")(source)),
             }
             if let (Some(init), Some(ready)) = (init, &mut ready) {
-                let fd = process
-                    .channel
-                    .take_descriptor()
-                    .ok_or(RuntimeError::Lost(": it sent no link"))?;
+                let fd = process.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
                 process.set_nonblocking()?;
-                let link = TunLink {
-                    fd,
-                    vnet_hdr: ready.vnet_hdr,
-                    tso: ready.offload,
-                    mtu: MTU,
-                };
+                let link = TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
                 let mut warnings = checked.warnings;
                 warnings.append(&mut ready.warnings);
                 return Ok(Started { init, link, warnings });
@@ -224,11 +197,7 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
 /// The command's environment, with the few variables that belong to the sandbox where they are missing.
 fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let mut all = given.to_vec();
-    for (name, value) in [
-        ("HOME", HOME),
-        ("USER", "user"),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-    ] {
+    for (name, value) in [("HOME", HOME), ("USER", "user"), ("PATH", "/usr/local/bin:/usr/bin:/bin")] {
         if !given.iter().any(|(present, _)| present == name) {
             all.push((name.into(), value.into()));
         }

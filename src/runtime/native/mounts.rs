@@ -15,6 +15,9 @@ const MOST_ENTRIES: usize = 100_000;
 /// Never mounted, nor anything below: they are the machine, not files.
 const MACHINE: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// Inside, these are what makes the sandbox one: nothing is mounted over them.
+const OWN: [&str; 3] = ["/", "/etc", "/usr"];
+
 /// Mounts that may be made.
 pub(super) struct Checked {
     pub(super) binds: Vec<Bind>,
@@ -27,19 +30,17 @@ pub(super) fn check(
     protected: &[PathBuf],
 ) -> Result<Checked, RuntimeError> {
     let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
-        paths
-            .iter()
-            .map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
-            .collect()
+        paths.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect()
     };
     let (trusted, protected) = (resolve(trusted), resolve(protected));
     let mut left = MOST_ENTRIES;
-    let mut checked = Checked {
-        binds: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut checked = Checked { binds: Vec::new(), warnings: Vec::new() };
     for mount in mounts {
         let refuse = |why: &str| refusal(&mount.host, why, None);
+        let guest = mount.guest.as_path();
+        if OWN.iter().any(|own| guest == Path::new(own)) || MACHINE.iter().any(|own| guest.starts_with(own)) {
+            return Err(refuse(&format!("{} inside is the sandbox's own", guest.display())));
+        }
         let host = fs::canonicalize(&mount.host).map_err(|error| refuse(&error.to_string()))?;
         if host == Path::new("/") {
             return Err(refuse("the whole file system cannot be shared"));
@@ -48,16 +49,11 @@ pub(super) fn check(
             return Err(refuse("devices and kernel interfaces cannot be shared"));
         }
         if let Some(state) = protected.iter().find(|state| state.starts_with(&host)) {
-            return Err(refuse(&format!(
-                "it contains npxc's own files ({})",
-                state.display()
-            )));
+            return Err(refuse(&format!("it contains npxc's own files ({})", state.display())));
         }
         let metadata = fs::symlink_metadata(&host).map_err(|error| refuse(&error.to_string()))?;
         if let Some(what) = special(metadata.file_type()) {
-            return Err(refuse(&format!(
-                "it is {what}, which would lead out of the sandbox"
-            )));
+            return Err(refuse(&format!("it is {what}, which would lead out of the sandbox")));
         }
         if metadata.is_dir() && !trusted.iter().any(|directory| host.starts_with(directory)) {
             search(&host, &mount.host, &mut left)?;
@@ -96,10 +92,7 @@ fn search(start: &Path, named: &Path, left: &mut usize) -> Result<(), RuntimeErr
                 directories.push(entry.path());
             } else if let Some(what) = special(kind) {
                 let path = entry.path();
-                let why = format!(
-                    "{} is {what}, which would lead out of the sandbox",
-                    path.display()
-                );
+                let why = format!("{} is {what}, which would lead out of the sandbox", path.display());
                 let hint = "mount a directory without it, or move it elsewhere".to_owned();
                 return Err(refusal(named, &why, Some(hint)));
             }
@@ -121,9 +114,5 @@ fn special(kind: FileType) -> Option<&'static str> {
 }
 
 fn refusal(path: &Path, why: &str, hint: Option<String>) -> RuntimeError {
-    RuntimeError::Mount {
-        path: path.to_owned(),
-        why: why.to_owned(),
-        hint,
-    }
+    RuntimeError::Mount { path: path.to_owned(), why: why.to_owned(), hint }
 }

@@ -37,9 +37,7 @@ pub(in crate::runtime) struct Process {
 
 impl Process {
     pub(super) fn new(mut child: Child, channel: Channel) -> Result<Self, RuntimeError> {
-        let pid = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
         let pidfd = pid
             .ok_or(io::ErrorKind::InvalidData.into())
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(io::Error::from));
@@ -74,9 +72,7 @@ impl Process {
 
     pub(in crate::runtime) fn release(&mut self) -> Result<(), RuntimeError> {
         // Fails only if init is gone, and then `wait` knows more.
-        self.channel
-            .send(&Order::Go(self.supervise), &[])
-            .map_err(RuntimeError::io("starting the command"))
+        self.channel.send(&Order::Go(self.supervise), &[]).map_err(RuntimeError::io("starting the command"))
     }
 
     pub(in crate::runtime) fn terminate(&self) {
@@ -93,28 +89,18 @@ impl Process {
             return Ok(ended);
         }
         while self.report.is_none() && !self.silent {
-            readable(&self.channel)
-                .await
-                .map_err(RuntimeError::io("waiting for the sandbox"))?;
+            readable(&self.channel).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
             match self.channel.fill() {
                 Ok(0) => self.silent = true,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => self.silent = true,
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Err(RuntimeError::io("control socket")(error));
                 }
                 Ok(_) | Err(_) => {}
             }
-            self.report = self
-                .channel
-                .buffered()
-                .map_err(RuntimeError::io("control socket"))?;
+            self.report = self.channel.buffered().map_err(RuntimeError::io("control socket"))?;
         }
-        readable(&self.pidfd)
-            .await
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
-        self.child
-            .wait()
-            .map_err(RuntimeError::io("waiting for the sandbox"))?;
+        readable(&self.pidfd).await.map_err(RuntimeError::io("waiting for the sandbox"))?;
+        self.child.wait().map_err(RuntimeError::io("waiting for the sandbox"))?;
         self.finish()
     }
 
@@ -125,11 +111,7 @@ impl Process {
         self.cgroup.remove();
         let status = match self.report.take() {
             Some(Report::Failed(failure)) => return Err(RuntimeError::Step(failure)),
-            Some(Report::Ended {
-                code,
-                signal,
-                limit: reached,
-            }) => {
+            Some(Report::Ended { code, signal, limit: reached }) => {
                 limit = limit.or(reached.map(hit));
                 match (code, signal) {
                     (Some(code), _) => Status::Exited(code),
@@ -141,7 +123,8 @@ impl Process {
                 limit = Some(hit(exceeded));
                 killed
             }
-            Some(Report::Passed { .. } | Report::Forked(_) | Report::Ready(_)) | None => killed,
+            Some(Report::Passed { .. } | Report::Lacking { .. } | Report::Forked(_) | Report::Ready(_))
+            | None => killed,
         };
         // A limit that the command survived was met, not hit.
         let limit = limit.filter(|_| status != Status::Exited(0));

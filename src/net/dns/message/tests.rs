@@ -25,10 +25,7 @@ fn parsed(name: &str, kind: u16) -> Question {
 #[test]
 fn a_question_is_read_as_it_came() {
     let question = parsed("ExAmPle.Com", 28);
-    assert_eq!(
-        (question.text.as_str(), question.kind),
-        ("ExAmPle.Com", RecordType::AAAA)
-    );
+    assert_eq!((question.text.as_str(), question.kind), ("ExAmPle.Com", RecordType::AAAA));
     let reply = answer(&question, Transport::Udp, ResponseCode::NXDomain, vec![]).unwrap();
     let reply = Message::from_vec(&reply).unwrap();
     assert_eq!(reply.metadata.id, 7);
@@ -59,11 +56,7 @@ fn what_is_no_question_gets_a_code_or_silence() {
         assert_eq!(code(&good[..length]), Some(SILENCE));
     }
     for length in 12..good.len() {
-        assert_eq!(
-            code(&good[..length]),
-            Some(ResponseCode::FormErr),
-            "cut at {length}"
-        );
+        assert_eq!(code(&good[..length]), Some(ResponseCode::FormErr), "cut at {length}");
     }
     assert_eq!(code(&with(2, &[0x81])), Some(SILENCE), "a response");
     for operation in 1..16u8 {
@@ -83,30 +76,17 @@ fn what_is_no_question_gets_a_code_or_silence() {
         ("an extended label", with(12, &[0x41])),
         ("a reserved label", with(12, &[0x80])),
         ("a label of 64", with(12, &[64])),
-        (
-            "a name without an end",
-            [&good[..12], &[1, b'a'].repeat(200)].concat(),
-        ),
-        (
-            "a name of 256",
-            [&good[..12], &[1, b'a'].repeat(127)[..], &[1, b'a', 0, 0, 1, 0, 1]].concat(),
-        ),
+        ("a name without an end", [&good[..12], &[1, b'a'].repeat(200)].concat()),
+        ("a name of 256", [&good[..12], &[1, b'a'].repeat(127)[..], &[1, b'a', 0, 0, 1, 0, 1]].concat()),
     ] {
         assert_eq!(code(&message), Some(ResponseCode::FormErr), "{what}");
     }
     let longest = [&good[..12], &[1, b'a'].repeat(127)[..], &[0, 0, 1, 0, 1]].concat();
     assert_eq!(code(&longest), None);
     for class in [0u16, 2, 3, 254, 255] {
-        assert_eq!(
-            code(&with(good.len() - 2, &class.to_be_bytes())),
-            Some(ResponseCode::Refused)
-        );
+        assert_eq!(code(&with(good.len() - 2, &class.to_be_bytes())), Some(ResponseCode::Refused));
     }
-    assert_eq!(
-        code(&[good.clone(), vec![0xff; 1000]].concat()),
-        None,
-        "what follows is not looked at"
-    );
+    assert_eq!(code(&[good.clone(), vec![0xff; 1000]].concat()), None, "what follows is not looked at");
 }
 
 #[test]
@@ -114,10 +94,7 @@ fn an_opt_record_is_answered_with_one() {
     let question = parse(&opt(question(1, "example.com", 1), 4096, 0, true)).unwrap();
     let reply = answer(&question, Transport::Udp, ResponseCode::NXDomain, vec![]).unwrap();
     let edns = Message::from_vec(&reply).unwrap().edns.unwrap();
-    assert_eq!(
-        (edns.max_payload(), edns.version(), edns.flags().dnssec_ok),
-        (1232, 0, true)
-    );
+    assert_eq!((edns.max_payload(), edns.version(), edns.flags().dnssec_ok), (1232, 0, true));
 }
 
 #[test]
@@ -131,10 +108,7 @@ fn opt_records_that_cannot_be_are_refused() {
     };
     assert_eq!(bad_version, ResponseCode::BADVERS);
     let reply = Message::from_vec(&refuse(header, bad_version).unwrap()).unwrap();
-    assert_eq!(
-        (u16::from(reply.metadata.response_code), reply.edns.is_some()),
-        (16, true)
-    );
+    assert_eq!((u16::from(reply.metadata.response_code), reply.edns.is_some()), (16, true));
     let mut cut = one;
     cut.pop();
     assert_eq!(code(&cut), Some(ResponseCode::FormErr));

@@ -49,11 +49,7 @@ impl Body {
                 let step = within(left, bytes);
                 let left = left - step as u64;
                 *self = Self::Length(left);
-                if left == 0 {
-                    Walk::End(step)
-                } else {
-                    Walk::Pass(step)
-                }
+                if left == 0 { Walk::End(step) } else { Walk::Pass(step) }
             }
             Self::Data(0) => match bytes {
                 [] | [b'\r'] => Walk::Pass(0),
@@ -74,11 +70,7 @@ impl Body {
                 Ok(Some(line)) => match chunk_size(line) {
                     None => Walk::Malformed("a chunk size is malformed"),
                     Some(size) => {
-                        *self = if size == 0 {
-                            Self::Trailers(0)
-                        } else {
-                            Self::Data(size)
-                        };
+                        *self = if size == 0 { Self::Trailers(0) } else { Self::Data(size) };
                         Walk::Pass(line.len() + 2)
                     }
                 },
@@ -110,10 +102,7 @@ fn within(left: u64, bytes: &[u8]) -> usize {
 /// The line in front, without its CRLF; no control characters, no bare CR or LF.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, &'static str> {
     let window = &bytes[..bytes.len().min(MAX_LINE)];
-    match window
-        .iter()
-        .position(|byte| byte.is_ascii_control() && *byte != b'\t')
-    {
+    match window.iter().position(|byte| byte.is_ascii_control() && *byte != b'\t') {
         None if window.len() == MAX_LINE => Err("a line in a chunked body is too long"),
         None => Ok(None),
         Some(end) => match window[end..] {
@@ -129,11 +118,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
     let digits = std::str::from_utf8(&line[..end]).ok()?;
     let plain = (1..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if plain {
-        u64::from_str_radix(digits, 16).ok()
-    } else {
-        None
-    }
+    if plain { u64::from_str_radix(digits, 16).ok() } else { None }
 }
 
 /// A field that is no framing, routing or folded line (RFC 9110, section 6.5.1).

@@ -77,10 +77,8 @@ fn judge_target(method: &str, target: &[u8], claims: &mut Claims) -> Result<(), 
             continue;
         };
         if head.eq_ignore_ascii_case(scheme) {
-            let end = rest
-                .iter()
-                .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'))
-                .unwrap_or(rest.len());
+            let end =
+                rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
             return claims.authority(&rest[..end], Some(port));
         }
     }
@@ -127,9 +125,7 @@ impl<'a> Fields<'a> {
             (Some(_), None) => malformed("a Transfer-Encoding other than chunked"),
             (None, Some(length)) => decimal(length)
                 .map(Framing::Length)
-                .ok_or(DenyReason::MalformedHttp {
-                    what: "a Content-Length that is not a plain number",
-                }),
+                .ok_or(DenyReason::MalformedHttp { what: "a Content-Length that is not a plain number" }),
         }
     }
 }
@@ -140,11 +136,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
         [] | [b'0', _, ..] => false,
         digits => digits.iter().all(u8::is_ascii_digit),
     };
-    if plain {
-        std::str::from_utf8(text).ok()?.parse().ok()
-    } else {
-        None
-    }
+    if plain { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
 fn malformed<T>(what: &'static str) -> Result<T, DenyReason> {

@@ -38,10 +38,7 @@ impl LineReader {
     /// `bytes` starts at the flow's first byte that was not passed yet and only grows from call to call.
     pub(in crate::net::sniff) fn read(&mut self, bytes: &[u8]) -> Line {
         if self.scanned == 0 {
-            let empty = bytes
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
+            let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             if empty > 0 {
                 return Line::Empty(empty);
             }
@@ -70,22 +67,14 @@ fn judge(line: &[u8]) -> Line {
     if line == b"PRI * HTTP/2.0\r\n" {
         return Line::Other;
     }
-    let versioned = line
-        .windows(6)
-        .any(|window| window[0] <= b' ' && window[1..].eq_ignore_ascii_case(b"http/"));
+    let versioned =
+        line.windows(6).any(|window| window[0] <= b' ' && window[1..].eq_ignore_ascii_case(b"http/"));
     if versioned {
         return Line::Http;
     }
-    let target = line
-        .split(|byte| *byte <= b' ')
-        .filter(|word| !word.is_empty())
-        .nth(1)
-        .unwrap_or_default();
-    let absolute = |scheme: &[u8]| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
-    };
+    let target = line.split(|byte| *byte <= b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
+    let absolute =
+        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
     if absolute(b"http://") || absolute(b"https://") {
         return Line::Malformed("an absolute target in a request line without a version");
     }

@@ -51,12 +51,7 @@ enum State {
 impl Watch {
     /// `greeted`: the server has already sent something, so its answers cannot be followed.
     pub(super) fn new(greeted: bool) -> Self {
-        Self {
-            state: State::Head(0),
-            responses: Responses::new(greeted),
-            upgrade: false,
-            expect: false,
-        }
+        Self { state: State::Head(0), responses: Responses::new(greeted), upgrade: false, expect: false }
     }
 
     /// How many of `bytes` may go, 0 if more has to be seen. `bytes` starts at the first that may not go yet.
@@ -117,10 +112,7 @@ impl Watch {
             State::Head(_) if self.responses.is_full() => Ok(0),
             State::Head(scanned) => {
                 if *scanned == 0 {
-                    let empty = bytes
-                        .iter()
-                        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                        .count();
+                    let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
                     if empty > 0 {
                         return Ok(empty);
                     }

@@ -8,10 +8,8 @@ use crate::policy::DenyReason;
 pub(in crate::net::sniff) fn forbidden(reason: &DenyReason) -> Vec<u8> {
     let mut text = format!("npxc denied this request: {reason}.\n");
     if let DenyReason::HostMismatch { expected, .. } = reason {
-        let _ = writeln!(
-            text,
-            "The connection goes to {expected}; a request on it has to name it as its host."
-        );
+        let _ =
+            writeln!(text, "The connection goes to {expected}; a request on it has to name it as its host.");
     }
     if let Some(hint) = reason.hint() {
         let _ = writeln!(text, "hint: {hint}");

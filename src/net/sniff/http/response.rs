@@ -60,10 +60,7 @@ impl Responses {
     pub(super) fn await_one(&mut self, head: &Head) {
         self.continued = false;
         if self.state != State::Lost {
-            self.awaited.push_back(Awaited {
-                bodyless: head.bodyless_response,
-                upgrade: head.upgrade,
-            });
+            self.awaited.push_back(Awaited { bodyless: head.bodyless_response, upgrade: head.upgrade });
         }
     }
 

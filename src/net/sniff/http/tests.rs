@@ -12,12 +12,7 @@ fn at_80(stream: &[u8]) -> Ended {
 fn passes(stream: &[u8]) {
     let ended = at_80(stream);
     assert_eq!(ended.denied, None, "{}", stream.escape_ascii());
-    assert_eq!(
-        (ended.sent.as_slice(), ended.detected),
-        (stream, "http"),
-        "{}",
-        stream.escape_ascii()
-    );
+    assert_eq!((ended.sent.as_slice(), ended.detected), (stream, "http"), "{}", stream.escape_ascii());
 }
 
 fn refused(stream: &[u8]) -> Ended {
@@ -68,10 +63,7 @@ fn another_host_is_refused_with_words() {
     assert!(head.starts_with("HTTP/1.1 403 Forbidden\r\n"));
     assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())));
     assert!(head.contains("\r\nConnection: close\r\n") && head.contains("text/plain"));
-    assert!(
-        body.contains("evil.test") && body.contains("example.com"),
-        "{body}"
-    );
+    assert!(body.contains("evil.test") && body.contains("example.com"), "{body}");
 }
 
 #[test]
@@ -100,33 +92,21 @@ fn hosts_that_are_not_the_name_are_refused() {
         "example.com#",
         "example.com?",
     ] {
-        refused_with(
-            "host-mismatch",
-            format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(),
-        );
+        refused_with("host-mismatch", format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
     }
     refused_with("malformed-http", b"GET / HTTP/1.1\r\nHost: a@example.com\r\n\r\n");
-    refused_with(
-        "malformed-http",
-        b"GET / HTTP/1.1\r\nHost: example.com@evil.test\r\n\r\n",
-    );
+    refused_with("malformed-http", b"GET / HTTP/1.1\r\nHost: example.com@evil.test\r\n\r\n");
 }
 
 #[test]
 fn a_host_may_name_the_port_of_the_flow_and_no_other() {
     let stream = b"GET / HTTP/1.1\r\nHost: example.com:8080\r\n\r\n";
     assert_eq!(run(&expect("example.com"), 8080, stream).denied, None);
-    assert_eq!(
-        run(&expect("example.com"), 80, stream).code(),
-        Some("host-mismatch")
-    );
+    assert_eq!(run(&expect("example.com"), 80, stream).code(), Some("host-mismatch"));
     assert_eq!(run(&expect("example.com"), 8080, GOOD).denied, None);
     // In a URL, no port is the scheme's.
     let absolute = b"GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n";
-    assert_eq!(
-        run(&expect("example.com"), 8080, absolute).code(),
-        Some("host-mismatch")
-    );
+    assert_eq!(run(&expect("example.com"), 8080, absolute).code(), Some("host-mismatch"));
 }
 
 #[test]
@@ -255,10 +235,7 @@ fn lengths_that_two_servers_could_read_in_two_ways_are_refused() {
     ] {
         refused_with("malformed-http", &request(fields, "5\r\nhello\r\n0\r\n\r\n"));
     }
-    refused_with(
-        "malformed-http",
-        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    );
+    refused_with("malformed-http", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
 }
 
 #[test]
@@ -269,11 +246,7 @@ fn bodies_pass_and_the_next_request_is_judged() {
         request("Content-Length: 5\r\n", "hello"),
         request(
             "Content-Length: 36\r\n",
-            std::str::from_utf8(EVIL)
-                .unwrap()
-                .get(..36)
-                .unwrap_or("-")
-                .trim_end_matches('-'),
+            std::str::from_utf8(EVIL).unwrap().get(..36).unwrap_or("-").trim_end_matches('-'),
         ),
         request("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
         request(
@@ -333,25 +306,11 @@ fn chunks_that_end_elsewhere_are_refused() {
 #[test]
 fn lines_in_a_chunked_body_are_bounded() {
     let chunked = |body: String| {
-        run_in(
-            &expect("example.com"),
-            80,
-            &request("Transfer-Encoding: chunked\r\n", &body),
-            100,
-        )
+        run_in(&expect("example.com"), 80, &request("Transfer-Encoding: chunked\r\n", &body), 100)
     };
-    assert_eq!(
-        chunked(format!("5;{}\r\nhello", "x".repeat(5000))).code(),
-        Some("malformed-http")
-    );
-    assert_eq!(
-        chunked(format!("0\r\n{}\r\n", "A: b\r\n".repeat(10_000))).code(),
-        Some("malformed-http")
-    );
-    assert_eq!(
-        chunked(format!("{:x}\r\n{}\r\n0\r\n\r\n", 300_000, "x".repeat(300_000))).denied,
-        None
-    );
+    assert_eq!(chunked(format!("5;{}\r\nhello", "x".repeat(5000))).code(), Some("malformed-http"));
+    assert_eq!(chunked(format!("0\r\n{}\r\n", "A: b\r\n".repeat(10_000))).code(), Some("malformed-http"));
+    assert_eq!(chunked(format!("{:x}\r\n{}\r\n0\r\n\r\n", 300_000, "x".repeat(300_000))).denied, None);
 }
 
 #[test]
@@ -366,34 +325,15 @@ fn a_body_passes_without_being_held() {
 
 #[test]
 fn heads_are_bounded() {
-    let long = format!(
-        "GET / HTTP/1.1\r\nHost: example.com\r\nX: {}\r\n\r\n",
-        "x".repeat(MAX_HEAD)
-    );
-    assert_eq!(
-        run_in(&expect("example.com"), 80, long.as_bytes(), 1400).code(),
-        Some("sniff-too-large")
-    );
-    let many = format!(
-        "GET / HTTP/1.1\r\nHost: example.com\r\n{}\r\n",
-        "X: x\r\n".repeat(300)
-    );
+    let long = format!("GET / HTTP/1.1\r\nHost: example.com\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+    assert_eq!(run_in(&expect("example.com"), 80, long.as_bytes(), 1400).code(), Some("sniff-too-large"));
+    let many = format!("GET / HTTP/1.1\r\nHost: example.com\r\n{}\r\n", "X: x\r\n".repeat(300));
     refused_with("malformed-http", many.as_bytes());
     let target = format!("GET /{} HTTP/1.1\r\n", "x".repeat(MAX_HEAD));
-    assert!(
-        run_in(&expect("example.com"), 80, target.as_bytes(), 1400)
-            .denied
-            .is_some()
-    );
-    let fits = format!(
-        "GET / HTTP/1.1\r\nHost: example.com\r\nX: {}\r\n\r\n",
-        "x".repeat(60_000)
-    );
+    assert!(run_in(&expect("example.com"), 80, target.as_bytes(), 1400).denied.is_some());
+    let fits = format!("GET / HTTP/1.1\r\nHost: example.com\r\nX: {}\r\n\r\n", "x".repeat(60_000));
     for piece in [1, 1400, 100_000] {
-        assert_eq!(
-            run_in(&expect("example.com"), 80, fits.as_bytes(), piece).denied,
-            None
-        );
+        assert_eq!(run_in(&expect("example.com"), 80, fits.as_bytes(), piece).denied, None);
     }
 }
 
@@ -421,10 +361,7 @@ fn other_protocols_are_let_go_as_soon_as_they_show() {
         (b"\xff\xfb\x01", 1),
     ] {
         let ended = at_80(stream);
-        assert_eq!(
-            (ended.denied, ended.detected, ended.sent.as_slice()),
-            (None, "other", stream)
-        );
+        assert_eq!((ended.denied, ended.detected, ended.sent.as_slice()), (None, "other", stream));
         let at = (1..=stream.len()).find(|length| {
             let mut router = Router::new(expect("example.com"), 80);
             router.guest(&stream[..*length]);
@@ -445,10 +382,7 @@ fn an_empty_line_is_never_held() {
 #[test]
 fn a_flow_without_a_name_logs_hosts_and_still_refuses_the_ambiguous() {
     let ended = run(&Expected::Unnamed, 80, EVIL);
-    assert_eq!(
-        (ended.denied, ended.sniffed.as_deref()),
-        (None, Some("evil.test"))
-    );
+    assert_eq!((ended.denied, ended.sniffed.as_deref()), (None, Some("evil.test")));
     let two = b"GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n";
     assert_eq!(run(&Expected::Unnamed, 80, two).code(), Some("malformed-http"));
 }
@@ -473,11 +407,7 @@ fn after_a_confirmed_upgrade_everything_passes() {
     for piece in [1, 5, 1000] {
         let mut router = Router::new(expect("example.com"), 80);
         router.guest(UPGRADE).guest(b"\x82\x05early");
-        assert_eq!(
-            (router.held(), router.end().sent.as_slice()),
-            (7, UPGRADE),
-            "held until the server says"
-        );
+        assert_eq!((router.held(), router.end().sent.as_slice()), (7, UPGRADE), "held until the server says");
         for answer in SWITCHING.chunks(piece) {
             router.server(answer);
         }
@@ -489,11 +419,7 @@ fn after_a_confirmed_upgrade_everything_passes() {
 #[test]
 fn an_upgrade_after_other_requests_and_interim_answers_counts() {
     let mut router = Router::new(expect("example.com"), 80);
-    router
-        .guest(GOOD)
-        .server(OK)
-        .guest(UPGRADE)
-        .server(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    router.guest(GOOD).server(OK).guest(UPGRADE).server(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
     assert!(!router.guard.is_open());
     router.server(SWITCHING);
     assert!(router.guard.is_open());
@@ -511,12 +437,9 @@ fn an_upgrade_that_is_declined_leaves_requests_judged() {
 
 #[test]
 fn a_101_inside_the_answer_to_an_earlier_request_is_no_upgrade() {
-    let echoed = [
-        b"HTTP/1.1 200 OK\r\nContent-Length: ",
-        SWITCHING.len().to_string().as_bytes(),
-        b"\r\n\r\n",
-    ]
-    .concat();
+    let echoed =
+        [b"HTTP/1.1 200 OK\r\nContent-Length: ", SWITCHING.len().to_string().as_bytes(), b"\r\n\r\n"]
+            .concat();
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
         SWITCHING.len(),
@@ -526,11 +449,7 @@ fn a_101_inside_the_answer_to_an_earlier_request_is_no_upgrade() {
         [&echoed[..], SWITCHING].concat(),
         chunked.into_bytes(),
         [b"HTTP/1.1 200 OK\r\n\r\n", SWITCHING].concat(),
-        [
-            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n",
-            SWITCHING,
-        ]
-        .concat(),
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 3\r\n\r\n", SWITCHING].concat(),
         [b"garbage\r\n\r\n", SWITCHING].concat(),
         SWITCHING.to_vec(),
     ] {
@@ -565,10 +484,7 @@ fn answers_of_every_kind_are_followed_to_the_upgrade() {
         (GOOD, b"HTTP/1.1 204 No Content\r\n\r\n"),
         (GOOD, b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n"),
         (GOOD, b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"),
-        (
-            GOOD,
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nA: b\r\n\r\n",
-        ),
+        (GOOD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nA: b\r\n\r\n"),
         (GOOD, OK),
     ] {
         for piece in [1, 2, 3, 1000] {
@@ -584,40 +500,20 @@ fn answers_of_every_kind_are_followed_to_the_upgrade() {
 
 #[test]
 fn a_declined_body_cannot_be_another_request() {
-    let head = request(
-        &format!("Expect: 100-continue\r\nContent-Length: {}\r\n", EVIL.len()),
-        "",
-    );
+    let head = request(&format!("Expect: 100-continue\r\nContent-Length: {}\r\n", EVIL.len()), "");
     let declined = b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n";
     for before in [0, 1, 10] {
         let mut router = Router::new(expect("example.com"), 80);
-        router
-            .guest(&head)
-            .guest(&EVIL[..before])
-            .server(declined)
-            .guest(&EVIL[before..]);
+        router.guest(&head).guest(&EVIL[..before]).server(declined).guest(&EVIL[before..]);
         assert_eq!(router.end().code(), Some("malformed-http"));
         assert_eq!(router.end().sent.len(), head.len() + before);
     }
     let mut router = Router::new(expect("example.com"), 80);
-    router
-        .guest(&head)
-        .server(b"HTTP/1.1 100 Continue\r\n\r\n")
-        .server(OK)
-        .guest(EVIL)
-        .guest(GOOD);
-    assert_eq!(
-        router.end().denied,
-        None,
-        "the server asked for it, so it is a body"
-    );
+    router.guest(&head).server(b"HTTP/1.1 100 Continue\r\n\r\n").server(OK).guest(EVIL).guest(GOOD);
+    assert_eq!(router.end().denied, None, "the server asked for it, so it is a body");
     let mut router = Router::new(expect("example.com"), 80);
     router.guest(&head).guest(EVIL).server(OK).guest(GOOD);
-    assert_eq!(
-        router.end().denied,
-        None,
-        "the body was complete before the answer"
-    );
+    assert_eq!(router.end().denied, None, "the body was complete before the answer");
 }
 
 #[test]
@@ -626,10 +522,7 @@ fn pipelining_is_bounded_by_waiting() {
     for _ in 0..100 {
         router.guest(GOOD);
     }
-    assert_eq!(
-        (router.end().sent.len(), router.end().denied),
-        (64 * GOOD.len(), None)
-    );
+    assert_eq!((router.end().sent.len(), router.end().denied), (64 * GOOD.len(), None));
     for _ in 0..100 {
         router.server(OK);
     }
@@ -639,13 +532,12 @@ fn pipelining_is_bounded_by_waiting() {
 #[test]
 fn a_full_buffer_ends_a_flow_unless_the_server_is_to_speak() {
     let mut router = Router::new(expect("example.com"), 80);
+    assert!(!router.guard.awaits_server());
     router.guest(UPGRADE).guest(&[0; 100]);
+    assert!(router.guard.awaits_server());
     assert_eq!(router.guard.overflow(100), None);
     let mut router = Router::new(expect("example.com"), 80);
     router.guest(b"GET / HTTP/1.1\r\nHost: exa");
-    assert_eq!(
-        router.guard.overflow(25).unwrap().reason.code(),
-        "sniff-too-large"
-    );
+    assert_eq!(router.guard.overflow(25).unwrap().reason.code(), "sniff-too-large");
     assert!(router.guest(b"mple.com\r\n\r\n").end().sent.is_empty());
 }

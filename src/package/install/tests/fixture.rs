@@ -25,13 +25,7 @@ pub(super) struct Member {
 }
 
 pub(super) fn file(path: &'static str, content: impl Into<String>) -> Member {
-    Member {
-        path,
-        kind: b'0',
-        link: "",
-        mode: 0o644,
-        content: content.into(),
-    }
+    Member { path, kind: b'0', link: "", mode: 0o644, content: content.into() }
 }
 
 pub(super) fn tarball(members: &[Member]) -> Vec<u8> {
@@ -103,11 +97,7 @@ impl Registry {
 
     pub(super) fn publish_raw(&self, name: &str, manifest: &Value, tar: &[u8]) {
         let entry = (manifest.clone(), tar.to_vec());
-        self.served
-            .lock()
-            .unwrap()
-            .packages
-            .insert(name.to_owned(), entry);
+        self.served.lock().unwrap().packages.insert(name.to_owned(), entry);
     }
 }
 
@@ -115,10 +105,8 @@ pub(super) fn integrity(tar: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::from("sha512-");
     for chunk in Sha512::digest(tar).chunks(3) {
-        let bits = chunk
-            .iter()
-            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for i in 0..4 {
             let letter = char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]);
             text.push(if i <= chunk.len() { letter } else { '=' });
@@ -130,16 +118,8 @@ pub(super) fn integrity(tar: &[u8]) -> String {
 fn answer(stream: TcpStream, served: &Mutex<Served>, port: u16) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let Some(Ok(request)) = lines.next() else { return };
-    let headers: Vec<String> = lines
-        .map_while(Result::ok)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    let path = request
-        .split(' ')
-        .nth(1)
-        .unwrap_or_default()
-        .replace("%2f", "/")
-        .replace("%2F", "/");
+    let headers: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+    let path = request.split(' ').nth(1).unwrap_or_default().replace("%2f", "/").replace("%2F", "/");
     let mut served = served.lock().unwrap();
     served.requests.push(path.clone());
     let authorized = served.token.as_ref().is_none_or(|token| {
@@ -147,10 +127,7 @@ fn answer(stream: TcpStream, served: &Mutex<Served>, port: u16) {
             line.to_ascii_lowercase().starts_with("authorization:") && line.ends_with(token.as_str())
         })
     });
-    let name = path
-        .trim_start_matches('/')
-        .trim_start_matches("tarball/")
-        .trim_end_matches(".tgz");
+    let name = path.trim_start_matches('/').trim_start_matches("tarball/").trim_end_matches(".tgz");
     let (status, body) = match served.packages.get(name) {
         Some(_) if name.starts_with("@private/") && !authorized => ("401 Unauthorized", b"{}".to_vec()),
         Some((_, tar)) if path.starts_with("/tarball/") => ("200 OK", tar.clone()),
@@ -168,14 +145,9 @@ fn answer(stream: TcpStream, served: &Mutex<Served>, port: u16) {
         None => ("404 Not Found", b"{}".to_vec()),
     };
     drop(served);
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     let mut stream = stream;
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(&body));
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 
 /// Runs steps on the host, with guest paths replaced, and remembers them.
@@ -205,11 +177,7 @@ impl StepRunner for Unsandboxed {
                 // npm looks through a link; the sandbox mounts.
                 let copy = scratch.join(guest.trim_start_matches('/'));
                 std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
-                let copied = std::process::Command::new("cp")
-                    .arg("-a")
-                    .arg(&host)
-                    .arg(&copy)
-                    .status();
+                let copied = std::process::Command::new("cp").arg("-a").arg(&host).arg(&copy).status();
                 assert!(copied.unwrap().success());
                 host = copy.to_str().unwrap().to_owned();
             }
@@ -221,9 +189,9 @@ impl StepRunner for Unsandboxed {
         }
         replacements.push(("host.npxc.internal".into(), "127.0.0.1".into()));
         let on_host = |text: &str| {
-            replacements.iter().fold(text.to_owned(), |text, (guest, host)| {
-                text.replace(guest.as_str(), host)
-            })
+            replacements
+                .iter()
+                .fold(text.to_owned(), |text, (guest, host)| text.replace(guest.as_str(), host))
         };
         for (path, content) in &step.files {
             let path = PathBuf::from(on_host(path.to_str().unwrap()));
@@ -232,19 +200,11 @@ impl StepRunner for Unsandboxed {
                 std::str::from_utf8(content).map_or_else(|_| content.clone(), |text| on_host(text).into());
             std::fs::write(path, content).unwrap();
         }
-        let words: Vec<String> = step
-            .command
-            .iter()
-            .map(|word| on_host(word.to_str().unwrap()))
-            .collect();
+        let words: Vec<String> = step.command.iter().map(|word| on_host(word.to_str().unwrap())).collect();
         let output = tokio::process::Command::new(&words[0])
             .args(&words[1..])
             .env_clear()
-            .envs(
-                step.env
-                    .iter()
-                    .map(|(name, value)| (name, on_host(value.to_str().unwrap()))),
-            )
+            .envs(step.env.iter().map(|(name, value)| (name, on_host(value.to_str().unwrap()))))
             .current_dir(on_host(step.cwd.to_str().unwrap()))
             .stdin(Stdio::null())
             .output()
@@ -291,15 +251,7 @@ impl World {
             hang: None,
         };
         let store = Store::at(&dir.path().join("data"));
-        Self {
-            registry,
-            store,
-            node,
-            host,
-            runner,
-            said: Kept::default(),
-            dir,
-        }
+        Self { registry, store, node, host, runner, said: Kept::default(), dir }
     }
 
     pub(super) fn write_npmrc(&self, text: &str) {
@@ -334,26 +286,15 @@ impl World {
 
     pub(super) fn steps(&self, purpose: Purpose) -> Vec<Step> {
         let steps = self.runner.steps.lock().unwrap();
-        steps
-            .iter()
-            .filter(|step| step.purpose == purpose)
-            .cloned()
-            .collect()
+        steps.iter().filter(|step| step.purpose == purpose).cloned().collect()
     }
 
     /// Nothing half is left, and nothing stands where no package may write.
     pub(super) fn assert_clean(&self) {
         let staging = self.dir.path().join("data/store/staging");
-        assert_eq!(
-            std::fs::read_dir(staging).map_or(0, Iterator::count),
-            0,
-            "staging is not empty"
-        );
-        for outside in [
-            self.dir.path().join("evil"),
-            self.dir.path().join("data/evil"),
-            "/npxc-evil".into(),
-        ] {
+        assert_eq!(std::fs::read_dir(staging).map_or(0, Iterator::count), 0, "staging is not empty");
+        for outside in [self.dir.path().join("evil"), self.dir.path().join("data/evil"), "/npxc-evil".into()]
+        {
             assert!(!outside.exists(), "{}", outside.display());
         }
     }

@@ -6,13 +6,7 @@ use super::fixture::{Member, file, tarball};
 use super::*;
 
 fn link(path: &'static str, target: &'static str, kind: u8) -> Member {
-    Member {
-        path,
-        kind,
-        link: target,
-        mode: 0o777,
-        content: String::new(),
-    }
+    Member { path, kind, link: target, mode: 0o777, content: String::new() }
 }
 
 fn package() -> Value {
@@ -32,38 +26,34 @@ async fn tarball_entries_stay_inside() {
         link("package/up", "../../../..", b'2'),
         file("package/up/evil", "1"),
         link("package/hard", "/etc/passwd", b'1'),
-        Member {
-            path: "package/fifo",
-            kind: b'6',
-            link: "",
-            mode: 0o644,
-            content: String::new(),
-        },
-        Member {
-            path: "package/device",
-            kind: b'3',
-            link: "",
-            mode: 0o644,
-            content: String::new(),
-        },
-        Member {
-            path: "package/setuid",
-            kind: b'0',
-            link: "",
-            mode: 0o6755,
-            content: "1".into(),
-        },
+        Member { path: "package/fifo", kind: b'6', link: "", mode: 0o644, content: String::new() },
+        Member { path: "package/device", kind: b'3', link: "", mode: 0o644, content: String::new() },
     ];
     world.registry.publish(&package(), members);
     // npm leaves such entries out; whatever it would leave in, the check refuses.
-    if let Ok(entry) = world.install(&["evil"]).await {
-        assert!(tree::check(&entry.dir).unwrap().is_ok());
-        let inside = entry.dir.join("node_modules/evil");
-        for name in ["out", "hard", "fifo", "device"] {
-            assert!(fs::symlink_metadata(inside.join(name)).is_err(), "{name}");
-        }
+    let entry = world.install(&["evil"]).await.unwrap();
+    assert!(tree::check(&entry.dir).unwrap().is_ok());
+    let inside = entry.dir.join("node_modules/evil");
+    assert!(inside.join("x.js").exists());
+    for name in ["out", "hard", "fifo", "device"] {
+        assert!(fs::symlink_metadata(inside.join(name)).is_err(), "{name}");
     }
     world.assert_clean();
+}
+
+#[tokio::test]
+async fn setuid_programs_are_refused() {
+    let world = World::new();
+    for mode in [0o4755, 0o2755] {
+        let setuid = Member { path: "package/su", kind: b'0', link: "", mode, content: "1".into() };
+        world.registry.publish(&package(), vec![file("package/x.js", ""), setuid]);
+        // npm keeps these bits as root, and drops them as an ordinary user.
+        match world.install(&["evil"]).await {
+            Ok(entry) => assert!(tree::check(&entry.dir).unwrap().is_ok()),
+            Err(error) => assert!(error.to_string().contains("setuid"), "{error}"),
+        }
+        world.assert_clean();
+    }
 }
 
 #[tokio::test]
@@ -89,10 +79,7 @@ async fn a_package_that_is_another_one_is_refused() {
     let world = World::new();
     for name in ["../../evil", "other", "/etc"] {
         let inside = json!({"name": name, "version": "1.0.0", "bin": "x.js"});
-        let tar = tarball(&[
-            file("package/package.json", inside.to_string()),
-            file("package/x.js", ""),
-        ]);
+        let tar = tarball(&[file("package/package.json", inside.to_string()), file("package/x.js", "")]);
         world.registry.publish_raw("evil", &package(), &tar);
         assert!(world.install(&["evil"]).await.is_err(), "{name}");
         world.assert_clean();

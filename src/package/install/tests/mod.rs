@@ -29,13 +29,7 @@ async fn a_private_package_with_a_dependency() {
     let entry = world.install(&["@private/server"]).await.unwrap();
     let manifest = &entry.manifest;
     assert_eq!(manifest.title(), "@private/server@1.0.0");
-    assert!(
-        manifest.roots[0]
-            .integrity
-            .as_ref()
-            .unwrap()
-            .starts_with("sha512-")
-    );
+    assert!(manifest.roots[0].integrity.as_ref().unwrap().starts_with("sha512-"));
     assert_eq!(
         manifest.packages.keys().collect::<Vec<_>>(),
         ["node_modules/@private/server", "node_modules/dep"]
@@ -45,34 +39,13 @@ async fn a_private_package_with_a_dependency() {
     let request = world.resolve(&["@private/server"]).request;
     let command = entry.command(&request, &["--x".into()], &world.node).unwrap();
     let words: Vec<_> = command[1..].iter().map(|word| word.to_str().unwrap()).collect();
-    assert_eq!(
-        words,
-        [
-            "--no-warnings",
-            "/opt/npxc/package/node_modules/@private/server/bin/x.js",
-            "--x"
-        ]
-    );
+    assert_eq!(words, ["--no-warnings", "/opt/npxc/package/node_modules/@private/server/bin/x.js", "--x"]);
 
     // The token was in the fetch step's home and is nowhere in the entry.
     let fetch = &world.steps(Purpose::Fetch)[0];
-    assert!(
-        fetch
-            .files
-            .iter()
-            .any(|(_, content)| String::from_utf8_lossy(content).contains("s3cret"))
-    );
-    assert!(
-        !fetch
-            .env
-            .iter()
-            .any(|(_, value)| value.to_string_lossy().contains("s3cret"))
-    );
-    let grep = std::process::Command::new("grep")
-        .args(["-rq", "s3cret"])
-        .arg(&entry.dir)
-        .status()
-        .unwrap();
+    assert!(fetch.files.iter().any(|(_, content)| String::from_utf8_lossy(content).contains("s3cret")));
+    assert!(!fetch.env.iter().any(|(_, value)| value.to_string_lossy().contains("s3cret")));
+    let grep = std::process::Command::new("grep").args(["-rq", "s3cret"]).arg(&entry.dir).status().unwrap();
     assert_eq!(grep.code(), Some(1));
     assert!(!entry.dir.join(CACHE).exists());
     assert!(world.steps(Purpose::Build).is_empty());
@@ -80,13 +53,7 @@ async fn a_private_package_with_a_dependency() {
     // The second time nothing is asked of anybody.
     let requests = world.registry.requests();
     world.install(&["@private/server"]).await.unwrap();
-    assert_eq!(
-        (
-            world.registry.requests(),
-            world.runner.steps.lock().unwrap().len()
-        ),
-        (requests, 1)
-    );
+    assert_eq!((world.registry.requests(), world.runner.steps.lock().unwrap().len()), (requests, 1));
     let said = world.said.lines();
     assert!(
         said[0].starts_with("installing @private/server") && said.last().unwrap().starts_with("installed"),
@@ -99,15 +66,9 @@ async fn a_private_package_with_a_dependency() {
 async fn without_the_token_the_error_says_so() {
     let world = World::new();
     world.registry.require_token("s3cret");
-    world
-        .registry
-        .publish(&json!({"name": "@private/server", "version": "1.0.0"}), vec![]);
+    world.registry.publish(&json!({"name": "@private/server", "version": "1.0.0"}), vec![]);
     let error = world.install(&["@private/server"]).await.unwrap_err();
-    assert!(
-        error.hints()[0].contains("credentials"),
-        "{error} {:?}",
-        error.hints()
-    );
+    assert!(error.hints()[0].contains("credentials"), "{error} {:?}", error.hints());
     let error = world.install(&["absent"]).await.unwrap_err();
     assert!(error.hints()[0].contains("check the name"), "{error}");
     world.assert_clean();
@@ -122,20 +83,14 @@ async fn scripts_run_in_a_step_of_their_own() {
         &json!({"name": "scripted", "version": "1.0.0", "bin": "x.js", "scripts": {"postinstall": script}}),
         vec![file("package/x.js", "")],
     );
-    let options = InstallOptions {
-        ignore_scripts: true,
-        ..InstallOptions::default()
-    };
+    let options = InstallOptions { ignore_scripts: true, ..InstallOptions::default() };
     let entry = world.install_with(&["scripted"], &options).await.unwrap();
     assert!(!entry.manifest.scripts_run && !entry.dir.join("node_modules/scripted/built").exists());
     drop(entry);
     assert!(world.steps(Purpose::Build).is_empty());
 
     // Without the option that entry will not do.
-    let options = InstallOptions {
-        allow_install: vec!["a.example:443".into()],
-        ..InstallOptions::default()
-    };
+    let options = InstallOptions { allow_install: vec!["a.example:443".into()], ..InstallOptions::default() };
     let entry = world.install_with(&["scripted"], &options).await.unwrap();
     assert!(entry.manifest.scripts_run);
     assert_eq!(entry.manifest.install_scripts, ["node_modules/scripted"]);
@@ -146,16 +101,7 @@ async fn scripts_run_in_a_step_of_their_own() {
     assert!(build.allow_private.is_empty());
     assert!(build.files.iter().all(|(path, _)| !path.ends_with(".npmrc")));
     assert!(
-        world
-            .install_with(
-                &["scripted"],
-                &InstallOptions {
-                    ignore_scripts: true,
-                    ..options
-                }
-            )
-            .await
-            .is_ok()
+        world.install_with(&["scripted"], &InstallOptions { ignore_scripts: true, ..options }).await.is_ok()
     );
     world.assert_clean();
 }
@@ -175,22 +121,12 @@ async fn a_failing_script_is_named() {
         &json!({"name": "dep", "version": "1.0.0", "scripts": {"install": "echo no luck >&2; exit 3"}}),
         vec![],
     );
-    world.registry.publish(
-        &json!({"name": "top", "version": "1.0.0", "dependencies": {"dep": "1"}}),
-        vec![],
-    );
+    world.registry.publish(&json!({"name": "top", "version": "1.0.0", "dependencies": {"dep": "1"}}), vec![]);
     let error = world.install(&["top"]).await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("install script \"echo no luck >&2; exit 3\" of dep failed"),
-        "{text}"
-    );
+    assert!(text.contains("install script \"echo no luck >&2; exit 3\" of dep failed"), "{text}");
     assert!(text.contains("no luck"), "{text}");
-    assert!(
-        error.hints()[0].ends_with("--allow-install a.example"),
-        "{:?}",
-        error.hints()
-    );
+    assert!(error.hints()[0].ends_with("--allow-install a.example"), "{:?}", error.hints());
     assert!(world.store.list().unwrap().is_empty());
     world.assert_clean();
 }
@@ -198,9 +134,7 @@ async fn a_failing_script_is_named() {
 #[tokio::test]
 async fn local_directories_and_tarballs_are_copied() {
     let world = World::new();
-    world
-        .registry
-        .publish(&json!({"name": "dep", "version": "1.0.0"}), vec![]);
+    world.registry.publish(&json!({"name": "dep", "version": "1.0.0"}), vec![]);
     let package =
         json!({"name": "@me/local", "version": "0.1.0", "bin": "x.js", "dependencies": {"dep": "1"}});
     let dir = world.host.cwd.join("p");
@@ -216,21 +150,12 @@ async fn local_directories_and_tarballs_are_copied() {
     // Changed, it is installed again.
     fs::write(dir.join("x.js"), "two").unwrap();
     let changed = world.install(&["./p"]).await.unwrap();
-    assert_eq!(
-        fs::read_to_string(changed.dir.join("node_modules/@me/local/x.js")).unwrap(),
-        "two"
-    );
+    assert_eq!(fs::read_to_string(changed.dir.join("node_modules/@me/local/x.js")).unwrap(), "two");
 
-    let tar = tarball(&[
-        file("package/package.json", package.to_string()),
-        file("package/x.js", "tar"),
-    ]);
+    let tar = tarball(&[file("package/package.json", package.to_string()), file("package/x.js", "tar")]);
     fs::write(world.host.cwd.join("p.tgz"), tar).unwrap();
     let entry = world.install(&["./p.tgz"]).await.unwrap();
-    assert_eq!(
-        fs::read_to_string(entry.dir.join("node_modules/@me/local/x.js")).unwrap(),
-        "tar"
-    );
+    assert_eq!(fs::read_to_string(entry.dir.join("node_modules/@me/local/x.js")).unwrap(), "tar");
     world.assert_clean();
 }
 
@@ -244,23 +169,12 @@ async fn aliases_and_several_packages() {
         );
     }
     let entry = world.install(&["x@npm:a", "b@^1.0.0"]).await.unwrap();
-    let roots: Vec<_> = entry
-        .manifest
-        .roots
-        .iter()
-        .map(|root| (root.name.as_str(), root.package.as_str()))
-        .collect();
+    let roots: Vec<_> =
+        entry.manifest.roots.iter().map(|root| (root.name.as_str(), root.package.as_str())).collect();
     assert_eq!(roots, [("x", "a"), ("b", "b")]);
     let mut request = world.resolve(&["x@npm:a", "b@^1.0.0"]).request;
-    let path = |request| {
-        entry
-            .command(&request, &[], &world.node)
-            .unwrap()
-            .pop()
-            .unwrap()
-            .into_string()
-            .unwrap()
-    };
+    let path =
+        |request| entry.command(&request, &[], &world.node).unwrap().pop().unwrap().into_string().unwrap();
     assert!(path(request.clone()).ends_with("node_modules/x/x.js"));
     request.bin = Some("b".into());
     assert!(path(request).ends_with("node_modules/b/x.js"));
@@ -269,20 +183,13 @@ async fn aliases_and_several_packages() {
 #[tokio::test]
 async fn two_at_once_install_once() {
     let world = World::new();
-    world.registry.publish(
-        &json!({"name": "p", "version": "1.0.0", "bin": "x.js"}),
-        vec![file("package/x.js", "")],
-    );
+    world
+        .registry
+        .publish(&json!({"name": "p", "version": "1.0.0", "bin": "x.js"}), vec![file("package/x.js", "")]);
     let (a, b) = tokio::join!(world.install(&["p"]), world.install(&["p"]));
     assert_eq!(a.unwrap().dir, b.unwrap().dir);
     assert_eq!(world.steps(Purpose::Fetch).len(), 1);
-    assert!(
-        world
-            .said
-            .lines()
-            .iter()
-            .any(|line| line.starts_with("waiting for another npxc"))
-    );
+    assert!(world.said.lines().iter().any(|line| line.starts_with("waiting for another npxc")));
 }
 
 #[tokio::test]
@@ -304,13 +211,7 @@ async fn an_interrupted_install_leaves_nothing_half() {
         }
     }
     world.assert_clean();
-    assert!(
-        world
-            .store
-            .lookup(&world.resolve(&["p"]), &world.node)
-            .unwrap()
-            .is_none()
-    );
+    assert!(world.store.lookup(&world.resolve(&["p"]), &world.node).unwrap().is_none());
     world.runner.hang = None;
     assert!(world.install(&["p"]).await.is_ok());
 }
