@@ -163,6 +163,7 @@ impl Responder {
     }
 
     /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more.
+    #[allow(clippy::needless_pass_by_value)] // an outcome is used up by being told
     pub fn answered(
         &mut self,
         now: Instant,

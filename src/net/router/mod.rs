@@ -307,6 +307,11 @@ impl Router {
 
     fn receive_tcp(&mut self, now: Instant, packet: &Packet<'_>, tcp: &Tcp, out: &mut dyn Transmit) {
         let key = key_of(Protocol::Tcp, packet);
+        if !is_unicast(packet.destination) {
+            // TCP has no multicast (RFC 9293, section 3.9.2.3): neither a connection nor a question.
+            let why = DenyReason::MulticastNotAllowed { address: packet.destination };
+            return self.deny(packet, None, &why, None);
+        }
         match self.table.find(&key) {
             Some(id) => self.continue_tcp(now, id, packet, tcp, out),
             None if !tcp.opens => reply::reset(packet, tcp, out),
@@ -391,6 +396,10 @@ impl Router {
     fn limit(&mut self, what: &str, detail: &str, count: u64) {
         self.journal.record(Event::Limit { what: what.to_owned(), detail: detail.to_owned(), count });
     }
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn is_gateway(address: IpAddr) -> bool {

@@ -1,12 +1,13 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::serve::isolate;
 use super::{
     Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
-    Token, UDP_IDLE, gateway,
+    Token, UDP_IDLE, gateway, is_unicast,
 };
 use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
@@ -19,8 +20,9 @@ use crate::net::stack::Transmit;
 use crate::net::table::{FlowId, Key};
 use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
 
-/// A SYN is kept while its flow is opened; one with payload (TCP Fast Open) is kept without.
-const MOST_SYN: usize = 120;
+/// A SYN is kept while its flow is opened, with its payload if it has one (TCP Fast Open); bytes. A larger one
+/// would have come in several packets.
+const MOST_SYN: usize = 1500;
 
 /// What a verdict allows, and the name it is about.
 struct Granted {
@@ -39,12 +41,12 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         match self.judge(&key) {
-            Ok(_) if self.opening >= MOST_OPENING => {
+            Ok(_) if self.opening >= MOST_OPENING || packet.bytes.len() > MOST_SYN => {
                 // No answer: the guest's kernel asks again, and by then there may be room.
                 self.limit("connections being opened", &key.remote.to_string(), 1);
             }
             Ok(granted) => {
-                let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
+                let syn = packet.bytes.to_vec();
                 let permit = granted.permit.clone();
                 let id = self.insert(
                     now,
@@ -124,11 +126,14 @@ impl Router {
                 }
                 let guard = Guard::new(self.expected(&key, entry.name.as_ref()), key.remote.port());
                 let mut stack = self.stack();
-                stack.listen(key.remote);
-                stack.ingest(now, &syn, out);
+                let sound = isolate(|| stack.answer(now, key.remote, &syn, out));
                 entry.state = State::Relay(Box::new(Flow::new(stack, Some(guard))));
                 self.table.put(id, entry);
-                self.table.mark(id);
+                if sound {
+                    self.table.mark(id);
+                } else {
+                    self.end(now, id, How::InternalError);
+                }
             }
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
                 let recorded = self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled);
@@ -243,7 +248,7 @@ impl Router {
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
         }
-        if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        if !is_unicast(address) {
             // Whatever a rule covers: it would be everybody on the host's network at once.
             return Err((first, DenyReason::MulticastNotAllowed { address }));
         }
@@ -272,8 +277,6 @@ impl Router {
     /// The names the guest may claim on this flow.
     fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
         match (self.pins.lookup(key.remote.ip()), name) {
-            // Reached by a rule about the address itself: what it is called does not matter.
-            (Some(Pinned::Real(_)) | None, None) => Expected::Unnamed,
             (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
                 names
                     .iter()
@@ -287,6 +290,7 @@ impl Router {
                     .collect(),
             ),
             (_, Some(name)) => Expected::Name(name.clone()),
+            // Reached by a rule about the address itself: what it is called does not matter.
             (_, None) => Expected::Unnamed,
         }
     }

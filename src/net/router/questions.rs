@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use smoltcp::socket::tcp::State as TcpState;
 
+use super::serve::isolate;
 use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
 use crate::audit::Event;
 use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
@@ -84,8 +85,9 @@ impl Router {
         }
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut stack = Box::new(Stack::new(self.link, RESOLVER_BUFFER, self.epoch, self.seed));
-        stack.listen(key.remote);
-        stack.ingest(now, packet.bytes, out);
+        if !isolate(|| stack.answer(now, key.remote, packet.bytes, out)) {
+            return self.limit("flows ended by an internal error", &key.remote.to_string(), 1);
+        }
         let resolving = Resolving { stack, framing: TcpFraming::new(), unsent: Vec::new(), pending: 0 };
         let number = self.next_flow;
         self.next_flow += 1;

@@ -197,7 +197,7 @@ fn buffer_for(flows: usize) -> usize {
 
 /// Runs one flow's work. False if it panicked: sequence arithmetic in a TCP stack can fail on hostile input, and
 /// that costs the flow, not the session.
-fn isolate(work: impl FnOnce()) -> bool {
+pub(super) fn isolate(work: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(work)).is_ok()
 }
 

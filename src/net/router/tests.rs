@@ -630,12 +630,31 @@ fn a_flood_of_connections_is_bounded_and_passes() {
     assert_eq!(world.socket(guest).state(), tcp::State::Established);
 }
 
+#[test]
+fn tcp_to_a_multicast_address_is_denied_even_on_the_resolvers_port() {
+    // Found by fuzzing: a stack cannot have such an address, and refused it with a panic.
+    for port in [53, 443] {
+        for destination in ["230.18.0.1", "255.255.255.255"] {
+            let mut world = World::new(&["0.0.0.0/0"]);
+            let packet = syn_to(1, SocketAddr::new(destination.parse().unwrap(), port));
+            world.router.receive(world.now, &packet, false, &mut world.wire);
+            world.carry_out();
+            assert_eq!(world.router.flows(), 0);
+            assert_eq!(world.denials()[0].0, "multicast-not-allowed");
+        }
+    }
+}
+
 fn syn(n: u16) -> Vec<u8> {
+    syn_to(n, "203.0.113.5:443".parse().unwrap())
+}
+
+fn syn_to(n: u16, destination: SocketAddr) -> Vec<u8> {
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::{IpAddress, IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
     let tcp = TcpRepr {
         src_port: 1024 + n,
-        dst_port: 443,
+        dst_port: destination.port(),
         control: TcpControl::Syn,
         seq_number: TcpSeqNumber(i32::from(n)),
         ack_number: None,
@@ -647,8 +666,7 @@ fn syn(n: u16) -> Vec<u8> {
         timestamp: None,
         payload: &[],
     };
-    let (from, to): (IpAddress, IpAddress) =
-        (IpAddr::V4(GUEST_V4).into(), "203.0.113.5".parse::<IpAddr>().unwrap().into());
+    let (from, to): (IpAddress, IpAddress) = (IpAddr::V4(GUEST_V4).into(), destination.ip().into());
     let ip = IpRepr::new(from, to, IpProtocol::Tcp, tcp.buffer_len(), 64);
     let mut packet = vec![0; ip.buffer_len()];
     ip.emit(&mut packet[..], &ChecksumCapabilities::default());
