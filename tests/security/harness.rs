@@ -346,6 +346,7 @@ pub(super) struct Running {
     errors: std::thread::JoinHandle<()>,
     stop: mpsc::Sender<()>,
     guard: std::thread::JoinHandle<bool>,
+    peak: std::thread::JoinHandle<u64>,
 }
 
 impl Running {
@@ -359,6 +360,16 @@ impl Running {
                 let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
             }
             late
+        });
+        let status = format!("/proc/{}/status", child.id());
+        let peak = std::thread::spawn(move || {
+            let mut most = 0;
+            // The kernel keeps the maximum: the last look before the end is close enough.
+            while let Some(now) = fs::read_to_string(&status).ok().and_then(|status| field(&status, "VmHWM:")) {
+                most = now;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            most
         });
         let (mut stdin, mut stdout, mut stderr) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -383,7 +394,7 @@ impl Running {
             }
             saying.1.notify_all();
         });
-        Self { child, home, audit, out, said, errors, stop, guard }
+        Self { child, home, audit, out, said, errors, stop, guard, peak }
     }
 
     /// Waits until it says this on stderr.
@@ -424,11 +435,17 @@ impl Running {
             code: status.code(),
             events: events(&self.audit),
             log: fs::read_to_string(&self.audit).unwrap_or_default(),
+            peak: self.peak.join().unwrap() >> 10,
             out,
             err,
             home: self.home,
         }
     }
+}
+
+/// A number of kibibytes out of `/proc/PID/status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Every whole line of a log.
@@ -449,11 +466,13 @@ pub(super) struct Seen {
     pub(super) out: String,
     pub(super) err: String,
     pub(super) home: PathBuf,
+    /// Most memory that npxc itself had, MiB.
+    pub(super) peak: u64,
 }
 
 impl Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "status {:?}\nstdout: {}\nstderr: {}", self.code, short(&self.out), self.err)?;
+        writeln!(f, "status {:?}, at most {} MiB\nstdout: {}\nstderr: {}", self.code, self.peak, short(&self.out), self.err)?;
         for event in self.events.iter().skip(1).take(40) {
             writeln!(f, "{event:?}")?;
         }
@@ -569,6 +588,8 @@ pub(super) enum Manner {
     Deaf,
     /// Accepts and closes when something was said.
     HangUp,
+    /// Writes without end.
+    Pour,
 }
 
 /// A connection that reached a server. Ask for all of a server's once, at the end.
@@ -662,6 +683,7 @@ fn serve(mut socket: TcpStream, manner: &Manner, visit: &Mutex<Visit>) {
         Manner::Deaf => loop {
             std::thread::park();
         },
+        Manner::Pour => while socket.write_all(&[7; 64 << 10]).is_ok() {},
         Manner::Greet(words) => drop(socket.write_all(words.as_bytes())),
         Manner::Listen | Manner::Answer(_) | Manner::HangUp => {}
     }

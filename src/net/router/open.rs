@@ -1,7 +1,7 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::{
