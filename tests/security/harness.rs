@@ -160,6 +160,7 @@ pub(super) struct Attack {
     env: Vec<(OsString, OsString)>,
     data: Option<PathBuf>,
     input: Vec<u8>,
+    open: bool,
     resolver: bool,
     setup: Setup,
     audit: Option<PathBuf>,
@@ -191,6 +192,7 @@ impl Attack {
             env: Vec::new(),
             data: None,
             input: Vec::new(),
+            open: false,
             resolver: false,
             setup: Setup::default(),
             audit: None,
@@ -248,14 +250,21 @@ impl Attack {
         self
     }
 
+    /// Keeps stdin open until [`Running::tell`] or the end.
+    pub(super) fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
     /// The host's resolver is the test's own, at port 53 of its own network.
     pub(super) fn resolver(mut self) -> Self {
         self.resolver = true;
         self
     }
 
-    pub(super) fn file_size(mut self, most: u64) -> Self {
-        self.setup.file_size = Some(most);
+    /// Writing to a file beyond its limit is an error and no signal.
+    pub(super) fn no_signal(mut self) -> Self {
+        self.setup.no_signal = true;
         self
     }
 
@@ -331,7 +340,7 @@ impl Attack {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.setup.apply(&mut command);
-        Running::new(command.spawn().unwrap(), home, audit, self.input)
+        Running::new(command.spawn().unwrap(), home, audit, self.input, self.open)
     }
 }
 
@@ -347,10 +356,11 @@ pub(super) struct Running {
     stop: mpsc::Sender<()>,
     guard: std::thread::JoinHandle<bool>,
     peak: std::thread::JoinHandle<u64>,
+    stdin: Option<std::process::ChildStdin>,
 }
 
 impl Running {
-    fn new(mut child: Child, home: PathBuf, audit: PathBuf, input: Vec<u8>) -> Self {
+    fn new(mut child: Child, home: PathBuf, audit: PathBuf, input: Vec<u8>, open: bool) -> Self {
         let pid = rustix::process::Pid::from_child(&child);
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -373,9 +383,15 @@ impl Running {
         });
         let (mut stdin, mut stdout, mut stderr) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            let _ = stdin.write_all(&input);
-        });
+        let stdin = if open {
+            stdin.write_all(&input).unwrap();
+            Some(stdin)
+        } else {
+            std::thread::spawn(move || {
+                let _ = stdin.write_all(&input);
+            });
+            None
+        };
         let (sender, out) = mpsc::channel();
         std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -394,7 +410,7 @@ impl Running {
             }
             saying.1.notify_all();
         });
-        Self { child, home, audit, out, said, errors, stop, guard, peak }
+        Self { child, home, audit, out, said, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
@@ -416,8 +432,27 @@ impl Running {
         panic!("never logged: {:?}", events(&self.audit));
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// From now on no file of its can grow beyond this.
+    pub(super) fn limit_files(&self, who: Who, most: u64) {
+        let mut command = Command::new("prlimit");
+        command.arg("--pid").arg(self.child.id().to_string()).arg(format!("--fsize={most}:{most}"));
+        // Its own user may: root is not always one that may do everything.
+        Setup { identity: (who == Who::User).then_some((USER, USER)), ..Setup::default() }.apply(&mut command);
+        assert!(command.status().unwrap().success());
+    }
+
+    /// Writes to its stdin and closes it.
+    pub(super) fn tell(&mut self, words: &str) {
+        self.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+    }
+
+    /// Ends it the hard way.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
     }
 
     /// Waits for its end.
@@ -434,7 +469,7 @@ impl Running {
             answers: answers.map_or(Vec::new(), |line| serde_json::from_str(line).unwrap()),
             code: status.code(),
             events: events(&self.audit),
-            log: fs::read_to_string(&self.audit).unwrap_or_default(),
+            log: text(&self.audit),
             peak: self.peak.join().unwrap() >> 10,
             out,
             err,
@@ -448,9 +483,15 @@ fn field(status: &str, name: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
+/// A file, if it is one: devices have no end.
+fn text(path: &Path) -> String {
+    let file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && !path.starts_with("/proc"));
+    if file { fs::read_to_string(path).unwrap_or_default() } else { String::new() }
+}
+
 /// Every whole line of a log.
 fn events(path: &Path) -> Vec<Event> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = text(path);
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::{
-    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
+    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router, State, TOMBSTONE,
     Token, UDP_IDLE, gateway,
 };
 use crate::audit::Event;
@@ -39,9 +39,9 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         match self.judge(&key) {
-            Ok(_) if self.opening >= MOST_OPENING => {
+            Ok(_) if self.opening >= MOST_OPENING || self.opening_to(key.remote.ip()) >= MOST_OPENING_TO_ONE => {
                 // No answer: the guest's kernel asks again, and by then there may be room.
-                self.limit("connections being opened", &key.remote.to_string(), 1);
+                self.reached("connections being opened", key.remote.to_string());
             }
             Ok(granted) => {
                 let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
@@ -229,6 +229,16 @@ impl Router {
         }
         self.table.mark(id);
         Some(id)
+    }
+
+    /// Connections being opened to an address; not counted while there are few at all.
+    fn opening_to(&mut self, address: IpAddr) -> usize {
+        if self.opening < MOST_OPENING_TO_ONE {
+            return 0;
+        }
+        let opens = |entry: &mut Entry| matches!(entry.state, State::Opening { .. });
+        let ids = self.table.ids_to(address);
+        ids.into_iter().filter(|&id| self.table.get_mut(id).is_some_and(opens)).count()
     }
 
     /// The verdict about a flow that does not exist yet.
