@@ -4,7 +4,9 @@
 #![allow(unreachable_pub, reason = "the modules see each other")]
 
 mod security {
+    mod closed;
     mod dns;
+    mod floods;
     mod harness;
     mod inside;
     mod names;

@@ -44,6 +44,8 @@ pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 
 pub const MOST_FLOWS: usize = 4096;
 /// Connections being resolved or dialled at most; a SYN beyond it is dropped and comes again after a second.
 const MOST_OPENING: usize = 512;
+/// Those of them that go to one address: one that does not answer must not take every place for minutes.
+const MOST_OPENING_TO_ONE: usize = MOST_OPENING / 4;
 /// How long an idle UDP flow is kept (RFC 4787, REQ-5: at least two minutes).
 const UDP_IDLE: Duration = Duration::from_mins(3);
 /// Datagrams kept while a UDP flow's name is resolved.
@@ -146,6 +148,7 @@ pub struct Router {
     next_port: u16,
     ticked: Option<Instant>,
     dropped: HashMap<Malformed, u64>,
+    reached: HashMap<&'static str, (u64, String)>,
     forged: u64,
     forged_recorded: u64,
     allowed: u64,
@@ -208,6 +211,7 @@ impl Router {
             next_port: FIRST_PORT,
             ticked: None,
             dropped: HashMap::new(),
+            reached: HashMap::new(),
             forged: 0,
             forged_recorded: 0,
             allowed: 0,
@@ -283,6 +287,7 @@ impl Router {
             self.ticked = Some(now);
             self.responder.tick(now);
             self.record_questions();
+            self.record_reached();
         }
     }
 
@@ -300,6 +305,7 @@ impl Router {
             self.limit("malformed packets dropped", &why.to_string(), count);
         }
         self.record_forged("the last ones");
+        self.record_reached();
         self.responder.finish();
         self.record_questions();
         (self.allowed, self.denied)
@@ -390,6 +396,29 @@ impl Router {
         if count > 0 {
             self.forged_recorded = self.forged;
             self.limit("forged source address", example, count);
+        }
+    }
+
+    /// A bound that one packet after the other may reach: the first is said at once, the rest in a line per tick.
+    fn reached(&mut self, what: &'static str, detail: String) {
+        if let Some((count, last)) = self.reached.get_mut(what) {
+            *count += 1;
+            *last = detail;
+        } else {
+            self.limit(what, &detail, 1);
+            self.reached.insert(what, (0, detail));
+        }
+    }
+
+    fn record_reached(&mut self) {
+        let mut lines = Vec::new();
+        self.reached.retain(|what, (count, detail)| {
+            lines.extend((*count > 0).then(|| (*what, std::mem::take(detail), *count)));
+            // One that was quiet for a tick is said at once again.
+            std::mem::take(count) > 0
+        });
+        for (what, detail, count) in lines {
+            self.limit(what, &detail, count);
         }
     }
 

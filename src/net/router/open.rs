@@ -1,13 +1,13 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::serve::isolate;
 use super::{
-    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
-    Token, UDP_IDLE, gateway, is_unicast,
+    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router,
+    State, TOMBSTONE, Token, UDP_IDLE, gateway, is_unicast,
 };
 use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
@@ -41,9 +41,13 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         match self.judge(&key) {
-            Ok(_) if self.opening >= MOST_OPENING || packet.bytes.len() > MOST_SYN => {
+            Ok(_)
+                if self.opening >= MOST_OPENING
+                    || self.opening_to(key.remote.ip()) >= MOST_OPENING_TO_ONE
+                    || packet.bytes.len() > MOST_SYN =>
+            {
                 // No answer: the guest's kernel asks again, and by then there may be room.
-                self.limit("connections being opened", &key.remote.to_string(), 1);
+                self.reached("connections being opened", key.remote.to_string());
             }
             Ok(granted) => {
                 let syn = packet.bytes.to_vec();
@@ -234,6 +238,16 @@ impl Router {
         }
         self.table.mark(id);
         Some(id)
+    }
+
+    /// Connections being opened to an address; not counted while there are few at all.
+    fn opening_to(&mut self, address: IpAddr) -> usize {
+        if self.opening < MOST_OPENING_TO_ONE {
+            return 0;
+        }
+        let opens = |entry: &mut Entry| matches!(entry.state, State::Opening { .. });
+        let ids = self.table.ids_to(address);
+        ids.into_iter().filter(|&id| self.table.get_mut(id).is_some_and(opens)).count()
     }
 
     /// The verdict about a flow that does not exist yet.

@@ -81,7 +81,7 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         if self.table.len() >= self.most_flows || self.resolver_flows() >= MOST_RESOLVER_FLOWS {
-            return self.limit("connections to the resolver", &key.remote.to_string(), 1);
+            return self.reached("connections to the resolver", key.remote.to_string());
         }
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut stack = Box::new(Stack::new(self.link, RESOLVER_BUFFER, self.epoch, self.seed));

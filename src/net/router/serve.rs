@@ -178,7 +178,7 @@ impl Router {
         tcp: &Tcp,
         out: &mut dyn Transmit,
     ) {
-        self.limit("flows ended by an internal error", &key.remote.to_string(), 1);
+        self.reached("flows ended by an internal error", key.remote.to_string());
         reply::reset(packet, tcp, out);
         self.end(now, id, How::InternalError);
     }

@@ -295,6 +295,13 @@ const steps = {
     return {};
   },
 
+  /// Waits for the end of stdin.
+  async told() {
+    let all = '';
+    for await (const chunk of process.stdin) all += chunk;
+    return { all };
+  },
+
   async env() {
     return { env: process.env, argv: process.argv, cwd: process.cwd(), uid: process.getuid() };
   },
