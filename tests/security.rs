@@ -4,8 +4,14 @@
 #![allow(unreachable_pub, reason = "the modules see each other")]
 
 mod security {
+    mod dns;
     mod harness;
+    mod inside;
+    mod names;
+    mod packets;
     mod reach;
+    mod sandbox;
+    mod sniff;
     mod stub;
     mod sys;
 }

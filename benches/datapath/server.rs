@@ -26,7 +26,9 @@ pub const DOWNLOAD: u8 = b'd';
 /// Every byte is sent back.
 pub const ECHO: u8 = b'e';
 
-/// What the server says about an upload or download that did not arrive as it was sent.
+/// Bytes of the count at the end of an upload or download.
+const COUNT: usize = size_of::<u64>();
+/// What is said about an upload or download that did not arrive as it was sent.
 pub const CORRUPT: u64 = u64::MAX;
 
 const ANSWER: &[u8] =
@@ -76,11 +78,9 @@ fn serve_bulk(mut stream: TcpStream) -> std::io::Result<()> {
             let mut milliseconds = [0; 4];
             stream.read_exact(&mut milliseconds)?;
             let time = Duration::from_millis(u32::from_be_bytes(milliseconds).into());
-            let sent = send(&mut stream, time)?;
-            let mut received = [0; 8];
-            stream.read_exact(&mut received)?;
-            let right = u64::from_be_bytes(received) == sent;
-            stream.write_all(&if right { sent } else { CORRUPT }.to_be_bytes())
+            send(&mut stream, time)?;
+            // Until the guest has read everything: closing earlier could cut the end off with a reset.
+            stream.read(&mut first).map(|_| ())
         }
         ECHO => {
             let mut buffer = [0; 2048];
@@ -95,31 +95,38 @@ fn serve_bulk(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Sends the pattern for `time` and then the end of the stream; how many bytes that were.
+/// Sends the pattern for `time`, then how many bytes that were, and the end of the stream.
 pub fn send(stream: &mut TcpStream, time: Duration) -> std::io::Result<u64> {
     let until = Instant::now() + time;
     let mut sent = 0;
     while Instant::now() < until {
         sent += stream.write(pattern::at(sent))? as u64;
     }
+    stream.write_all(&sent.to_be_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     Ok(sent)
 }
 
-/// Takes the pattern until the stream ends; how many bytes that were, or [`CORRUPT`].
+/// Takes what [`send`] sends; how many bytes that were, or [`CORRUPT`].
 pub fn receive(stream: &mut TcpStream) -> std::io::Result<u64> {
     let mut buffer = vec![0; pattern::CHUNK];
-    let mut received = 0;
+    let (mut received, mut held) = (0, 0);
     loop {
-        let count = stream.read(&mut buffer)?;
+        let count = stream.read(&mut buffer[held..])?;
         if count == 0 {
-            return Ok(received);
+            break;
         }
-        if !pattern::matches(received, &buffer[..count]) {
+        // The last eight bytes may be the count.
+        let filled = held + count;
+        let payload = filled.saturating_sub(COUNT);
+        if !pattern::matches(received, &buffer[..payload]) {
             return Ok(CORRUPT);
         }
-        received += count as u64;
+        received += payload as u64;
+        buffer.copy_within(payload..filled, 0);
+        held = filled - payload;
     }
+    Ok(if buffer[..held] == received.to_be_bytes() { received } else { CORRUPT })
 }
 
 fn serve_http(mut stream: TcpStream) -> std::io::Result<()> {

@@ -147,6 +147,7 @@ pub struct Router {
     ticked: Option<Instant>,
     dropped: HashMap<Malformed, u64>,
     forged: u64,
+    forged_recorded: u64,
     allowed: u64,
     denied: u64,
 }
@@ -208,6 +209,7 @@ impl Router {
             ticked: None,
             dropped: HashMap::new(),
             forged: 0,
+            forged_recorded: 0,
             allowed: 0,
             denied: 0,
         }
@@ -226,8 +228,9 @@ impl Router {
             // Link-local sources are the guest's kernel talking about the link itself.
             if !packet.destination.is_multicast() {
                 self.forged += 1;
+                // The first is said at once, the rest when their number has doubled, and when the session ends.
                 if self.forged.is_power_of_two() {
-                    self.limit("forged source address", &packet.source.to_string(), self.forged);
+                    self.record_forged(&packet.source.to_string());
                 }
             }
             return;
@@ -296,6 +299,7 @@ impl Router {
         for (why, count) in std::mem::take(&mut self.dropped).into_iter().filter(|(_, count)| *count > 0) {
             self.limit("malformed packets dropped", &why.to_string(), count);
         }
+        self.record_forged("the last ones");
         self.responder.finish();
         self.record_questions();
         (self.allowed, self.denied)
@@ -373,6 +377,14 @@ impl Router {
         } else {
             self.dropped.insert(why, 0);
             self.limit("malformed packets dropped", &why.to_string(), 1);
+        }
+    }
+
+    fn record_forged(&mut self, example: &str) {
+        let count = self.forged - self.forged_recorded;
+        if count > 0 {
+            self.forged_recorded = self.forged;
+            self.limit("forged source address", example, count);
         }
     }
 

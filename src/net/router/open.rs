@@ -1,7 +1,7 @@
 //! From a first packet to an upstream: ask the policy, resolve, dial with the permit, answer the guest as the
 //! far side answered npxc.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::{
@@ -242,6 +242,10 @@ impl Router {
         let first = names.first().cloned();
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
+        }
+        if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) {
+            // Whatever a rule covers: it would be everybody on the host's network at once.
+            return Err((first, DenyReason::MulticastNotAllowed { address }));
         }
         let destinations = names
             .into_iter()

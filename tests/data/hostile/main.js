@@ -79,6 +79,7 @@ function understood(data) {
 /// What a `send` element stands for, in the pieces in which it is written.
 async function pieces(element) {
   if (typeof element === 'string') return [bytes(element)];
+  if (element.parts) return [Buffer.concat((await Promise.all(element.parts.map(pieces))).flat())];
   let whole = element.hello ? await hello(element.hello) : bytes(element.text ?? '');
   if (element.repeat) whole = Buffer.concat(Array(element.repeat).fill(whole));
   if (element.replace) whole = bytes(whole.toString('latin1').replace(element.replace[0], element.replace[1]));
