@@ -7,6 +7,8 @@
 //! `NPXC_TEST_LEAVE_OUT` lists, separated by commas, tools that this machine cannot have (`chromium`): tests that
 //! need one of them say so and pass. Without it a missing tool fails the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+// `json!({...})` as an argument, and strings that are put together once.
+#![allow(clippy::needless_pass_by_value, clippy::format_push_string, clippy::format_collect)]
 #![cfg(target_os = "linux")]
 
 mod e2e {

@@ -69,6 +69,26 @@ fn a_clients_leaving_is_success_whatever_the_package_says() {
     assert_eq!(wait(&mut child).code(), Some(0));
 }
 
+#[test]
+fn a_server_that_dies_under_its_client_died_even_if_the_client_goes_on() {
+    let mut child = fixture(&["crash"]).command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let client = std::thread::spawn(move || {
+        // Until npxc is gone.
+        while stdin.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").is_ok() {}
+    });
+    assert_eq!(wait(&mut child).code(), Some(4));
+    client.join().unwrap();
+}
+
+#[test]
+fn what_only_writes_is_told_when_the_package_reads_no_more() {
+    let mut child = fixture(&["exit", "0"]).command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    while stdin.write_all(b"y\n").is_ok() {}
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
 /// Starts the tree that only SIGKILL ends; returns when all of it runs.
 fn tree() -> Child {
     let mut child = fixture(&["tree"]).command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

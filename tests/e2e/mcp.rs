@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::world::{Audit, Npxc};
 
 /// Installing and compiling included; only a hang takes longer.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A client and the npxc it talks to.
 pub(super) struct Client {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::thread;
 
 use super::processes::wait;
-use super::world::world;
+use super::world::{sha256, world};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -36,11 +36,7 @@ fn a_published_port_reaches_the_package_and_nothing_else_does() {
             thread::spawn(move || post(port, number, &body))
         })
         .collect();
-    let expected = {
-        use sha2::Digest;
-        let sum = sha2::Sha256::digest(&body);
-        sum.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
+    let expected = sha256(&body);
     for (number, client) in clients.into_iter().enumerate() {
         assert_eq!(client.join().unwrap(), format!("POST /{number} {expected}"));
     }

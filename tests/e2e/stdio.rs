@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
 
 use super::processes::{peak_memory, wait};
-use super::world::{Npxc, world};
+use super::world::{Npxc, sha256, world};
 
 /// npxc moves bytes, it does not keep them.
 const MEMORY: u64 = 96 << 20;
@@ -125,9 +125,4 @@ fn stderr_passes_and_stdout_is_the_packages_alone() {
     for line in others {
         assert!(line.starts_with("npxc: "), "{line}");
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

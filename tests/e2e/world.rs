@@ -166,6 +166,12 @@ pub(super) fn full() -> bool {
     std::env::var_os("NPXC_TEST_FULL").is_some_and(|value| value == "1")
 }
 
+/// A checksum as `sha256sum` writes it.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Removes a directory in which directories may be read-only.
 pub(super) fn remove(directory: &Path) {
     let status = Command::new("sh")
