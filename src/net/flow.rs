@@ -245,11 +245,6 @@ impl Flow {
                         return Ok(0);
                     }
                     self.deadline.get_or_insert(now + UNDECIDED);
-                    if self.guest_closed() {
-                        // What is missing can no longer come: the place is not kept for it.
-                        pumped.refusal = Some((DenyReason::SniffTimeout, self.seen().1.map(str::to_owned)));
-                        self.abort(How::Refused);
-                    }
                     return Ok(0);
                 }
                 Step::Deny(refusal) => {
@@ -271,25 +266,24 @@ impl Flow {
 
     /// Shows the guard everything that waits, in one piece.
     fn judge(&mut self) -> Step {
+        let closed = self.guest_closed();
         let socket = self.stack.tcp_mut();
         let queued = socket.recv_queue();
         let Some(guard) = self.guard.as_mut() else { return Step::Forward(queued) };
-        let front = socket.peek(queued).unwrap_or(&[]);
-        let step = if front.len() == queued {
-            guard.outbound(front)
-        } else {
+        let mut bytes = socket.peek(queued).unwrap_or(&[]);
+        if bytes.len() < queued {
             // The ring wraps.
             self.scratch.resize(queued, 0);
             let count = socket.peek_slice(&mut self.scratch).unwrap_or(0);
-            guard.outbound(&self.scratch[..count])
-        };
-        if step == Step::NeedMore
-            && queued == socket.recv_capacity()
-            && let Some(refusal) = guard.overflow(queued)
-        {
-            return Step::Deny(refusal);
+            bytes = &self.scratch[..count];
         }
-        step
+        match guard.outbound(bytes) {
+            Step::NeedMore if closed => guard.finished(bytes),
+            Step::NeedMore if queued == socket.recv_capacity() => {
+                guard.overflow(queued).map_or(Step::NeedMore, Step::Deny)
+            }
+            step => step,
+        }
     }
 
     fn refuse(&mut self, now: Instant, reply: Option<&[u8]>) {

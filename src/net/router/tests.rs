@@ -498,6 +498,29 @@ fn a_request_dripped_forever_is_given_up() {
 }
 
 #[test]
+fn last_words_without_a_line_end_are_delivered() {
+    for (words, delivered) in
+        [("PING", true), ("GET / HTTP/1.1\r\nHost: exa", false), ("\x16\x03\x01", false)]
+    {
+        let mut world = World::new(&["example.com:80"]);
+        let address = world.virtual_address("example.com");
+        let guest = world.connect(&SocketAddr::new(address, 80).to_string(), 50_000);
+        world.settle();
+        world.socket(guest).send_slice(words.as_bytes()).unwrap();
+        world.settle();
+        world.socket(guest).close();
+        world.settle();
+        if delivered {
+            let (_, far) = world.only_far();
+            assert_eq!((far.received.as_slice(), far.finished), (words.as_bytes(), true));
+        } else {
+            assert!(world.far.is_empty());
+            assert_eq!(world.denials().len(), 1, "{words:?}");
+        }
+    }
+}
+
+#[test]
 fn an_upgrade_may_wait_for_its_server() {
     let mut world = World::new(&["example.com:80"]);
     let address = world.virtual_address("example.com");

@@ -206,6 +206,19 @@ impl Guard {
         }
     }
 
+    /// The guest has closed its side: `bytes` are its last. What could still have become a request line is none and
+    /// passes; a hello or a request head that stops in the middle is refused.
+    pub fn finished(&mut self, bytes: &[u8]) -> Step {
+        if matches!(self.state, State::Detecting(_)) {
+            self.state = State::Open;
+            self.detected = Detected::Other;
+        }
+        match self.outbound(bytes) {
+            Step::NeedMore if !self.awaits_server() => self.deny(DenyReason::SniffTimeout),
+            step => step,
+        }
+    }
+
     /// What is held waits for the server, not for the guest: no time limit of the guest's should run. An `Upgrade`
     /// that is not answered yet, or very many requests in a row.
     pub fn awaits_server(&self) -> bool {
