@@ -9,11 +9,15 @@ mod security {
     mod floods;
     mod harness;
     mod inside;
+    mod limits;
     mod names;
     mod packets;
     mod reach;
     mod sandbox;
     mod sniff;
+    mod store;
     mod stub;
     mod sys;
+    mod teardown;
+    mod text;
 }
