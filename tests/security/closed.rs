@@ -78,7 +78,10 @@ fn row_37_deny_wins_over_every_allow() {
         assert_eq!(seen.error(0), "ENOTFOUND", "{seen:?}");
         assert_eq!(seen.at(1)["body"], json!("secret"));
         let refused = seen.refused();
-        assert!(refused.iter().all(|(name, _, _, hint)| name == "api.example.com" && hint.is_none()), "{seen:?}");
+        assert!(
+            refused.iter().all(|(name, _, _, hint)| name == "api.example.com" && hint.is_none()),
+            "{seen:?}"
+        );
     }
 }
 
@@ -128,24 +131,38 @@ fn row_37_the_log_cannot_be_rewritten_from_inside() {
             {"do": "tcp", "to": "192.0.2.7", "port": 443},
             {"do": "write", "path": log, "data": "all is well"},
         ]);
-        let seen = attack(who, &steps).option("--mount", format!("{}:rw", shared.display())).audit(&log).run();
+        let seen =
+            attack(who, &steps).option("--mount", format!("{}:rw", shared.display())).audit(&log).run();
         if seen.code == Some(1) {
             assert!(seen.out.is_empty() && seen.err.contains("log"), "{seen:?}");
         } else {
             panic!("a package that may write the log could change it: {seen:?}");
         }
         // Reading is no harm.
-        let seen = attack(who, &json!([{"do": "write", "path": log}])).option("--mount", shared.as_os_str()).audit(&log).run();
+        let seen = attack(who, &json!([{"do": "write", "path": log}]))
+            .option("--mount", shared.as_os_str())
+            .audit(&log)
+            .run();
         assert!(seen.code != Some(0) || seen.error(0) == "EROFS", "{seen:?}");
     }
 }
 
 #[test]
 fn row_37_options_that_nobody_knows_are_refused() {
-    for options in [["--alow", "x.example.com"], ["--network", "openn"], ["--runtime", "docker"], ["--addresses", "fake"],
-        ["--add-host", "a.example.com"], ["--add-host", "a.example.com:localhost"], ["--publish", "0"], ["--memory", "1"]]
-    {
+    for options in [
+        ["--alow", "x.example.com"],
+        ["--network", "openn"],
+        ["--runtime", "docker"],
+        ["--addresses", "fake"],
+        ["--add-host", "a.example.com"],
+        ["--add-host", "a.example.com:localhost"],
+        ["--publish", "0"],
+        ["--memory", "1"],
+    ] {
         let seen = Attack::new(everyone()[0], "no-such-package").option(options[0], options[1]).run();
-        assert!(matches!(seen.code, Some(1 | 2)) && seen.out.is_empty() && seen.events.is_empty(), "{options:?} {seen:?}");
+        assert!(
+            matches!(seen.code, Some(1 | 2)) && seen.out.is_empty() && seen.events.is_empty(),
+            "{options:?} {seen:?}"
+        );
     }
 }

@@ -14,9 +14,12 @@ fn row_36_a_flood_of_denied_connections_is_denied_and_counted_to_the_last_one() 
     for who in everyone() {
         sealed();
         const TIMES: u64 = 6000;
-        let flood = |to: &str| json!({"do": "flood", "times": TIMES, "together": 100, "patience": 80_000,
-            "step": {"do": "tcp", "to": to, "port": 443}});
-        let seen = attack(who, &json!([flood("192.0.2.7"), flood("2001:db8::7")])).allow("api.example.com").run();
+        let flood = |to: &str| {
+            json!({"do": "flood", "times": TIMES, "together": 100, "patience": 80_000,
+            "step": {"do": "tcp", "to": to, "port": 443}})
+        };
+        let seen =
+            attack(who, &json!([flood("192.0.2.7"), flood("2001:db8::7")])).allow("api.example.com").run();
         for at in 0..2 {
             assert_eq!(seen.at(at), &json!({"ECONNREFUSED": TIMES}), "{seen:?}");
         }
@@ -32,10 +35,15 @@ fn row_36_a_flood_of_questions_is_answered_and_counted() {
     for who in everyone() {
         sealed();
         const TIMES: u64 = 4000;
-        let flood = |tcp: bool, times: u64| json!({"do": "flood", "times": times, "together": 50, "vary": "name",
-            "patience": 80_000, "step": {"do": "dns", "name": "n#.evil.example", "tcp": tcp, "wait": 15_000}});
+        let flood = |tcp: bool, times: u64| {
+            json!({"do": "flood", "times": times, "together": 50, "vary": "name",
+            "patience": 80_000, "step": {"do": "dns", "name": "n#.evil.example", "tcp": tcp, "wait": 15_000}})
+        };
         let steps = json!([flood(false, TIMES), flood(true, 500), {"do": "dns", "name": "api.example.com"}]);
-        let seen = attack(who, &steps).option("--add-host", "api.example.com:127.0.0.1").allow("api.example.com").run();
+        let seen = attack(who, &steps)
+            .option("--add-host", "api.example.com:127.0.0.1")
+            .allow("api.example.com")
+            .run();
         assert_eq!(seen.at(2)["records"], json!(1), "the next one is answered: {seen:?}");
         assert_eq!(seen.counted(), (TIMES + 500, TIMES + 500), "{seen:?}");
         assert!(seen.peak < MOST, "{seen:?}");
@@ -49,9 +57,11 @@ fn row_36_thousands_of_flows_are_carried_up_to_a_bound_and_the_rest_is_told() {
         sealed();
         let server = Server::start(Manner::Listen);
         let good = Server::start(page("alive"));
-        let hold = |times: u64| json!({"do": "holding", "times": times, "to": "many.example.com", "port": server.port,
+        let hold = |times: u64| {
+            json!({"do": "holding", "times": times, "to": "many.example.com", "port": server.port,
             "send": "half a word", "patience": 60_000,
-            "step": {"do": "fetch", "url": format!("http://good.example.com:{}/", good.port)}});
+            "step": {"do": "fetch", "url": format!("http://good.example.com:{}/", good.port)}})
+        };
         let steps = json!([hold(2500), hold(5000), hold(10)]);
         let seen = attack(who, &steps)
             .pinned("many.example.com", "127.0.0.1", server.port)
@@ -60,7 +70,11 @@ fn row_36_thousands_of_flows_are_carried_up_to_a_bound_and_the_rest_is_told() {
         assert_eq!(seen.at(0)["outcomes"], json!({"ok": 2500}), "{seen:?}");
         assert_eq!(seen.at(0)["inner"]["body"], json!("alive"), "others go on: {seen:?}");
         let outcomes = &seen.at(1)["outcomes"];
-        assert_eq!(outcomes["ok"].as_u64().unwrap() + outcomes["ECONNREFUSED"].as_u64().unwrap(), 5000, "{seen:?}");
+        assert_eq!(
+            outcomes["ok"].as_u64().unwrap() + outcomes["ECONNREFUSED"].as_u64().unwrap(),
+            5000,
+            "{seen:?}"
+        );
         assert!(outcomes["ECONNREFUSED"].as_u64().unwrap() > 0, "there is a bound: {seen:?}");
         let (lines, claimed) = seen.counted();
         assert!(lines == claimed && claimed >= outcomes["ECONNREFUSED"].as_u64().unwrap(), "{seen:?}");
@@ -96,7 +110,9 @@ fn row_36_connections_that_nobody_answers_leave_room_for_others() {
              return seen;",
             good.port
         );
-        let code = format!("const {{addresses: [address]}} = await one({{do: 'lookup', name: 'hole.example.com'}}); {code}");
+        let code = format!(
+            "const {{addresses: [address]}} = await one({{do: 'lookup', name: 'hole.example.com'}}); {code}"
+        );
         let seen = attack(who, &json!([{"do": "run", "code": code}]))
             .pinned("hole.example.com", "127.0.0.1", port)
             .pinned("good.example.com", "127.0.0.1", good.port)
@@ -169,9 +185,8 @@ fn row_36_a_flood_of_datagrams_is_bounded() {
         let good = Server::start(page("alive"));
         let steps = json!([{"do": "run", "code": code},
             {"do": "fetch", "url": format!("http://host.npxc.internal:{}/", good.port)}]);
-        let seen = attack(who, &steps)
-            .allow(&format!("udp://192.0.2.9:9,host.npxc.internal:{}", good.port))
-            .run();
+        let seen =
+            attack(who, &steps).allow(&format!("udp://192.0.2.9:9,host.npxc.internal:{}", good.port)).run();
         assert_eq!(seen.at(0)["sent"], json!(6000), "{seen:?}");
         assert!(seen.peak < MOST, "{seen:?}");
         let (lines, claimed) = seen.counted();

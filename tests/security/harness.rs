@@ -375,7 +375,8 @@ impl Running {
         let peak = std::thread::spawn(move || {
             let mut most = 0;
             // The kernel keeps the maximum: the last look before the end is close enough.
-            while let Some(now) = fs::read_to_string(&status).ok().and_then(|status| field(&status, "VmHWM:")) {
+            while let Some(now) = fs::read_to_string(&status).ok().and_then(|status| field(&status, "VmHWM:"))
+            {
                 most = now;
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -441,7 +442,8 @@ impl Running {
         let mut command = Command::new("prlimit");
         command.arg("--pid").arg(self.child.id().to_string()).arg(format!("--fsize={most}:{most}"));
         // Its own user may: root is not always one that may do everything.
-        Setup { identity: (who == Who::User).then_some((USER, USER)), ..Setup::default() }.apply(&mut command);
+        Setup { identity: (who == Who::User).then_some((USER, USER)), ..Setup::default() }
+            .apply(&mut command);
         assert!(command.status().unwrap().success());
     }
 
@@ -513,7 +515,14 @@ pub(super) struct Seen {
 
 impl Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "status {:?}, at most {} MiB\nstdout: {}\nstderr: {}", self.code, self.peak, short(&self.out), self.err)?;
+        writeln!(
+            f,
+            "status {:?}, at most {} MiB\nstdout: {}\nstderr: {}",
+            self.code,
+            self.peak,
+            short(&self.out),
+            self.err
+        )?;
         for event in self.events.iter().skip(1).take(40) {
             writeln!(f, "{event:?}")?;
         }

@@ -64,7 +64,10 @@ fn row_43_too_many_processes_end_or_fail_inside() {
         let seen = attack(who, &steps).option("--pids", "64").run();
         // A cgroup lets no more be made; without one the session is ended when they are seen.
         match seen.code {
-            Some(4) => assert!(seen.err.contains("the package hit its limit of 64 processes and threads"), "{seen:?}"),
+            Some(4) => assert!(
+                seen.err.contains("the package hit its limit of 64 processes and threads"),
+                "{seen:?}"
+            ),
             code => assert_eq!(code, Some(0), "{seen:?}"),
         }
         assert!(matches!(how(&seen.events), "limit: pids" | "package exited"), "{seen:?}");

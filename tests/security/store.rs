@@ -98,11 +98,20 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, (u32, Option<PathBuf>)> {
 fn assert_sound(data: &Path) {
     for (path, (mode, link)) in tree(data) {
         let kind = mode & libc::S_IFMT;
-        assert!([libc::S_IFREG, libc::S_IFDIR, libc::S_IFLNK].contains(&kind), "{}: {mode:o}", path.display());
+        assert!(
+            [libc::S_IFREG, libc::S_IFDIR, libc::S_IFLNK].contains(&kind),
+            "{}: {mode:o}",
+            path.display()
+        );
         assert!(kind == libc::S_IFLNK || mode & 0o6000 == 0, "{}: {mode:o}", path.display());
         if let Some(link) = link {
             let real = fs::canonicalize(&path).unwrap_or_default();
-            assert!(real.starts_with(data) || real == Path::new("") && link.is_relative(), "{} leads to {}", path.display(), link.display());
+            assert!(
+                real.starts_with(data) || real == Path::new("") && link.is_relative(),
+                "{} leads to {}",
+                path.display(),
+                link.display()
+            );
         }
     }
     assert!(tree(&data.join("npxc/store/staging")).is_empty(), "nothing half is left");
@@ -118,19 +127,57 @@ fn row_42_tarball_entries_stay_in_their_package_or_refuse_the_install() {
         ("a link out", vec![Part::link("package/out", "/etc"), Part::file("package/out/npxc-evil", "x")]),
         ("a link up", vec![Part::link("package/up", "../../.."), Part::file("package/up/npxc-evil", "x")]),
         ("a link instead of the manifest", vec![Part::link("package/package.json", "/etc/passwd")]),
-        ("a hard link out", vec![Part::hard("package/shadow", "/etc/passwd"), Part::hard("package/up", "../../x")]),
-        ("devices", vec![Part::kind("package/device", b'3'), Part::kind("package/disk", b'4'), Part::kind("package/pipe", b'6')]),
+        (
+            "a hard link out",
+            vec![Part::hard("package/shadow", "/etc/passwd"), Part::hard("package/up", "../../x")],
+        ),
+        (
+            "devices",
+            vec![
+                Part::kind("package/device", b'3'),
+                Part::kind("package/disk", b'4'),
+                Part::kind("package/pipe", b'6'),
+            ],
+        ),
         ("set user id", vec![Part::mode("package/su", 0o6755), Part::mode("package/sticky", 0o1777)]),
-        ("odd names", vec![Part::file("package/new\nline", "x"), Part::file("package/\u{1b}[2J", "x"), Part::file("package/ ", "x")]),
-        ("its own node_modules", vec![Part::file("package/node_modules/.bin/node", "#!/bin/sh\n"), Part::link("package/node_modules/x", "/etc")]),
-        ("an .npmrc", vec![Part::file("package/.npmrc", "ignore-scripts=false\nprefix=/tmp/evil\nscript-shell=/bin/evil\n")]),
-        ("npxc's own files", vec![Part::file("npxc-entry.json", "{}"), Part::file("package/.npxc-cache", "x")]),
+        (
+            "odd names",
+            vec![
+                Part::file("package/new\nline", "x"),
+                Part::file("package/\u{1b}[2J", "x"),
+                Part::file("package/ ", "x"),
+            ],
+        ),
+        (
+            "its own node_modules",
+            vec![
+                Part::file("package/node_modules/.bin/node", "#!/bin/sh\n"),
+                Part::link("package/node_modules/x", "/etc"),
+            ],
+        ),
+        (
+            "an .npmrc",
+            vec![Part::file(
+                "package/.npmrc",
+                "ignore-scripts=false\nprefix=/tmp/evil\nscript-shell=/bin/evil\n",
+            )],
+        ),
+        (
+            "npxc's own files",
+            vec![Part::file("npxc-entry.json", "{}"), Part::file("package/.npxc-cache", "x")],
+        ),
     ];
     for who in everyone() {
         let data = directory(who, "data");
         for (what, parts) in &cases {
             let mut all = vec![main()];
-            all.extend(parts.iter().map(|part| Part { name: part.name.clone(), kind: part.kind, mode: part.mode, link: part.link.clone(), data: part.data.clone() }));
+            all.extend(parts.iter().map(|part| Part {
+                name: part.name.clone(),
+                kind: part.kind,
+                mode: part.mode,
+                link: part.link.clone(),
+                data: part.data.clone(),
+            }));
             let tarball = package(who, "hostile", &manifest, &all);
             let seen = Attack::new(who, tarball).data(&data).run();
             // Either npm left the entry out and the package runs, or the install is refused; with words.
@@ -182,7 +229,10 @@ fn row_42_names_and_bins_stay_in_their_package_or_refuse_the_install() {
         let seen = Attack::new(who, tarball).data(&data).run();
         match seen.code {
             Some(0) => assert_eq!(seen.out, "ran\n", "{manifest}: {seen:?}"),
-            code => assert!(matches!(code, Some(1 | 3)) && seen.err.contains("npxc: error: "), "{manifest}: {seen:?}"),
+            code => assert!(
+                matches!(code, Some(1 | 3)) && seen.err.contains("npxc: error: "),
+                "{manifest}: {seen:?}"
+            ),
         }
         assert!(!seen.out.contains("uid="), "{manifest} ran a program of the host's: {seen:?}");
         assert!(!seen.err.contains('\u{1b}'), "{seen:?}");
@@ -228,13 +278,17 @@ fn row_42_an_install_script_finds_no_token_no_registry_and_no_host_and_the_log_s
         let manifest = json!({"name": "worm", "version": "1.0.0", "bin": "main.js", "scripts": {"postinstall": "node worm.js"}});
         let parts = [
             Part::file("package/worm.js", &WORM.replace("PORT", &server.port.to_string())),
-            Part::file("package/main.js", "console.log(require('node:fs').readFileSync(__dirname + '/found.json', 'utf8'))"),
+            Part::file(
+                "package/main.js",
+                "console.log(require('node:fs').readFileSync(__dirname + '/found.json', 'utf8'))",
+            ),
         ];
         let tarball = package(who, "worm", &manifest, &parts);
         let home = directory(who, "home");
         fs::create_dir(home.join(".ssh")).unwrap();
         give(who, &home.join(".ssh"));
-        let npmrc = "registry=https://registry.example.com/\n//registry.example.com/:_authToken=open-sesame\n";
+        let npmrc =
+            "registry=https://registry.example.com/\n//registry.example.com/:_authToken=open-sesame\n";
         for (name, text) in [(".npmrc", npmrc), (".ssh/id_ed25519", "secret"), (".netrc", "secret")] {
             fs::write(home.join(name), text).unwrap();
             give(who, &home.join(name));
@@ -252,7 +306,8 @@ fn row_42_an_install_script_finds_no_token_no_registry_and_no_host_and_the_log_s
         for nothing in ["tokens", "reached"] {
             assert_eq!(found[nothing], json!([]), "{nothing}: {found}");
         }
-        let written: Vec<&str> = found["written"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+        let written: Vec<&str> =
+            found["written"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
         assert!(written.is_empty(), "{written:?}");
         let seen_there = found["seen"].as_array().unwrap();
         assert!(seen_there.len() >= 13 && !found.to_string().contains("silence"), "{found}");

@@ -29,7 +29,13 @@ fn descendants(pid: Pid) -> Vec<(u32, OwnedFd)> {
     let mut family = BTreeSet::from([pid.as_raw_nonzero().get().unsigned_abs()]);
     loop {
         let before = family.len();
-        family.extend(parents.iter().filter(|(_, parent)| family.contains(parent)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| family.contains(parent))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
+        );
         if family.len() == before {
             break;
         }
@@ -93,7 +99,8 @@ fn row_44_killed_at_every_step_leaves_nothing() {
             let text = manifest.to_string().replace("WAIT", &milliseconds.to_string());
             serde_json::from_str::<serde_json::Value>(&text).unwrap()
         };
-        let main = "require('node:child_process').spawn('sleep', ['100'], { detached: true, stdio: 'ignore' });
+        let main =
+            "require('node:child_process').spawn('sleep', ['100'], { detached: true, stdio: 'ignore' });
             require('node:fs').writeFileSync('/tmp/file', Buffer.alloc(1 << 20)); console.error('it runs');
             setTimeout(() => {}, 100000);";
         let parts = [Part::file("package/main.js", main)];
@@ -135,7 +142,10 @@ fn row_44_killed_at_every_step_leaves_nothing() {
         assert_eq!(seen.code, Some(0), "{seen:?}");
         let staging = fs::read_dir(data.join("npxc/store/staging")).unwrap().count();
         assert_eq!(staging, 0, "nothing half is left in the store");
-        let entries = fs::read_dir(data.join("npxc/store/v1")).unwrap().flatten().flat_map(|platform| fs::read_dir(platform.path()).unwrap());
+        let entries = fs::read_dir(data.join("npxc/store/v1"))
+            .unwrap()
+            .flatten()
+            .flat_map(|platform| fs::read_dir(platform.path()).unwrap());
         assert_eq!(entries.count(), 1, "only what was complete is there");
         assert_eq!(left_behind(&killed), Vec::<String>::new());
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
