@@ -1,4 +1,49 @@
-//! Attacks.
+//! Attacks, each from inside a real sandbox by a hostile program (`tests/data/hostile`, or this program itself for
+//! system calls), over IPv4 and IPv6, as root and as an ordinary user. Root's tests stand in a network of their own
+//! in which every address is the test's: whatever npxc dials arrives there, and "nothing left" is a packet count.
+//! Addresses that are denied are documentation addresses; the private ones are pins that npxc has to judge.
+//!
+//! | row | attack | tests |
+//! |---|---|---|
+//! | 1 | TLS with an allowed server name to another address | `reach::row_01_*` |
+//! | 2 | HTTP with an allowed Host to another address | `reach::row_02_*` |
+//! | 3 | an address that npxc never handed out | `reach::row_03_*` |
+//! | 4 | an allowed name's address with another server name | `sniff::row_04_*` (virtual and real addresses) |
+//! | 5 | another Host inside the encryption | out of reach without inspection, see SECURITY.md; the address stays the allowed name's |
+//! | 6 | keep-alive, a second request with another Host | `sniff::row_06_*` |
+//! | 7 | two Hosts, absolute form, folded headers, ambiguous bodies | `sniff::row_07_*` |
+//! | 8 | an address as server name, no server name | `sniff::row_08_*` |
+//! | 9 | ECH, HTTPS and SVCB records | `sniff::row_09_*`, `dns::row_09_*` |
+//! | 10 | a ClientHello in pieces, oversized, dripped, unfinished | `sniff::row_10_*`; the time limit: `net::router::tests::a_request_dripped_forever_is_given_up` |
+//! | 11 | protocols in which the server speaks first | `reach::row_11_*` |
+//! | 12 | forms of one name | `names::row_12_*` |
+//! | 13 | names that are none | `names::row_13_*` |
+//! | 14 | names that look alike, rules that say everything | `names::row_14_*` |
+//! | 15 | the right name at another port, ports in names | `names::row_15_*` |
+//! | 16 | addresses in disguise | `names::row_16_*` |
+//! | 17 | names that resolve to private addresses | `reach::row_17_*` |
+//! | 18 | IPv4 inside IPv6 | `reach::row_17_and_18_*` |
+//! | 19 | rebinding | `reach::row_19_*` (with a name server of the test's own) |
+//! | 20 | aliases of internal names, mixed answers | `reach::row_20_*` (likewise) |
+//! | 21 | questions of every type | `dns::row_21_*` |
+//! | 22 | data in labels below a wildcard | `dns::row_22_*` |
+//! | 23 | other resolvers, DNS over TLS and QUIC | `dns::row_23_*` |
+//! | 24 | malformed DNS | `dns::row_24_*` |
+//! | 25 | DNS over an allowed host | `reach::row_25_*` |
+//! | 26 | QUIC and other UDP | `reach::row_26_*` |
+//! | 27 | fragments, options, lies about lengths and checksums | `packets::row_27_*`; what cannot be sent without privilege: `net::router::tests::no_other_protocol_fragment_or_extension_header_reaches_anything` |
+//! | 28 | ICMP, GRE, SCTP, extension headers | `packets::row_28_*`; likewise |
+//! | 29 | all of it over IPv6 | in each of them: addresses of both families |
+//! | 30 | the interface, routes, raw sockets | `packets::row_28_and_30_*`, `packets::row_30_*` |
+//! | 33 | forged sources, multicast, mDNS | `packets::row_27_and_33_*` |
+//! | 36 | floods | `floods::row_36_*` |
+//! | 37 | empty lists, bad rules, a warm store, a full disk | `closed::row_37_*` |
+//! | 38 | redirects | `reach::row_38_*` |
+//! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*` |
+//! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |
+//! | 42 | names, bins, tarball entries, install scripts | `store::row_42_*` |
+//! | 43 | a full disk, memory, processes, stdout | `limits::row_43_*` |
+//! | 44 | npxc killed at every step | `teardown::row_44_*` |
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![allow(unreachable_pub, reason = "the modules see each other")]
@@ -9,11 +54,15 @@ mod security {
     mod floods;
     mod harness;
     mod inside;
+    mod limits;
     mod names;
     mod packets;
     mod reach;
     mod sandbox;
     mod sniff;
+    mod store;
     mod stub;
     mod sys;
+    mod teardown;
+    mod text;
 }

@@ -129,6 +129,8 @@ impl Store {
         {
             Ok(()) => staging.published = true,
             Err(rustix::io::Errno::EXIST) => {
+                // The same goes for the old one, which moves the other way. Its files stay read-only.
+                set_mode(&target, 0o755)?;
                 renameat_with(
                     rustix::fs::CWD,
                     &staging.path,

@@ -717,3 +717,87 @@ fn published_ports_open_connections_into_the_guest() {
     world.settle();
     assert_eq!(world.far[&id].received, b"pong");
 }
+
+/// An IPv4 packet from the guest with this protocol; everything is right but what the test changes.
+fn raw_v4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, protocol, 0, 0];
+    packet.extend(GUEST_V4.octets());
+    packet.extend([203, 0, 113, 5]);
+    packet.extend(payload);
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+    smoltcp::wire::Ipv4Packet::new_unchecked(&mut packet[..]).fill_checksum();
+    packet
+}
+
+fn raw_v6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend(GUEST_V6.octets());
+    packet.extend("2001:db8::5".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    packet.extend(payload);
+    packet
+}
+
+/// What a guest without privileges cannot send, fed to the router all the same (attacks 27 and 28).
+#[test]
+fn no_other_protocol_fragment_or_extension_header_reaches_anything() {
+    // Everything is allowed that a rule can allow.
+    let mut world = World::new(&["203.0.113.0/24", "udp://203.0.113.0/24", "[2001:db8::/32]", "udp://[2001:db8::/32]"]);
+    let tcp = &syn(1)[20..];
+    // Header of an extension: next header TCP, length 0, padding; then a real SYN.
+    let behind = |first: [u8; 8]| [&first[..], tcp].concat();
+    let mut packets = Vec::new();
+    for protocol in (0..=255).filter(|number| ![6, 17, 1].contains(number)) {
+        packets.push(raw_v4(protocol, 0, tcp));
+    }
+    for next in (0..=255).filter(|number| ![6, 17, 58].contains(number)) {
+        packets.push(raw_v6(next, &behind([6, 0, 1, 4, 0, 0, 0, 0])));
+    }
+    // Fragments: a first one, one that overlaps its header, a last one, one beyond the end, a whole one with DF and MF.
+    for fragment in [0x2000, 0x2001, 0x0001, 0x1fff, 0x3fff, 0x6000] {
+        for protocol in [6, 17, 1] {
+            packets.push(raw_v4(protocol, fragment, tcp));
+        }
+    }
+    // ICMP that would be heard elsewhere: echo with a payload, redirect, unreachable, router advertisement.
+    for kind in [0, 3, 5, 8, 9, 13] {
+        let mut message = [&[kind, 0, 0, 0, 0, 1, 0, 1], &[7; 500][..]].concat();
+        smoltcp::wire::Icmpv4Packet::new_unchecked(&mut message[..]).fill_checksum();
+        packets.push(raw_v4(1, 0, &message));
+    }
+    for kind in [1, 2, 3, 4, 128, 129, 134, 137] {
+        let mut message = [&[kind, 0, 0, 0, 0, 1, 0, 1], &[7; 500][..]].concat();
+        let (from, to) = (GUEST_V6, "2001:db8::5".parse().unwrap());
+        smoltcp::wire::Icmpv6Packet::new_unchecked(&mut message[..]).fill_checksum(&from, &to);
+        packets.push(raw_v6(58, &message));
+    }
+    // Lengths that lie: shorter and longer than the packet, headers that end behind it.
+    for (at, value) in [(2, 0xff), (3, 19), (3, 0xff), (0, 0x44), (0, 0x4f), (0, 0x05), (32, 0x10), (32, 0xf0)] {
+        let mut lie = raw_v4(6, 0, tcp);
+        lie[at] = value;
+        if at > 0 {
+            smoltcp::wire::Ipv4Packet::new_unchecked(&mut lie[..]).fill_checksum();
+        }
+        packets.push(lie);
+    }
+    for length in [0_u16, 7, 10, 200] {
+        packets.push(raw_v4(17, 0, &[&[4, 0, 0, 9][..], &length.to_be_bytes(), &[0, 0, 1]].concat()));
+    }
+    for packet in &packets {
+        world.router.receive(world.now, packet, true, &mut world.wire);
+        assert!(world.router.poll_action().is_none(), "{packet:x?}");
+        assert_eq!(world.router.flows(), 0, "{packet:x?}");
+    }
+    // Denied with a line each, or dropped and counted: no packet is forgotten.
+    world.router.finish(world.now);
+    let log = world.log.0.lock().unwrap();
+    let counted = log.0.iter().map(|event| match event {
+        Event::FlowDeny { .. } => 1,
+        Event::Limit { count, .. } => *count,
+        _ => 0,
+    });
+    assert_eq!(counted.sum::<u64>(), packets.len() as u64);
+}
