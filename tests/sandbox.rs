@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use npxc::runtime::native::{Native, Outcome};
@@ -16,9 +17,12 @@ use npxc::runtime::{
 
 /// Set for the second run.
 const AS_USER: &str = "NPXC_TEST_AS_USER";
+/// Set for the second run: an npxc that the user may run, wherever the project stands.
+const PROGRAM: &str = "NPXC_TEST_PROGRAM";
 
 fn native() -> Native {
-    Native::with_program(env!("CARGO_BIN_EXE_npxc").into())
+    let copy = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into());
+    Native::with_program(copy.into())
 }
 
 fn launch(command: &[&str]) -> Launch {
@@ -103,10 +107,20 @@ fn all_of_it_holds_for_an_ordinary_user() {
     }
     let script = "mount -t tmpfs tmpfs /dev/net && mknod -m 666 /dev/net/tun c 10 200 && exec setpriv --reuid 65534 \
                   --regid 65534 --clear-groups --inh-caps=-all \"$0\"";
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = |from: PathBuf, name: &str| {
+        let to = directory.path().join(name);
+        fs::copy(from, &to).unwrap();
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+        to
+    };
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", script])
-        .arg(std::env::current_exe().unwrap())
+        .arg(copy(std::env::current_exe().unwrap(), "tests"))
+        .env(PROGRAM, copy(env!("CARGO_BIN_EXE_npxc").into(), "npxc"))
         .env(AS_USER, "1")
+        .current_dir(directory.path())
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -1,6 +1,6 @@
 //! npxc's own words on stderr: every line begins with `npxc: `, nothing in it is obeyed by a terminal.
 //!
-//! stdout belongs to the package; only the results of npxc's own commands go there ([`print`]).
+//! stdout belongs to the package; only the results of npxc's own commands go there ([`print()`]).
 
 use std::io::{self, Write as _};
 

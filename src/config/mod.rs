@@ -1,7 +1,7 @@
 //! What a run is granted: flags over the package's file over the global file over defaults.
 //!
 //! Text comes from the command line (`cli`) and from two files ([`schema`]); each becomes a typed [`Layer`], and
-//! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`load`]
+//! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`mod@load`]
 //! and [`mounts`] look at the disk. Nothing here decides what may be reached; that is `policy`.
 //!
 //! How layers combine, highest first (command line, package file, global file):

@@ -1,7 +1,7 @@
 //! The two files as they are written: `npxc.toml` and `packages/<name>.toml`. Only keys that do something are
 //! known; every other one is refused, with the nearest right one.
 //!
-//! Text comes from [`load`](super::load); what leaves is a typed [`Layer`], or the place of the first mistake.
+//! Text comes from [`load`](mod@super::load); what leaves is a typed [`Layer`], or the place of the first mistake.
 
 use std::collections::BTreeMap;
 use std::path::Path;

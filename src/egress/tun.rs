@@ -53,7 +53,7 @@ impl Tun {
         self.fd.as_raw_fd()
     }
 
-    /// Reads one packet into `self`; then [`Tun::packet`] has it.
+    /// Reads one packet into `self`; then [`Tun::lend`] has it.
     pub(super) fn receive(&mut self) -> io::Result<Received> {
         let count = rustix::io::read(&self.fd, &mut self.received[..])?;
         let start = self.header.min(count);
