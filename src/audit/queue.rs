@@ -132,7 +132,16 @@ impl Queue {
     pub(super) fn push(&self, event: Event) -> Result<(), Unavailable> {
         let mut state = self.lock();
         let denied = denial(&event);
-        if let Some(denied) = &denied {
+        if let Event::FlowDenySummary { count, protocol, code, example } = &event {
+            state.totals.denied += count;
+            if !self.healthy() || state.batch.closed {
+                return Err(Unavailable);
+            }
+            if state.batch.events.len() >= DENIALS {
+                state.batch.uncounted.add(protocol, code, *count, example);
+                return Ok(());
+            }
+        } else if let Some(denied) = &denied {
             state.totals.denied += 1;
             if !self.healthy() || state.batch.closed {
                 return Err(Unavailable);

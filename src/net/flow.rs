@@ -212,14 +212,18 @@ impl Flow {
                 Err(_) => return self.lose(upstream),
             }
         }
-        let state = self.stack.tcp().state();
-        let closed = matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
-        if closed && !self.finished_upstream && !self.stack.tcp().can_recv() {
+        if self.guest_closed() && !self.finished_upstream && !self.stack.tcp().can_recv() {
             self.finished_upstream = true;
             if upstream.finish().is_err() {
                 self.lose(upstream);
             }
         }
+    }
+
+    /// Whether the guest has sent its FIN.
+    fn guest_closed(&self) -> bool {
+        let state = self.stack.tcp().state();
+        matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
     }
 
     /// Lets the guard look at the bytes before any of them goes on.
@@ -236,7 +240,16 @@ impl Flow {
                     self.cleared = count;
                 }
                 Step::NeedMore => {
+                    // Only the guest's own silence counts against it, not the server's.
+                    if self.guard.as_ref().is_some_and(Guard::awaits_server) {
+                        return Ok(0);
+                    }
                     self.deadline.get_or_insert(now + UNDECIDED);
+                    if self.guest_closed() {
+                        // What is missing can no longer come: the place is not kept for it.
+                        pumped.refusal = Some((DenyReason::SniffTimeout, self.seen().1.map(str::to_owned)));
+                        self.abort(How::Refused);
+                    }
                     return Ok(0);
                 }
                 Step::Deny(refusal) => {

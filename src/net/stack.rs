@@ -84,13 +84,14 @@ impl Stack {
         self.buffer
     }
 
-    /// Makes this stack answer a connection to `local`.
-    pub fn listen(&mut self, local: SocketAddr) {
+    /// Makes this stack answer a connection to `local`, a unicast address, that begins with the packet `syn`.
+    pub fn answer(&mut self, now: Instant, local: SocketAddr, syn: &[u8], out: &mut dyn Transmit) {
         self.assume(local);
         let endpoint = IpEndpoint::from(local);
         // The socket is closed (new or aborted) and the port is not 0, so listening cannot fail; if it did, the
         // connection would be answered with a reset.
         let _ = self.sockets.get_mut::<Socket<'_>>(self.handle).listen(endpoint);
+        self.ingest(now, syn, out);
     }
 
     /// Makes this stack open a connection from `local` to the guest's `remote`.

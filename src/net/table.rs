@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::policy::Protocol;
@@ -129,6 +129,12 @@ impl<T> Table<T> {
     /// Every flow's id.
     pub fn ids(&self) -> Vec<FlowId> {
         self.by_key.values().copied().collect()
+    }
+
+    /// The ids of the TCP flows to an address.
+    pub fn ids_to(&self, address: IpAddr) -> Vec<FlowId> {
+        let to = |key: &&Key| key.protocol == Protocol::Tcp && key.remote.ip() == address;
+        self.by_key.iter().filter(|(key, _)| to(key)).map(|(_, id)| *id).collect()
     }
 
     /// Notes that a flow has something to do.

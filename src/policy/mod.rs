@@ -30,6 +30,7 @@ mod ruleset;
 mod spec;
 mod verdict;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use address::{AddressClass, classify, ipv4_inside};
@@ -102,6 +103,12 @@ impl Policy {
             Mode::None | Mode::Allowlist | Mode::Observe | Mode::Open => return Verdict::Deny(reason),
         };
         Verdict::Allow(self.permit(destination, protocol, port, self.mode.as_str().into(), false, observed))
+    }
+
+    /// Whether the guest may learn that `name` has this address (`--addresses real`): not a private one that no
+    /// rule would let it reach.
+    pub fn may_reveal(&self, name: &HostName, address: IpAddr) -> bool {
+        self.rules.reveals(name, address.to_canonical())
     }
 
     /// Judges a name that is asked for in DNS: is there any protocol and port on which it could be reached?

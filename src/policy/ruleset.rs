@@ -146,6 +146,17 @@ impl RuleSet {
         self.granting(&Destination::Address(address), protocol, port).is_some()
     }
 
+    /// Whether some rule, on some port, lets a name stand for this address: a public one, or one that is private
+    /// and named on purpose.
+    pub(super) fn reveals(&self, name: &HostName, address: IpAddr) -> bool {
+        let (name, host) = (Destination::Name(name.clone()), Destination::Address(address));
+        classify(address).is_none()
+            || self.allow.iter().any(|entry| {
+                entry.private && grants_host(&entry.rule, true, &name)
+                    || grants_host(&entry.rule, entry.private, &host)
+            })
+    }
+
     /// What the allow rules grant to a name: protocol and ports of each.
     pub(super) fn grants_to_name(&self, name: &HostName) -> impl Iterator<Item = (Protocol, Ports)> {
         let destination = Destination::Name(name.clone());

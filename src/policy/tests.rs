@@ -515,3 +515,21 @@ fn specs_with_the_same_presets_compare() {
     let presets: BTreeMap<String, Vec<Rule>> = Spec::default().preset("npm", "a.example").0.presets;
     assert_eq!(presets, Spec::default().preset("npm", "A.example.").0.presets);
 }
+
+#[test]
+fn private_addresses_are_revealed_only_where_a_rule_reaches_them() {
+    let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let policy = Policy::new(PolicySpec {
+        mode: Mode::Allowlist,
+        allow: rules(&["example.com:443", "10.1.0.0/16:22"]),
+        allow_private: rules(&["db.example.com:5432"]),
+        ..PolicySpec::default()
+    })
+    .unwrap();
+    let reveals =
+        |name: &str, address: &str| policy.may_reveal(&name.parse().unwrap(), address.parse().unwrap());
+    assert!(reveals("example.com", "203.0.113.1"));
+    assert!(reveals("db.example.com", "192.168.0.7"));
+    assert!(reveals("example.com", "10.1.2.3"));
+    assert!(!reveals("example.com", "10.2.2.3") && !reveals("example.com", "::ffff:192.168.0.7"));
+}

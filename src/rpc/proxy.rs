@@ -59,9 +59,12 @@ impl Proxy {
         let stderr = File::from(rustix::io::dup(rustix::stdio::stderr())?);
         let ended = notices.clone();
         spawn("stdin", move || {
-            let source = forward_stdin(stdin, File::from(guest.stdin));
-            // The receiver is gone only when the session is.
+            let mut to_guest = File::from(guest.stdin);
+            let source = forward_stdin(stdin, &mut to_guest);
+            // Before the guest can see it: one that ends at once must not seem to have ended by itself. The
+            // receiver is gone only when the session is.
             let _ = ended.send(Notice::StdinEnded(source));
+            drop(to_guest);
         })?;
         let hung_up = notices.clone();
         let watched = rustix::io::dup(rustix::stdio::stdout())?;
@@ -103,9 +106,10 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(stdin)
 }
 
-fn forward_stdin(mut from: File, mut to: File) -> Source {
+fn forward_stdin(mut from: File, to: &mut File) -> Source {
     let mut buffer = vec![0; CHUNK];
     let mut first_line = Vec::new();
+    let mut reads = true;
     loop {
         match from.read(&mut buffer) {
             Ok(0) => break,
@@ -113,7 +117,10 @@ fn forward_stdin(mut from: File, mut to: File) -> Source {
                 if first_line.len() < FIRST_LINE {
                     first_line.extend_from_slice(&buffer[..count.min(FIRST_LINE)]);
                 }
-                if to.write_all(&buffer[..count]).is_err() {
+                reads = reads && to.write_all(&buffer[..count]).is_ok();
+                // The guest reads no more. A client has not left for that: its own end is waited for. To a
+                // program that only writes, a closed pipe says it.
+                if !reads && !speaks_json_rpc(&first_line) {
                     break;
                 }
             }
@@ -198,7 +205,8 @@ mod tests {
         let (to_read, to_write) = rustix::pipe::pipe().unwrap();
         let sent = bytes.clone();
         let writer = std::thread::spawn(move || File::from(from_write).write_all(&sent).unwrap());
-        let moved = std::thread::spawn(move || forward_stdin(File::from(from_read), File::from(to_write)));
+        let moved =
+            std::thread::spawn(move || forward_stdin(File::from(from_read), &mut File::from(to_write)));
         let mut received = Vec::new();
         File::from(to_read).read_to_end(&mut received).unwrap();
         writer.join().unwrap();

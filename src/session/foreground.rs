@@ -82,7 +82,8 @@ pub(super) async fn conclude(
     loop {
         let due = terminate_at.or(kill_at);
         tokio::select! {
-            ended = session.wait() => return Conclusion { ended, cause },
+            // What brought the end about comes before the end.
+            biased;
             () = signals.next() => {
                 // The second one is impatience.
                 if cause == Cause::Interrupted {
@@ -101,6 +102,7 @@ pub(super) async fn conclude(
                     terminate_at = Some(Instant::now() + AFTER_EOF);
                 }
             }
+            ended = session.wait() => return Conclusion { ended, cause },
             () = sleep_until(due), if due.is_some() => {
                 if terminate_at.take().is_some() {
                     session.terminate();

@@ -9,9 +9,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use super::foreground::{self, Cause, Conclusion, Signals};
+use super::record::{self, Subject};
 use super::step::Steps;
 use super::{Parts, Session, SessionError, raise_descriptor_limit};
-use crate::audit::{Event, Log, Recorder};
+use crate::audit::Log;
 use crate::config::{Addresses, Network, Resolved};
 use crate::egress::driver::Published;
 use crate::egress::resolver::Pinned;
@@ -25,7 +26,7 @@ use crate::package::{
 use crate::policy::{Policy, PolicySpec, Rule, RuleError};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::runtime::native::Native;
-use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status, Stdio3};
+use crate::runtime::{Access, Launch, LimitHit, Mount, Status, Stdio3};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -87,8 +88,11 @@ impl Bench {
         let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
-        let trusted =
-            node.mounts.iter().map(|mount| mount.host.clone()).chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
+        let trusted = node
+            .mounts
+            .iter()
+            .map(|mount| mount.host.clone())
+            .chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
         let runtime = Native::new()
             .trust(trusted.collect::<Vec<_>>())
             .protect(resolved.directories.own().into_iter().cloned());
@@ -125,12 +129,9 @@ impl Bench {
         let launch = self.launch(resolved, entry)?;
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
-        let session = Uuid::now_v7();
-        let (log, recorder) = Log::create(&resolved.audit, session).map_err(audit_failure)?;
-        let start = self.start_event(resolved, entry, &policy, &launch);
+        let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7()).map_err(audit_failure)?;
+        let start = record::start(subject(entry), &self.runtime, &policy, &resolved.mounts, &launch);
         recorder.record(start).map_err(|_| unwritable(&log))?;
-
-        let (ends, stdio) = pipes()?;
         let parts = Parts {
             launch,
             policy,
@@ -139,15 +140,35 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let mut session =
-            Session::start(&self.runtime, parts, stdio).map_err(|error| session_failure(&error))?;
+        let conclusion = self.relay(parts, words, signals).await?;
+        let end = record::end(&conclusion.ended, conclusion.cause.as_str(), &recorder);
+        if let Err(error) = log.finish(end) {
+            words.say(&format!("warning: {error}"));
+        }
+        conclude(conclusion, resolved)
+    }
+
+    /// Runs the guest with its stdio tied to npxc's own, until both have ended.
+    async fn relay(
+        &self,
+        parts: Parts,
+        words: &dyn Progress,
+        signals: &mut Signals,
+    ) -> Result<Conclusion, Failure> {
+        let (ends, stdio) = pipes()?;
+        let mut session = match Session::start(&self.runtime, parts, stdio) {
+            Ok(session) => session,
+            Err(error) => return Ok(Conclusion { ended: Err(error), cause: Cause::Itself }),
+        };
         for warning in session.warnings() {
             words.say(&format!("warning: {warning}"));
         }
         let (notices, mut received) = unbounded_channel();
         let proxy = Proxy::start(ends, notices)
             .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot relay stdio: {error}")))?;
-        session.release().map_err(|error| session_failure(&error))?;
+        if let Err(error) = session.release() {
+            return Ok(Conclusion { ended: Err(error), cause: Cause::Itself });
+        }
         let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
         session.finish();
         let interrupted = conclusion.cause == Cause::Interrupted;
@@ -157,11 +178,7 @@ impl Bench {
             _ = delivered => {}
             () = signals.next(), if !interrupted => {}
         }
-        let end = end_event(&conclusion, &recorder);
-        if let Err(error) = log.finish(end) {
-            words.say(&format!("warning: {error}"));
-        }
-        conclude(conclusion, resolved)
+        Ok(conclusion)
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
@@ -186,40 +203,32 @@ impl Bench {
             files: self.trust.files.clone(),
         })
     }
+}
 
-    fn start_event(&self, resolved: &Resolved, entry: &Entry, policy: &Policy, launch: &Launch) -> Event {
-        let root = entry.manifest.roots.first();
-        Event::SessionStart {
-            npxc: env!("CARGO_PKG_VERSION").to_owned(),
-            purpose: "run".to_owned(),
-            package: entry.manifest.title(),
-            version: root.map(|root| root.version.clone()),
-            integrity: root.and_then(|root| root.integrity.clone()),
-            runtime: self.runtime.name().to_owned(),
-            link: "tun".to_owned(),
-            network: policy.mode().as_str().to_owned(),
-            allow: policy.allow(),
-            allow_private: policy.allow_private(),
-            deny: policy.deny(),
-            mounts: resolved.mounts.iter().map(describe_mount).collect(),
-            env: launch.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
-        }
+fn subject(entry: &Entry) -> Subject {
+    let root = entry.manifest.roots.first();
+    Subject {
+        purpose: "run",
+        package: entry.manifest.title(),
+        version: root.map(|root| root.version.clone()),
+        integrity: root.and_then(|root| root.integrity.clone()),
     }
 }
 
 /// npm's system-wide files may hold tokens and may lie where the guest sees them: below `/usr`, or beside a node that
 /// is mounted. An empty file stands over each.
 fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Failure> {
-    let seen =
-        |file: &&PathBuf| file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host));
+    let seen = |file: &&PathBuf| {
+        file.starts_with("/usr") || node.mounts.iter().any(|mount| file.starts_with(&mount.host))
+    };
     let files: Vec<&PathBuf> = files.iter().filter(seen).collect();
     if files.is_empty() {
         return Ok(Vec::new());
     }
     let empty = cache.join("empty");
-    std::fs::create_dir_all(cache)
-        .and_then(|()| std::fs::write(&empty, []))
-        .map_err(|error| Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display())))?;
+    std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
+    })?;
     let over = |file: &PathBuf| Mount { host: empty.clone(), guest: file.clone(), access: Access::ReadOnly };
     Ok(files.into_iter().map(over).collect())
 }
@@ -229,14 +238,6 @@ fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + 
     ["TERM", "COLORTERM", "NO_COLOR", "LANG", "TZ"]
         .into_iter()
         .filter_map(|name| Some((name.into(), host.var(name)?.to_owned())))
-}
-
-pub(super) fn describe_mount(mount: &Mount) -> String {
-    let access = match mount.access {
-        Access::ReadOnly => "ro",
-        Access::ReadWrite => "rw",
-    };
-    format!("{}:{}:{access}", mount.host.display(), mount.guest.display())
 }
 
 /// What the presets stand for on this host.
@@ -281,7 +282,7 @@ fn dns_options(network: &Network) -> dns::Options {
     }
 }
 
-fn pinned(network: &Network) -> Pinned {
+pub(super) fn pinned(network: &Network) -> Pinned {
     let mut pinned = Pinned::new();
     for host in &network.add_host {
         pinned.entry(host.name.clone()).or_default().push(host.address);
@@ -296,28 +297,6 @@ fn pipes() -> Result<(GuestEnds, Stdio3), Failure> {
     };
     let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
     Ok((GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, Stdio3 { stdin, stdout, stderr }))
-}
-
-fn end_event(conclusion: &Conclusion, recorder: &Recorder) -> Event {
-    let totals = recorder.totals();
-    let status = conclusion.ended.as_ref().ok().map(|ended| ended.status);
-    Event::SessionEnd {
-        status: match status {
-            Some(Status::Exited(code)) => Some(code),
-            Some(Status::Signaled(_)) | None => None,
-        },
-        signal: match status {
-            Some(Status::Signaled(signal)) => Some(signal),
-            Some(Status::Exited(_)) | None => None,
-        },
-        how: match &conclusion.ended {
-            Ok(Ended { limit: Some(hit), .. }) => format!("limit: {}", limit_name(*hit)),
-            Ok(_) => conclusion.cause.as_str().to_owned(),
-            Err(error) => error.to_string(),
-        },
-        denied: totals.denied,
-        allowed: totals.allowed,
-    }
 }
 
 /// The exit status, and what is to be said about it.
@@ -340,13 +319,6 @@ fn conclude(conclusion: Conclusion, resolved: &Resolved) -> Result<ExitStatus, F
             Err(Failure::new(ExitStatus::GuestDied, format!("the package was ended by signal {signal}")))
         }
         (Cause::Client, _) => Ok(ExitStatus::Success),
-    }
-}
-
-fn limit_name(hit: LimitHit) -> &'static str {
-    match hit {
-        LimitHit::Memory => "memory",
-        LimitHit::Pids => "pids",
     }
 }
 

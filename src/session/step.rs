@@ -10,18 +10,18 @@ use std::thread::JoinHandle;
 
 use uuid::Uuid;
 
-use super::run::{describe_mount, parse_rules};
+use super::record::{self, Subject};
+use super::run::{parse_rules, pinned};
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;
-use crate::egress::resolver::Pinned;
 use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::{Step, StepError, StepOutcome, StepRunner};
 use crate::policy::{Mode, Policy, PolicySpec};
 use crate::runtime::native::Native;
-use crate::runtime::{Ended, LimitHit, Mount, Runtime, Status, Stdio3};
+use crate::runtime::{Ended, LimitHit, Mount, Status, Stdio3};
 
 /// Runs an install's steps.
 pub(super) struct Steps<'a> {
@@ -44,18 +44,23 @@ impl<'a> Steps<'a> {
             },
             allow: parse_rules(&step.allow).map_err(plain)?,
             allow_private: parse_rules(&step.allow_private).map_err(plain)?,
-            deny: Vec::new(),
+            deny: self.resolved.network.deny.clone(),
             ..PolicySpec::default()
         })
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
             .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
-        recorder
-            .record(self.start_event(step, &policy))
-            .map_err(|_| StepError::new("the audit log cannot be written", None))?;
-
         let mut launch = step.launch(self.resolved.limits.clone());
         launch.mounts.extend(self.hidden.iter().cloned());
+        let subject = Subject {
+            purpose: step.purpose.as_str(),
+            package: step.package.clone(),
+            version: None,
+            integrity: None,
+        };
+        recorder
+            .record(record::start(subject, self.runtime, &policy, &step.mounts, &launch))
+            .map_err(|_| StepError::new("the audit log cannot be written", None))?;
         let denials = Denials::default();
         let (out, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
         let (err, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
@@ -64,7 +69,7 @@ impl<'a> Steps<'a> {
             launch,
             policy,
             dns: dns::Options::default(),
-            pinned: Pinned::new(),
+            pinned: pinned(&self.resolved.network),
             published: Vec::new(),
             journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
         };
@@ -75,20 +80,7 @@ impl<'a> Steps<'a> {
         session.release().map_err(failed)?;
         let ended = session.wait().await;
         session.finish();
-        let totals = recorder.totals();
-        let end = Event::SessionEnd {
-            status: match &ended {
-                Ok(Ended { status: Status::Exited(code), .. }) => Some(*code),
-                Ok(_) | Err(_) => None,
-            },
-            signal: match &ended {
-                Ok(Ended { status: Status::Signaled(signal), .. }) => Some(*signal),
-                Ok(_) | Err(_) => None,
-            },
-            how: ended.as_ref().map_or_else(ToString::to_string, describe),
-            denied: totals.denied,
-            allowed: totals.allowed,
-        };
+        let end = record::end(&ended, "package exited", &recorder);
         log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let ended = ended.map_err(failed)?;
         Ok(StepOutcome {
@@ -98,24 +90,6 @@ impl<'a> Steps<'a> {
             stderr_tail: joined(err),
             denials: denials.take(),
         })
-    }
-
-    fn start_event(&self, step: &Step, policy: &Policy) -> Event {
-        Event::SessionStart {
-            npxc: env!("CARGO_PKG_VERSION").to_owned(),
-            purpose: step.purpose.as_str().to_owned(),
-            package: step.package.clone(),
-            version: None,
-            integrity: None,
-            runtime: self.runtime.name().to_owned(),
-            link: "tun".to_owned(),
-            network: policy.mode().as_str().to_owned(),
-            allow: policy.allow(),
-            allow_private: policy.allow_private(),
-            deny: policy.deny(),
-            mounts: step.mounts.iter().map(describe_mount).collect(),
-            env: step.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
-        }
     }
 }
 

@@ -160,6 +160,7 @@ pub(super) struct Attack {
     env: Vec<(OsString, OsString)>,
     data: Option<PathBuf>,
     input: Vec<u8>,
+    open: bool,
     resolver: bool,
     setup: Setup,
     audit: Option<PathBuf>,
@@ -191,6 +192,7 @@ impl Attack {
             env: Vec::new(),
             data: None,
             input: Vec::new(),
+            open: false,
             resolver: false,
             setup: Setup::default(),
             audit: None,
@@ -248,14 +250,21 @@ impl Attack {
         self
     }
 
+    /// Keeps stdin open until [`Running::tell`] or the end.
+    pub(super) fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
     /// The host's resolver is the test's own, at port 53 of its own network.
     pub(super) fn resolver(mut self) -> Self {
         self.resolver = true;
         self
     }
 
-    pub(super) fn file_size(mut self, most: u64) -> Self {
-        self.setup.file_size = Some(most);
+    /// Writing to a file beyond its limit is an error and no signal.
+    pub(super) fn no_signal(mut self) -> Self {
+        self.setup.no_signal = true;
         self
     }
 
@@ -331,7 +340,7 @@ impl Attack {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.setup.apply(&mut command);
-        Running::new(command.spawn().unwrap(), home, audit, self.input)
+        Running::new(command.spawn().unwrap(), home, audit, self.input, self.open)
     }
 }
 
@@ -346,10 +355,12 @@ pub(super) struct Running {
     errors: std::thread::JoinHandle<()>,
     stop: mpsc::Sender<()>,
     guard: std::thread::JoinHandle<bool>,
+    peak: std::thread::JoinHandle<u64>,
+    stdin: Option<std::process::ChildStdin>,
 }
 
 impl Running {
-    fn new(mut child: Child, home: PathBuf, audit: PathBuf, input: Vec<u8>) -> Self {
+    fn new(mut child: Child, home: PathBuf, audit: PathBuf, input: Vec<u8>, open: bool) -> Self {
         let pid = rustix::process::Pid::from_child(&child);
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -360,11 +371,28 @@ impl Running {
             }
             late
         });
+        let status = format!("/proc/{}/status", child.id());
+        let peak = std::thread::spawn(move || {
+            let mut most = 0;
+            // The kernel keeps the maximum: the last look before the end is close enough.
+            while let Some(now) = fs::read_to_string(&status).ok().and_then(|status| field(&status, "VmHWM:"))
+            {
+                most = now;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            most
+        });
         let (mut stdin, mut stdout, mut stderr) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            let _ = stdin.write_all(&input);
-        });
+        let stdin = if open {
+            stdin.write_all(&input).unwrap();
+            Some(stdin)
+        } else {
+            std::thread::spawn(move || {
+                let _ = stdin.write_all(&input);
+            });
+            None
+        };
         let (sender, out) = mpsc::channel();
         std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -383,7 +411,7 @@ impl Running {
             }
             saying.1.notify_all();
         });
-        Self { child, home, audit, out, said, errors, stop, guard }
+        Self { child, home, audit, out, said, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
@@ -405,8 +433,28 @@ impl Running {
         panic!("never logged: {:?}", events(&self.audit));
     }
 
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(super) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
+    /// From now on no file of its can grow beyond this.
+    pub(super) fn limit_files(&self, who: Who, most: u64) {
+        let mut command = Command::new("prlimit");
+        command.arg("--pid").arg(self.child.id().to_string()).arg(format!("--fsize={most}:{most}"));
+        // Its own user may: root is not always one that may do everything.
+        Setup { identity: (who == Who::User).then_some((USER, USER)), ..Setup::default() }
+            .apply(&mut command);
+        assert!(command.status().unwrap().success());
+    }
+
+    /// Writes to its stdin and closes it.
+    pub(super) fn tell(&mut self, words: &str) {
+        self.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
+    }
+
+    /// Ends it the hard way.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
     }
 
     /// Waits for its end.
@@ -423,7 +471,8 @@ impl Running {
             answers: answers.map_or(Vec::new(), |line| serde_json::from_str(line).unwrap()),
             code: status.code(),
             events: events(&self.audit),
-            log: fs::read_to_string(&self.audit).unwrap_or_default(),
+            log: text(&self.audit),
+            peak: self.peak.join().unwrap() >> 10,
             out,
             err,
             home: self.home,
@@ -431,9 +480,20 @@ impl Running {
     }
 }
 
+/// A number of kibibytes out of `/proc/PID/status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// A file, if it is one: devices have no end.
+fn text(path: &Path) -> String {
+    let file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && !path.starts_with("/proc"));
+    if file { fs::read_to_string(path).unwrap_or_default() } else { String::new() }
+}
+
 /// Every whole line of a log.
 fn events(path: &Path) -> Vec<Event> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = text(path);
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     whole.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -449,11 +509,20 @@ pub(super) struct Seen {
     pub(super) out: String,
     pub(super) err: String,
     pub(super) home: PathBuf,
+    /// Most memory that npxc itself had, MiB.
+    pub(super) peak: u64,
 }
 
 impl Debug for Seen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "status {:?}\nstdout: {}\nstderr: {}", self.code, short(&self.out), self.err)?;
+        writeln!(
+            f,
+            "status {:?}, at most {} MiB\nstdout: {}\nstderr: {}",
+            self.code,
+            self.peak,
+            short(&self.out),
+            self.err
+        )?;
         for event in self.events.iter().skip(1).take(40) {
             writeln!(f, "{event:?}")?;
         }
@@ -569,6 +638,8 @@ pub(super) enum Manner {
     Deaf,
     /// Accepts and closes when something was said.
     HangUp,
+    /// Writes without end.
+    Pour,
 }
 
 /// A connection that reached a server. Ask for all of a server's once, at the end.
@@ -662,6 +733,7 @@ fn serve(mut socket: TcpStream, manner: &Manner, visit: &Mutex<Visit>) {
         Manner::Deaf => loop {
             std::thread::park();
         },
+        Manner::Pour => while socket.write_all(&[7; 64 << 10]).is_ok() {},
         Manner::Greet(words) => drop(socket.write_all(words.as_bytes())),
         Manner::Listen | Manner::Answer(_) | Manner::HangUp => {}
     }

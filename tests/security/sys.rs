@@ -84,8 +84,8 @@ pub(super) struct Setup {
     pub(super) binds: Vec<(CString, CString)>,
     /// Another user and group, without any supplementary ones.
     pub(super) identity: Option<(u32, u32)>,
-    /// Largest file it may write.
-    pub(super) file_size: Option<u64>,
+    /// Ignores the signal for a file that grows too large.
+    pub(super) no_signal: bool,
 }
 
 impl Setup {
@@ -111,10 +111,7 @@ impl Setup {
                         check(libc::mount(file.as_ptr(), place.as_ptr(), none, libc::MS_BIND, none.cast()))?;
                     }
                 }
-                if let Some(most) = self.file_size {
-                    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-                    check(libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit))?;
-                    // Without this the kernel's signal would end the program.
+                if self.no_signal {
                     libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
                 }
                 if let Some((user, group)) = self.identity {

@@ -143,6 +143,11 @@ impl Pending {
         Queued::New(id)
     }
 
+    /// The name that a lookup is about, while it is under way.
+    pub(super) fn name(&self, id: LookupId) -> Option<&HostName> {
+        Some(&self.lookups.get(&id)?.lookup.name)
+    }
+
     /// Ends a lookup; `None` if it is not under way (any more).
     pub(super) fn take(&mut self, id: LookupId) -> Option<(Lookup, Vec<Waiter>)> {
         let Waiting { lookup, waiters, .. } = self.lookups.remove(&id)?;

@@ -152,7 +152,18 @@ impl Responder {
 
     // By value: an outcome is used once.
     #[allow(clippy::needless_pass_by_value)]
+    /// Whether names are answered with the addresses they really have.
+    pub fn hands_out_real(&self) -> bool {
+        self.options.addresses == Addresses::Real
+    }
+
+    /// The name that a lookup is about, while it is under way.
+    pub fn name(&self, id: LookupId) -> Option<&HostName> {
+        self.pending.name(id)
+    }
+
     /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more.
+    #[allow(clippy::needless_pass_by_value)] // an outcome is used up by being told
     pub fn answered(
         &mut self,
         now: Instant,

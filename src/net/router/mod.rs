@@ -44,6 +44,8 @@ pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 
 pub const MOST_FLOWS: usize = 4096;
 /// Connections being resolved or dialled at most; a SYN beyond it is dropped and comes again after a second.
 const MOST_OPENING: usize = 512;
+/// Those of them that go to one address: one that does not answer must not take every place for minutes.
+const MOST_OPENING_TO_ONE: usize = MOST_OPENING / 4;
 /// How long an idle UDP flow is kept (RFC 4787, REQ-5: at least two minutes).
 const UDP_IDLE: Duration = Duration::from_mins(3);
 /// Datagrams kept while a UDP flow's name is resolved.
@@ -146,7 +148,9 @@ pub struct Router {
     next_port: u16,
     ticked: Option<Instant>,
     dropped: HashMap<Malformed, u64>,
+    reached: HashMap<&'static str, (u64, String)>,
     forged: u64,
+    forged_recorded: u64,
     allowed: u64,
     denied: u64,
 }
@@ -207,7 +211,9 @@ impl Router {
             next_port: FIRST_PORT,
             ticked: None,
             dropped: HashMap::new(),
+            reached: HashMap::new(),
             forged: 0,
+            forged_recorded: 0,
             allowed: 0,
             denied: 0,
         }
@@ -226,8 +232,9 @@ impl Router {
             // Link-local sources are the guest's kernel talking about the link itself.
             if !packet.destination.is_multicast() {
                 self.forged += 1;
+                // The first is said at once, the rest when their number has doubled, and when the session ends.
                 if self.forged.is_power_of_two() {
-                    self.limit("forged source address", &packet.source.to_string(), self.forged);
+                    self.record_forged(&packet.source.to_string());
                 }
             }
             return;
@@ -280,6 +287,7 @@ impl Router {
             self.ticked = Some(now);
             self.responder.tick(now);
             self.record_questions();
+            self.record_reached();
         }
     }
 
@@ -296,6 +304,8 @@ impl Router {
         for (why, count) in std::mem::take(&mut self.dropped).into_iter().filter(|(_, count)| *count > 0) {
             self.limit("malformed packets dropped", &why.to_string(), count);
         }
+        self.record_forged("the last ones");
+        self.record_reached();
         self.responder.finish();
         self.record_questions();
         (self.allowed, self.denied)
@@ -303,6 +313,11 @@ impl Router {
 
     fn receive_tcp(&mut self, now: Instant, packet: &Packet<'_>, tcp: &Tcp, out: &mut dyn Transmit) {
         let key = key_of(Protocol::Tcp, packet);
+        if !is_unicast(packet.destination) {
+            // TCP has no multicast (RFC 9293, section 3.9.2.3): neither a connection nor a question.
+            let why = DenyReason::MulticastNotAllowed { address: packet.destination };
+            return self.deny(packet, None, &why, None);
+        }
         match self.table.find(&key) {
             Some(id) => self.continue_tcp(now, id, packet, tcp, out),
             None if !tcp.opens => reply::reset(packet, tcp, out),
@@ -376,9 +391,44 @@ impl Router {
         }
     }
 
+    fn record_forged(&mut self, example: &str) {
+        let count = self.forged - self.forged_recorded;
+        if count > 0 {
+            self.forged_recorded = self.forged;
+            self.limit("forged source address", example, count);
+        }
+    }
+
+    /// A bound that one packet after the other may reach: the first is said at once, the rest in a line per tick.
+    fn reached(&mut self, what: &'static str, detail: String) {
+        if let Some((count, last)) = self.reached.get_mut(what) {
+            *count += 1;
+            *last = detail;
+        } else {
+            self.limit(what, &detail, 1);
+            self.reached.insert(what, (0, detail));
+        }
+    }
+
+    fn record_reached(&mut self) {
+        let mut lines = Vec::new();
+        self.reached.retain(|what, (count, detail)| {
+            lines.extend((*count > 0).then(|| (*what, std::mem::take(detail), *count)));
+            // One that was quiet for a tick is said at once again.
+            std::mem::take(count) > 0
+        });
+        for (what, detail, count) in lines {
+            self.limit(what, &detail, count);
+        }
+    }
+
     fn limit(&mut self, what: &str, detail: &str, count: u64) {
         self.journal.record(Event::Limit { what: what.to_owned(), detail: detail.to_owned(), count });
     }
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn is_gateway(address: IpAddr) -> bool {

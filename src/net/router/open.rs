@@ -4,9 +4,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::serve::isolate;
 use super::{
-    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, Router, State, TOMBSTONE,
-    Token, UDP_IDLE, gateway,
+    Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router,
+    State, TOMBSTONE, Token, UDP_IDLE, gateway, is_unicast,
 };
 use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
@@ -19,8 +20,9 @@ use crate::net::stack::Transmit;
 use crate::net::table::{FlowId, Key};
 use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
 
-/// A SYN is kept while its flow is opened; one with payload (TCP Fast Open) is kept without.
-const MOST_SYN: usize = 120;
+/// A SYN is kept while its flow is opened, with its payload if it has one (TCP Fast Open); bytes. A larger one
+/// would have come in several packets.
+const MOST_SYN: usize = 1500;
 
 /// What a verdict allows, and the name it is about.
 struct Granted {
@@ -39,12 +41,16 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         match self.judge(&key) {
-            Ok(_) if self.opening >= MOST_OPENING => {
+            Ok(_)
+                if self.opening >= MOST_OPENING
+                    || self.opening_to(key.remote.ip()) >= MOST_OPENING_TO_ONE
+                    || packet.bytes.len() > MOST_SYN =>
+            {
                 // No answer: the guest's kernel asks again, and by then there may be room.
-                self.limit("connections being opened", &key.remote.to_string(), 1);
+                self.reached("connections being opened", key.remote.to_string());
             }
             Ok(granted) => {
-                let syn = packet.bytes[..packet.bytes.len().min(MOST_SYN)].to_vec();
+                let syn = packet.bytes.to_vec();
                 let permit = granted.permit.clone();
                 let id = self.insert(
                     now,
@@ -124,11 +130,14 @@ impl Router {
                 }
                 let guard = Guard::new(self.expected(&key, entry.name.as_ref()), key.remote.port());
                 let mut stack = self.stack();
-                stack.listen(key.remote);
-                stack.ingest(now, &syn, out);
+                let sound = isolate(|| stack.answer(now, key.remote, &syn, out));
                 entry.state = State::Relay(Box::new(Flow::new(stack, Some(guard))));
                 self.table.put(id, entry);
-                self.table.mark(id);
+                if sound {
+                    self.table.mark(id);
+                } else {
+                    self.end(now, id, How::InternalError);
+                }
             }
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
                 let recorded = self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled);
@@ -231,18 +240,36 @@ impl Router {
         Some(id)
     }
 
+    /// Connections being opened to an address; not counted while there are few at all.
+    fn opening_to(&mut self, address: IpAddr) -> usize {
+        if self.opening < MOST_OPENING_TO_ONE {
+            return 0;
+        }
+        let opens = |entry: &mut Entry| matches!(entry.state, State::Opening { .. });
+        let ids = self.table.ids_to(address);
+        ids.into_iter().filter(|&id| self.table.get_mut(id).is_some_and(opens)).count()
+    }
+
     /// The verdict about a flow that does not exist yet.
     fn judge(&mut self, key: &Key) -> Result<Granted, (Option<HostName>, DenyReason)> {
-        let names = self.names(key.remote.ip());
+        let address = key.remote.ip();
+        let (names, by_address) = match self.pins.lookup(address) {
+            Some(Pinned::Virtual(name)) => (vec![name.clone()], false),
+            Some(Pinned::Real(names)) => (names.to_vec(), true),
+            None => (Vec::new(), true),
+        };
         let first = names.first().cloned();
         if !self.journal.healthy() {
             return Err((first, DenyReason::AuditUnavailable));
         }
-        let destinations: Vec<Destination> = if names.is_empty() {
-            vec![Destination::Address(key.remote.ip())]
-        } else {
-            names.into_iter().map(Destination::Name).collect()
-        };
+        if !is_unicast(address) {
+            // Whatever a rule covers: it would be everybody on the host's network at once.
+            return Err((first, DenyReason::MulticastNotAllowed { address }));
+        }
+        let destinations = names
+            .into_iter()
+            .map(Destination::Name)
+            .chain(by_address.then_some(Destination::Address(address)));
         let mut refusal = None;
         for destination in destinations {
             let name = match &destination {
@@ -261,19 +288,10 @@ impl Router {
         Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
     }
 
-    /// The names an address was handed out for.
-    fn names(&self, address: IpAddr) -> Vec<HostName> {
-        match self.pins.lookup(address) {
-            Some(Pinned::Virtual(name)) => vec![name.clone()],
-            Some(Pinned::Real(names)) => names.to_vec(),
-            None => Vec::new(),
-        }
-    }
-
     /// The names the guest may claim on this flow.
     fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
         match (self.pins.lookup(key.remote.ip()), name) {
-            (Some(Pinned::Real(names)), _) => Expected::AnyOf(
+            (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
                 names
                     .iter()
                     .filter(|name| {
@@ -286,6 +304,7 @@ impl Router {
                     .collect(),
             ),
             (_, Some(name)) => Expected::Name(name.clone()),
+            // Reached by a rule about the address itself: what it is called does not matter.
             (_, None) => Expected::Unnamed,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use smoltcp::socket::tcp::State as TcpState;
 
+use super::serve::isolate;
 use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
 use crate::audit::Event;
 use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
@@ -50,11 +51,24 @@ impl Router {
         outcome: LookupOutcome,
         out: &mut dyn Transmit,
     ) {
+        let outcome = self.revealed(id, outcome);
         let answers = self.responder.answered(now, id, outcome, &mut self.pins);
         self.record_questions();
         for (origin, answer) in answers {
             let Some(question) = self.questions.remove(&origin.0) else { continue };
             self.flush_answer(&question, &answer, out);
+        }
+    }
+
+    /// The addresses that the guest may learn of. Virtual ones are handed out for a name whatever it resolves to:
+    /// the denial is then made, and explained, when the guest connects.
+    fn revealed(&self, id: LookupId, outcome: LookupOutcome) -> LookupOutcome {
+        match (outcome, self.responder.name(id)) {
+            (LookupOutcome::Addresses(mut addresses), Some(name)) if self.responder.hands_out_real() => {
+                addresses.retain(|address| self.policy.may_reveal(name, *address));
+                LookupOutcome::Addresses(addresses)
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -67,12 +81,13 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         if self.table.len() >= self.most_flows || self.resolver_flows() >= MOST_RESOLVER_FLOWS {
-            return self.limit("connections to the resolver", &key.remote.to_string(), 1);
+            return self.reached("connections to the resolver", key.remote.to_string());
         }
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut stack = Box::new(Stack::new(self.link, RESOLVER_BUFFER, self.epoch, self.seed));
-        stack.listen(key.remote);
-        stack.ingest(now, packet.bytes, out);
+        if !isolate(|| stack.answer(now, key.remote, packet.bytes, out)) {
+            return self.limit("flows ended by an internal error", &key.remote.to_string(), 1);
+        }
         let resolving = Resolving { stack, framing: TcpFraming::new(), unsent: Vec::new(), pending: 0 };
         let number = self.next_flow;
         self.next_flow += 1;

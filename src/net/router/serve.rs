@@ -178,7 +178,7 @@ impl Router {
         tcp: &Tcp,
         out: &mut dyn Transmit,
     ) {
-        self.limit("flows ended by an internal error", &key.remote.to_string(), 1);
+        self.reached("flows ended by an internal error", key.remote.to_string());
         reply::reset(packet, tcp, out);
         self.end(now, id, How::InternalError);
     }
@@ -197,7 +197,7 @@ fn buffer_for(flows: usize) -> usize {
 
 /// Runs one flow's work. False if it panicked: sequence arithmetic in a TCP stack can fail on hostile input, and
 /// that costs the flow, not the session.
-fn isolate(work: impl FnOnce()) -> bool {
+pub(super) fn isolate(work: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(work)).is_ok()
 }
 

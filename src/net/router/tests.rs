@@ -498,6 +498,43 @@ fn a_request_dripped_forever_is_given_up() {
 }
 
 #[test]
+fn an_upgrade_may_wait_for_its_server() {
+    let mut world = World::new(&["example.com:80"]);
+    let address = world.virtual_address("example.com");
+    let guest = world.connect(&SocketAddr::new(address, 80).to_string(), 50_000);
+    world.settle();
+    let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly";
+    world.socket(guest).send_slice(request).unwrap();
+    world.pass(Duration::from_secs(60));
+    let (id, far) = world.only_far();
+    assert!(far.received.ends_with(b"\r\n\r\n"), "what follows waits for the answer");
+    far.to_send.extend(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    world.router.mark(id);
+    world.settle();
+    assert!(world.only_far().1.received.ends_with(b"early"));
+    assert!(world.denials().is_empty());
+}
+
+#[test]
+fn with_real_addresses_a_rule_about_the_address_still_counts() {
+    let mut world = World::new(&["example.com:443", "203.0.113.9:22"]);
+    let address: IpAddr = "203.0.113.9".parse().unwrap();
+    world.router.pins.pin_real(&"example.com".parse().unwrap(), &[address]).unwrap();
+    let by_address = world.connect("203.0.113.9:22", 50_000);
+    let by_name = world.connect("203.0.113.9:443", 50_001);
+    let neither = world.connect("203.0.113.9:80", 50_002);
+    world.settle();
+    assert_eq!(world.socket(by_address).state(), tcp::State::Established);
+    assert_eq!(world.socket(by_name).state(), tcp::State::Established);
+    assert_eq!(world.socket(neither).state(), tcp::State::Closed);
+    assert!(world.dials.iter().all(|(_, addresses)| addresses[0].ip() == address));
+    // A name on the flow that goes to the address as such is nobody's business.
+    world.socket(by_address).send_slice(b"GET / HTTP/1.1\r\nHost: other.example.org\r\n\r\n").unwrap();
+    world.settle();
+    assert_eq!(world.denials().len(), 1);
+}
+
+#[test]
 fn a_server_may_speak_first() {
     let mut world = World::new(&["example.com:25"]);
     let address = world.virtual_address("example.com");
@@ -593,12 +630,31 @@ fn a_flood_of_connections_is_bounded_and_passes() {
     assert_eq!(world.socket(guest).state(), tcp::State::Established);
 }
 
+#[test]
+fn tcp_to_a_multicast_address_is_denied_even_on_the_resolvers_port() {
+    // Found by fuzzing: a stack cannot have such an address, and refused it with a panic.
+    for port in [53, 443] {
+        for destination in ["230.18.0.1", "255.255.255.255"] {
+            let mut world = World::new(&["0.0.0.0/0"]);
+            let packet = syn_to(1, SocketAddr::new(destination.parse().unwrap(), port));
+            world.router.receive(world.now, &packet, false, &mut world.wire);
+            world.carry_out();
+            assert_eq!(world.router.flows(), 0);
+            assert_eq!(world.denials()[0].0, "multicast-not-allowed");
+        }
+    }
+}
+
 fn syn(n: u16) -> Vec<u8> {
+    syn_to(n, "203.0.113.5:443".parse().unwrap())
+}
+
+fn syn_to(n: u16, destination: SocketAddr) -> Vec<u8> {
     use smoltcp::phy::ChecksumCapabilities;
     use smoltcp::wire::{IpAddress, IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
     let tcp = TcpRepr {
         src_port: 1024 + n,
-        dst_port: 443,
+        dst_port: destination.port(),
         control: TcpControl::Syn,
         seq_number: TcpSeqNumber(i32::from(n)),
         ack_number: None,
@@ -610,8 +666,7 @@ fn syn(n: u16) -> Vec<u8> {
         timestamp: None,
         payload: &[],
     };
-    let (from, to): (IpAddress, IpAddress) =
-        (IpAddr::V4(GUEST_V4).into(), "203.0.113.5".parse::<IpAddr>().unwrap().into());
+    let (from, to): (IpAddress, IpAddress) = (IpAddr::V4(GUEST_V4).into(), destination.ip().into());
     let ip = IpRepr::new(from, to, IpProtocol::Tcp, tcp.buffer_len(), 64);
     let mut packet = vec![0; ip.buffer_len()];
     ip.emit(&mut packet[..], &ChecksumCapabilities::default());

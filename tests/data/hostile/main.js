@@ -79,6 +79,7 @@ function understood(data) {
 /// What a `send` element stands for, in the pieces in which it is written.
 async function pieces(element) {
   if (typeof element === 'string') return [bytes(element)];
+  if (element.parts) return [Buffer.concat((await Promise.all(element.parts.map(pieces))).flat())];
   let whole = element.hello ? await hello(element.hello) : bytes(element.text ?? '');
   if (element.repeat) whole = Buffer.concat(Array(element.repeat).fill(whole));
   if (element.replace) whole = bytes(whole.toString('latin1').replace(element.replace[0], element.replace[1]));
@@ -292,6 +293,13 @@ const steps = {
   async say({ text, stream = 'stdout' }) {
     await new Promise((done) => process[stream].write(bytes(text), done));
     return {};
+  },
+
+  /// Waits for the end of stdin.
+  async told() {
+    let all = '';
+    for await (const chunk of process.stdin) all += chunk;
+    return { all };
   },
 
   async env() {

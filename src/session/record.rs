@@ -1,0 +1,75 @@
+//! The first and the last line of a session's log, the same for a run and for a step of an install.
+
+use super::SessionError;
+use crate::audit::{Event, Recorder};
+use crate::policy::Policy;
+use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status};
+
+/// What is being run.
+#[derive(Debug)]
+pub(super) struct Subject {
+    /// `run`, `fetch` or `build`.
+    pub(super) purpose: &'static str,
+    /// The package as a person names it.
+    pub(super) package: String,
+    /// Its version, once known.
+    pub(super) version: Option<String>,
+    /// Its Subresource Integrity string, where the registry gave one.
+    pub(super) integrity: Option<String>,
+}
+
+/// `session.start`. `mounts` are those worth a reviewer's attention.
+pub(super) fn start(
+    subject: Subject,
+    runtime: &dyn Runtime,
+    policy: &Policy,
+    mounts: &[Mount],
+    launch: &Launch,
+) -> Event {
+    Event::SessionStart {
+        npxc: env!("CARGO_PKG_VERSION").to_owned(),
+        purpose: subject.purpose.to_owned(),
+        package: subject.package,
+        version: subject.version,
+        integrity: subject.integrity,
+        runtime: runtime.name().to_owned(),
+        link: "tun".to_owned(),
+        network: policy.mode().as_str().to_owned(),
+        allow: policy.allow(),
+        allow_private: policy.allow_private(),
+        deny: policy.deny(),
+        mounts: mounts.iter().map(describe_mount).collect(),
+        env: launch.env.iter().map(|(name, _)| name.to_string_lossy().into_owned()).collect(),
+    }
+}
+
+/// `session.end`. `how` is what is said when the command ended without hitting a limit.
+pub(super) fn end(ended: &Result<Ended, SessionError>, how: &str, recorder: &Recorder) -> Event {
+    let totals = recorder.totals();
+    let (status, signal) = match ended.as_ref().map(|ended| ended.status) {
+        Ok(Status::Exited(code)) => (Some(code), None),
+        Ok(Status::Signaled(signal)) => (None, Some(signal)),
+        Err(_) => (None, None),
+    };
+    let how = match ended {
+        Ok(Ended { limit: Some(hit), .. }) => format!("limit: {}", limit_name(*hit)),
+        Ok(_) => how.to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Event::SessionEnd { status, signal, how, denied: totals.denied, allowed: totals.allowed }
+}
+
+fn describe_mount(mount: &Mount) -> String {
+    let access = match mount.access {
+        Access::ReadOnly => "ro",
+        Access::ReadWrite => "rw",
+    };
+    format!("{}:{}:{access}", mount.host.display(), mount.guest.display())
+}
+
+fn limit_name(hit: LimitHit) -> &'static str {
+    match hit {
+        LimitHit::Memory => "memory",
+        LimitHit::Pids => "pids",
+    }
+}

@@ -1,0 +1,195 @@
+//! Installs: once for two, nothing half, nothing at all when warm, and what a script may reach.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+
+use super::processes::{descendants, eventually, signal, wait, wait_for_end};
+use super::world::{Audit, have, world};
+
+/// A package of its own with an install script.
+fn package(name: &str, script: &str) -> PathBuf {
+    let directory = world().scratch(name);
+    let manifest = serde_json::json!({
+        "name": format!("npxc-{name}"),
+        "version": "1.0.0",
+        "bin": "index.js",
+        "scripts": {"install": "node install.js"},
+    });
+    fs::write(directory.join("package.json"), manifest.to_string()).unwrap();
+    fs::write(directory.join("install.js"), script).unwrap();
+    let index =
+        "#!/usr/bin/env node\nconsole.log(require('fs').readFileSync(__dirname + '/built', 'utf8'))\n";
+    fs::write(directory.join("index.js"), index).unwrap();
+    directory
+}
+
+const BUILDS: &str = "require('fs').writeFileSync('built', 'built')";
+
+/// An npxc with a store of its own.
+fn spawn(package: &Path, data: &Path) -> (Child, Audit) {
+    let mut npxc = world().npxc(&[&package.display().to_string()]);
+    npxc.command
+        .env("XDG_DATA_HOME", data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    (npxc.command.spawn().unwrap(), Audit(npxc.audit))
+}
+
+fn finish(mut child: Child) -> (Option<i32>, String, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    (wait(&mut child).code(), out, err)
+}
+
+/// What stands in a store: finished entries, and what is under way.
+fn store(data: &Path) -> (usize, usize) {
+    let entries = |directory: &Path| fs::read_dir(directory).map_or(0, Iterator::count);
+    let store = data.join("npxc/store");
+    let platforms = fs::read_dir(store.join("v1")).into_iter().flatten();
+    let finished = platforms.map(|platform| entries(&platform.unwrap().path())).sum();
+    (finished, entries(&store.join("staging")))
+}
+
+#[test]
+fn two_at_once_install_once() {
+    let package = package("twins", BUILDS);
+    let data = world().scratch("data");
+    let both = [spawn(&package, &data), spawn(&package, &data)];
+    let mut installs = 0;
+    for (child, audit) in both {
+        let (status, out, err) = finish(child);
+        assert_eq!((status, out.as_str()), (Some(0), "built\n"), "{err}");
+        installs += audit.sessions("fetch");
+        assert_eq!(audit.sessions("run"), 1);
+    }
+    assert_eq!(installs, 1);
+    assert_eq!(store(&data), (1, 0));
+}
+
+#[test]
+fn an_interrupted_install_leaves_nothing_half() {
+    // Its script never ends the first time; a change of the package is another entry, so the mark stands outside.
+    let script = "setInterval(() => {}, 1000)";
+    let package = package("stuck", script);
+    let data = world().scratch("data");
+    for how in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let (mut child, audit) = spawn(&package, &data);
+        eventually("the script runs", || audit.sessions("build") == 1 && runs(&child, "install.js"));
+        let guests = descendants(child.id());
+        signal(child.id(), how);
+        let status = wait(&mut child);
+        assert_eq!(status.code(), (how != Signal::KILL).then_some(130));
+        wait_for_end(&guests);
+        let (finished, under_way) = store(&data);
+        assert_eq!(finished, 0);
+        // Nobody is left to clean up after SIGKILL: the next npxc does it.
+        assert!(under_way == 0 || how == Signal::KILL, "{how:?} left {under_way}");
+    }
+    fs::write(package.join("install.js"), BUILDS).unwrap();
+    let (child, _) = spawn(&package, &data);
+    let (status, out, err) = finish(child);
+    assert_eq!((status, out.as_str()), (Some(0), "built\n"), "{err}");
+    assert_eq!(store(&data), (1, 0));
+}
+
+fn runs(child: &Child, word: &str) -> bool {
+    descendants(child.id()).iter().any(|process| {
+        let line = fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        line.starts_with("node\0") && line.contains(word)
+    })
+}
+
+#[test]
+fn a_warm_start_runs_no_npm_and_opens_no_socket() {
+    let package = package("warm", BUILDS).display().to_string();
+    let (output, _) = world().npxc(&[&package]).output();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // A registry that cannot be reached is not missed.
+    let mut npxc = world().npxc(&["--allow", "@npm", &package]);
+    npxc.command.env("npm_config_registry", "http://127.0.0.1:9/");
+    let (output, audit) = npxc.output();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "built\n");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    // An ordinary user is told about limits, nobody about npm.
+    assert!(stderr.lines().all(|line| line.starts_with("npxc: warning: ")), "{stderr}");
+    assert_eq!((audit.sessions("fetch"), audit.sessions("build"), audit.sessions("run")), (0, 0, 1));
+
+    if !have("strace") {
+        return;
+    }
+    let trace = world().scratch("trace").join("calls");
+    let calls = "trace=execve,connect,sendto,sendmsg,sendmmsg";
+    let path = trace.display().to_string();
+    let strace = ["strace", "-f", "-qq", "-s", "400", "-e", calls, "-o", &path];
+    let (output, _) = world().npxc_under(&strace, &["--allow", "@npm", &package]).output();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "built\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let trace = fs::read_to_string(trace).unwrap();
+    assert!(trace.contains("execve("), "nothing was traced");
+    for line in trace.lines() {
+        assert!(!line.contains("npm-cli"), "npm ran: {line}");
+        assert!(!line.contains("AF_INET"), "the network was used: {line}");
+    }
+}
+
+#[test]
+fn a_script_that_wants_the_network_is_told_the_rule_that_lets_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nbuilt");
+        }
+    });
+    let script = format!(
+        "require('http').get('http://host.npxc.internal:{port}/', (response) => \
+           response.pipe(require('fs').createWriteStream('built')))\
+         .on('error', (error) => {{ console.error(error.code); process.exit(1); }})"
+    );
+    let package = package("download", &script).display().to_string();
+    let (output, audit) = world().npxc(&[&package]).output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(!audit.hints().is_empty(), "no denial in the log");
+    let hint =
+        stderr.lines().find(|line| line.starts_with("npxc: hint: ") && line.contains("--allow-install"));
+    let hint = hint.unwrap_or_else(|| panic!("no hint: {stderr}"));
+
+    let mut options: Vec<&str> = hint[hint.find("--allow-install").unwrap()..].split_whitespace().collect();
+    options.push(&package);
+    let (output, audit) = world().npxc(&options).output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "built\n", "{options:?}: {stderr}");
+    // What the script may reach, the package may not.
+    let run = audit.events().into_iter().find(|event| event["purpose"] == "run").unwrap();
+    assert_eq!(run["network"], "none");
+}
+
+#[test]
+fn a_package_without_its_install_script_is_a_choice() {
+    let package = package("choice", "process.exit(5)").display().to_string();
+    let (output, _) = world().npxc(&[&package]).output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("--ignore-scripts"), "{stderr}");
+    // Then it lacks what the script would have made, which is the package's own error.
+    let (output, _) = world().npxc(&["--ignore-scripts", &package]).output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("ENOENT"), "{stderr}");
+}

@@ -1,0 +1,168 @@
+//! Whatever is missing, wrong or broken: nothing is allowed (row 37).
+
+use npxc::audit::Event;
+use serde_json::{Value, json};
+
+use super::harness::{Attack, Server, attack, directory, everyone, packets, page, place, sealed};
+
+#[test]
+fn row_37_no_rule_allows_nothing() {
+    for who in everyone() {
+        sealed();
+        let server = Server::start(page("secret"));
+        let url = |host: &str| json!({"do": "fetch", "url": format!("http://{host}:{}/", server.port)});
+        let steps = json!([url("api.example.com"), url("host.npxc.internal"), url("192.0.2.7"), url("[2001:db8::7]"),
+            {"do": "udp", "to": "192.0.2.7", "port": 9, "send": ["x"]}]);
+        let run = || attack(who, &steps).option("--add-host", "api.example.com:127.0.0.1");
+        for (run, what) in [
+            (run(), "nothing said"),
+            (run().option("--network", "none"), "none"),
+            (run().option("--network", "allowlist"), "an empty list"),
+            (run().option("--network", "none").allow("api.example.com"), "none, and a rule"),
+            (run().allow("*.example.org").option("--deny", "*.example.org"), "deny wins"),
+        ] {
+            let seen = run.run();
+            if seen.code == Some(1) {
+                assert!(seen.out.is_empty(), "{what}: {seen:?}");
+                continue;
+            }
+            for at in 0..5 {
+                assert!(seen.at(at)["error"].is_string(), "{what}: {seen:?}");
+            }
+            seen.assert_nothing_reached();
+            let (lines, claimed) = seen.counted();
+            assert!(lines == claimed && lines >= 5, "{what}: {seen:?}");
+        }
+        assert_eq!(packets(), 0);
+        assert!(server.visits().is_empty());
+    }
+}
+
+#[test]
+fn row_37_a_bad_rule_in_a_file_stops_everything_though_the_store_is_warm() {
+    for who in everyone() {
+        for config in [
+            "[defaults.network]\nallow = [\"api.example.com:99999\"]\n",
+            "[defaults.network]\nallow = [\"*\"]\n",
+            "[defaults.network]\nalow = [\"api.example.com\"]\n",
+            "[defaults.network]\nmode = \"opne\"\n",
+            "[defaults.network]\nallow = \"api.example.com\"\n",
+            "[defaults.network]\ndeny = [\"not a rule\"]\n",
+            "[defaults.network\n",
+            "\0",
+        ] {
+            let seen = attack(who, &json!([{"do": "env"}])).config(config).run();
+            assert_eq!(seen.code, Some(1), "{config:?}: {seen:?}");
+            assert!(seen.out.is_empty() && seen.events.is_empty(), "{seen:?}");
+            assert!(seen.err.contains("npxc.toml"), "it says where: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn row_37_deny_wins_over_every_allow() {
+    for who in everyone() {
+        sealed();
+        let server = Server::start(page("secret"));
+        let port = server.port;
+        let steps = json!([
+            {"do": "fetch", "url": format!("http://api.example.com:{port}/")},
+            {"do": "fetch", "url": format!("http://other.example.com:{port}/")},
+        ]);
+        let seen = attack(who, &steps)
+            .option("--allow-private", "*.example.com")
+            .option("--add-host", "api.example.com:127.0.0.1")
+            .option("--add-host", "other.example.com:127.0.0.1")
+            .option("--deny", "api.example.com")
+            .run();
+        assert_eq!(seen.error(0), "ENOTFOUND", "{seen:?}");
+        assert_eq!(seen.at(1)["body"], json!("secret"));
+        let refused = seen.refused();
+        assert!(
+            refused.iter().all(|(name, _, _, hint)| name == "api.example.com" && hint.is_none()),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn row_37_a_log_that_cannot_be_written_allows_nothing() {
+    for who in everyone() {
+        sealed();
+        let server = Server::start(page("secret"));
+        // A connection each: one that stands is not cut.
+        let fetch = json!({"do": "tcp", "to": "host.npxc.internal", "port": server.port, "half": true,
+            "send": ["GET / HTTP/1.1\r\nHost: host.npxc.internal\r\n\r\n"]});
+        let flood = json!({"do": "flood", "times": 200, "together": 10, "step": {"do": "tcp", "to": "192.0.2.7", "port": 1}});
+        let steps: Vec<Value> = vec![fetch.clone(), json!({"do": "told"}), flood, fetch.clone(), fetch];
+        let rule = format!("host.npxc.internal:{}", server.port);
+        // A disk that is full a little later.
+        let mut run = attack(who, &json!(steps)).allow(&rule).no_signal().open().start();
+        run.logs(|event| matches!(event, Event::FlowClose { .. } | Event::FlowOpen { .. }));
+        run.limit_files(who, 16 << 10);
+        run.tell("now");
+        let seen = run.finish();
+        assert!(seen.at(0)["data"].as_str().unwrap().ends_with("secret"), "while there is room: {seen:?}");
+        for at in [3, 4] {
+            assert!(seen.at(at)["error"].is_string(), "{seen:?}");
+        }
+        assert!(seen.err.contains("no connection is allowed from now on"), "{seen:?}");
+        assert_eq!(server.visits().len(), 1, "{seen:?}");
+        assert!(seen.log.ends_with('\n'), "whole lines only");
+
+        for path in ["/dev/full", "/proc/self/mem", "/nonexistent/directory/file"] {
+            let seen = attack(who, &json!(steps)).allow(&rule).audit(path.as_ref()).run();
+            assert!(seen.code == Some(1) && seen.out.is_empty(), "{path}: {seen:?}");
+        }
+        let link = directory(who, "log").join("log");
+        std::os::unix::fs::symlink(place().base.join("elsewhere"), &link).unwrap();
+        let seen = attack(who, &json!(steps)).allow(&rule).audit(&link).run();
+        assert!(seen.code == Some(1) && seen.out.is_empty(), "{seen:?}");
+        assert!(!place().base.join("elsewhere").exists());
+    }
+}
+
+#[test]
+fn row_37_the_log_cannot_be_rewritten_from_inside() {
+    for who in everyone() {
+        let shared = directory(who, "shared");
+        let log = shared.join("audit.jsonl");
+        let steps = json!([
+            {"do": "tcp", "to": "192.0.2.7", "port": 443},
+            {"do": "write", "path": log, "data": "all is well"},
+        ]);
+        let seen =
+            attack(who, &steps).option("--mount", format!("{}:rw", shared.display())).audit(&log).run();
+        if seen.code == Some(1) {
+            assert!(seen.out.is_empty() && seen.err.contains("log"), "{seen:?}");
+        } else {
+            panic!("a package that may write the log could change it: {seen:?}");
+        }
+        // Reading is no harm.
+        let seen = attack(who, &json!([{"do": "write", "path": log}]))
+            .option("--mount", shared.as_os_str())
+            .audit(&log)
+            .run();
+        assert!(seen.code != Some(0) || seen.error(0) == "EROFS", "{seen:?}");
+    }
+}
+
+#[test]
+fn row_37_options_that_nobody_knows_are_refused() {
+    for options in [
+        ["--alow", "x.example.com"],
+        ["--network", "openn"],
+        ["--runtime", "docker"],
+        ["--addresses", "fake"],
+        ["--add-host", "a.example.com"],
+        ["--add-host", "a.example.com:localhost"],
+        ["--publish", "0"],
+        ["--memory", "1"],
+    ] {
+        let seen = Attack::new(everyone()[0], "no-such-package").option(options[0], options[1]).run();
+        assert!(
+            matches!(seen.code, Some(1 | 2)) && seen.out.is_empty() && seen.events.is_empty(),
+            "{options:?} {seen:?}"
+        );
+    }
+}
