@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::pattern;
-use super::server::{self, BULK, CORRUPT, DOWNLOAD, ECHO, HTTP, IDLE, UPLOAD};
+use super::server::{self, BULK, CUT_OFF, DAMAGED, DOWNLOAD, ECHO, HTTP, IDLE, UPLOAD};
 
 /// How long a peer may stay silent before a measurement counts as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,12 +51,16 @@ fn milliseconds(word: &str) -> Result<Duration> {
 }
 
 fn connect(address: IpAddr, port: u16) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE)
+    use rustix::net::{AddressFamily, SocketType, sockopt};
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    // Before it connects: BBR, once begun, keeps pacing. The guest's own default cannot be set from outside.
+    sockopt::set_tcp_congestion(&socket, super::CONGESTION_CONTROL)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))?;
+    rustix::net::connect(&socket, &SocketAddr::new(address, port))
         .with_context(|| format!("connecting to {address}, port {port}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
+    Ok(socket.into())
 }
 
 /// Until the network stands: peers configure it while the guest is already running.
@@ -80,7 +84,7 @@ fn upload(address: IpAddr, time: Duration) -> Result<Vec<f64>> {
     stream.write_all(&[UPLOAD])?;
     let sent = server::send(&mut stream, time)?;
     let received = read_number(&mut stream)?;
-    ensure!(received != CORRUPT, "the upload arrived damaged or incomplete");
+    intact(received)?;
     ensure!(received == sent, "of {sent} bytes {received} arrived");
     Ok(vec![sent as f64, start.elapsed().as_secs_f64(), since(packets)])
 }
@@ -95,8 +99,14 @@ fn download(address: IpAddr, time: Duration) -> Result<Vec<f64>> {
     stream.write_all(&request)?;
     let received = server::receive(&mut stream)?;
     let elapsed = start.elapsed();
-    ensure!(received != CORRUPT, "the download arrived damaged or incomplete");
+    intact(received)?;
     Ok(vec![received as f64, elapsed.as_secs_f64(), since(packets)])
+}
+
+fn intact(received: u64) -> Result<()> {
+    ensure!(received != DAMAGED, "other bytes arrived than were sent");
+    ensure!(received != CUT_OFF, "the end did not arrive");
+    Ok(())
 }
 
 fn read_number(stream: &mut TcpStream) -> Result<u64> {
@@ -135,6 +145,7 @@ fn connections(host: &str, time: Duration) -> Result<Vec<f64>> {
 /// Median and 99th percentile, microseconds.
 fn rtt(address: IpAddr, time: Duration) -> Result<Vec<f64>> {
     let mut stream = connect(address, BULK)?;
+    stream.set_nodelay(true)?;
     stream.write_all(&[ECHO])?;
     let start = Instant::now();
     let mut samples = Vec::new();

@@ -29,7 +29,9 @@ pub const ECHO: u8 = b'e';
 /// Bytes of the count at the end of an upload or download.
 const COUNT: usize = size_of::<u64>();
 /// What is said about an upload or download that did not arrive as it was sent.
-pub const CORRUPT: u64 = u64::MAX;
+pub const DAMAGED: u64 = u64::MAX;
+/// What is said about one whose end is missing.
+pub const CUT_OFF: u64 = u64::MAX - 1;
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nhello there\n";
@@ -37,6 +39,7 @@ const ANSWER: &[u8] =
 /// Serves until standard input ends.
 pub fn run() -> Result<()> {
     super::raise_descriptors()?;
+    super::choose_congestion_control()?;
     pattern::at(0);
     let bulk = listen(BULK)?;
     std::thread::spawn(move || {
@@ -66,7 +69,6 @@ fn listen(port: u16) -> Result<TcpListener> {
 }
 
 fn serve_bulk(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
     let mut first = [0];
     stream.read_exact(&mut first)?;
     match first[0] {
@@ -83,6 +85,7 @@ fn serve_bulk(mut stream: TcpStream) -> std::io::Result<()> {
             stream.read(&mut first).map(|_| ())
         }
         ECHO => {
+            stream.set_nodelay(true)?;
             let mut buffer = [0; 2048];
             loop {
                 match stream.read(&mut buffer)? {
@@ -107,7 +110,7 @@ pub fn send(stream: &mut TcpStream, time: Duration) -> std::io::Result<u64> {
     Ok(sent)
 }
 
-/// Takes what [`send`] sends; how many bytes that were, or [`CORRUPT`].
+/// Takes what [`send`] sends; how many bytes that were, or [`DAMAGED`] or [`CUT_OFF`].
 pub fn receive(stream: &mut TcpStream) -> std::io::Result<u64> {
     let mut buffer = vec![0; pattern::CHUNK];
     let (mut received, mut held) = (0, 0);
@@ -120,13 +123,13 @@ pub fn receive(stream: &mut TcpStream) -> std::io::Result<u64> {
         let filled = held + count;
         let payload = filled.saturating_sub(COUNT);
         if !pattern::matches(received, &buffer[..payload]) {
-            return Ok(CORRUPT);
+            return Ok(DAMAGED);
         }
         received += payload as u64;
         buffer.copy_within(payload..filled, 0);
         held = filled - payload;
     }
-    Ok(if buffer[..held] == received.to_be_bytes() { received } else { CORRUPT })
+    Ok(if buffer[..held] == received.to_be_bytes() { received } else { CUT_OFF })
 }
 
 fn serve_http(mut stream: TcpStream) -> std::io::Result<()> {

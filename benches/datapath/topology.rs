@@ -24,6 +24,7 @@ impl Topology {
     /// Builds it; this process has to be in a fresh network namespace in which it may do so.
     pub fn build() -> Result<Self> {
         ip(&["link", "set", "lo", "up"]).context("this needs root, or user namespaces")?;
+        super::choose_congestion_control()?;
         let program = std::env::current_exe()?;
         let mut server = Talker::start(Command::new("unshare").arg("--net").arg(program).arg("server"))?;
         ensure!(server.hear(Duration::from_secs(10))? == "ready", "the server did not start");
