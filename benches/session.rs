@@ -56,7 +56,7 @@ async fn foreground(role: &str) -> Result<Status> {
         dns: dns::Options::default(),
         pinned: Pinned::from([(SERVER_NAME.parse()?, vec![SERVER.parse()?])]),
         published: Vec::new(),
-        journal: Box::new(recorder),
+        journal: Box::new(recorder.clone()),
     };
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
@@ -65,7 +65,8 @@ async fn foreground(role: &str) -> Result<Status> {
     let proxy = Proxy::start(GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, notices)?;
     session.release()?;
     let ended = session.wait().await.context("the session was lost")?;
-    let totals = session.finish();
+    session.finish();
+    let totals = recorder.totals();
     proxy.finish();
     received.close();
     let end = Event::SessionEnd {

@@ -13,7 +13,7 @@
 //!
 //! [`policy`] says what may be reached, [`net`] applies it to packets, [`egress`] does the I/O for it,
 //! [`runtime`] builds the sandbox, [`package`] fills it, [`session`] puts one run together, [`cli`] talks to
-//! people. Dependencies point in that direction only; `policy`, `net` and `audit::event` do no I/O and are
+//! people. Dependencies point one way (ARCHITECTURE.md draws them); `policy`, `net` and `audit::event` do no I/O and are
 //! given the time as an argument.
 
 pub mod audit;

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use super::options::Options;
-use super::{log_to_stderr, resolve, rooms, say};
+use super::{log_to_stderr, resolve, say};
 use crate::exit::{ExitStatus, Failure};
+use crate::session;
 
 /// Installs packages now, so that their first start is fast
 #[derive(Debug, Parser)]
@@ -40,7 +41,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         for warning in &resolved.warnings {
             say::warning(warning);
         }
-        let title = rooms::install(&resolved, args.force)?;
+        let title = session::install(&resolved, args.force, &say::Stderr)?;
         say::note(&format!("{title} is installed"));
     }
     Ok(ExitStatus::Success)

@@ -16,7 +16,6 @@ mod dry_run;
 mod install;
 pub mod options;
 mod probe;
-mod rooms;
 mod run;
 pub mod say;
 mod store;

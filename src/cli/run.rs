@@ -1,7 +1,8 @@
 //! `npxc SPEC`: the main job.
 
-use super::{Args, dry_run, log_to_stderr, resolve, rooms, say};
+use super::{Args, dry_run, log_to_stderr, resolve, say};
 use crate::exit::{ExitStatus, Failure};
+use crate::session;
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
@@ -13,5 +14,5 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&dry_run::describe(&resolved));
         return Ok(ExitStatus::Success);
     }
-    rooms::run(&resolved)
+    session::run(&resolved, &say::Stderr)
 }

@@ -46,6 +46,10 @@ impl Progress for Stderr {
         note(line);
     }
 
+    fn warning(&self, line: &str) {
+        warning(line);
+    }
+
     fn hint(&self, line: &str) {
         hint(line);
     }

@@ -9,7 +9,7 @@ use super::table::{Table, bytes};
 use crate::config::{ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
-use crate::package::{PackageError, PackageSpec, Store};
+use crate::package::{PackageSpec, Store};
 
 /// Shows what is installed
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ pub(super) struct CleanArgs {
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
-    let entries = store()?.list().map_err(|error| failed(&error))?;
+    let entries = store()?.list()?;
     if args.json {
         let rows: Vec<_> = entries
             .iter()
@@ -74,7 +74,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
 pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     let store = store()?;
     store.sweep();
-    let entries = store.list().map_err(|error| failed(&error))?;
+    let entries = store.list()?;
     let mut chosen: Vec<&Listed> = Vec::new();
     for text in &args.specs {
         let spec: PackageSpec = text.parse().map_err(|error: crate::package::spec::SpecError| {
@@ -96,7 +96,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     }
     let mut said = String::new();
     for entry in chosen {
-        let what = match store.remove(entry).map_err(|error| failed(&error))? {
+        let what = match store.remove(entry)? {
             Removed::Later => "is in use, and is removed once it is not",
             Removed::Gone => "is removed",
         };
@@ -109,10 +109,6 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
 fn store() -> Result<Store, Failure> {
     let directories = Directories::new(|name| std::env::var_os(name))?;
     Ok(Store::at(&directories.data))
-}
-
-fn failed(error: &PackageError) -> Failure {
-    Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
 }
 
 fn roots(entry: &Listed) -> Vec<String> {

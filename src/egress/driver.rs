@@ -81,16 +81,7 @@ impl Handle {
 #[derive(Debug)]
 pub struct Datapath {
     handle: Handle,
-    thread: Option<JoinHandle<Totals>>,
-}
-
-/// What a datapath did in all.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Totals {
-    /// Flows that were allowed.
-    pub allowed: u64,
-    /// Flows and questions that were denied.
-    pub denied: u64,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Datapath {
@@ -126,15 +117,18 @@ impl Datapath {
         let thread = std::thread::Builder::new().name("datapath".to_owned()).spawn(move || {
             // Runs on a panic too: whoever waits has to learn that the guest is cut off.
             let _ended = OnDrop(Some(on_end));
-            driver.run()
+            driver.run();
         })?;
         Ok(Self { handle, thread: Some(thread) })
     }
 
-    /// Ends every flow and the thread. `None` if the thread had already failed.
-    pub fn stop(mut self) -> Option<Totals> {
+    /// Ends every flow and the thread.
+    pub fn stop(mut self) {
         self.handle.send(Command::Stop);
-        self.thread.take().and_then(|thread| thread.join().ok())
+        if let Some(thread) = self.thread.take() {
+            // A thread that had failed was noticed when it did (`on_end`).
+            let _ = thread.join();
+        }
     }
 }
 
@@ -201,7 +195,7 @@ impl Driver {
         Ok(())
     }
 
-    fn run(mut self) -> Totals {
+    fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let wait = if self.link_ready { Some(Duration::ZERO) } else { self.next_wake() };
@@ -228,8 +222,7 @@ impl Driver {
             self.router.wake(now);
             self.carry_out(now);
         }
-        let (allowed, denied) = self.router.finish(Instant::now());
-        Totals { allowed, denied }
+        self.router.finish(Instant::now());
     }
 
     fn next_wake(&self) -> Option<Duration> {

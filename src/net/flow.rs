@@ -5,7 +5,6 @@
 //! and says how it ended.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use smoltcp::socket::tcp::State;
@@ -13,7 +12,7 @@ use smoltcp::socket::tcp::State;
 use super::dns::TcpFraming;
 use super::sniff::{Guard, Step};
 use super::stack::Stack;
-use crate::policy::{DenyReason, HostName};
+use crate::policy::DenyReason;
 
 /// The far side of a flow, non-blocking: [`io::ErrorKind::WouldBlock`] means that it will be called again.
 pub trait Upstream {
@@ -369,15 +368,4 @@ pub struct Resolving {
     pub unsent: Vec<u8>,
     /// Questions that are being looked up.
     pub pending: usize,
-}
-
-/// What a flow goes to, as far as the router knows.
-#[derive(Debug, Clone)]
-pub struct Ends {
-    /// The guest's end.
-    pub guest: SocketAddr,
-    /// The address the guest sent to.
-    pub remote: SocketAddr,
-    /// The name that address stands for.
-    pub name: Option<HostName>,
 }

@@ -15,6 +15,7 @@ mod steps;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::certificates::Trust;
 use super::entry::Entry;
 use super::error::PackageError;
 use super::host::HostEnv;
@@ -112,7 +113,8 @@ impl<R: StepRunner> Installer<'_, R> {
         let started = Instant::now();
         let title = resolved.request.to_string();
         progress.say(&format!("installing {title} ..."));
-        for note in &self.config.notes {
+        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
+        for note in self.config.notes.iter().chain(&trust.notes) {
             progress.hint(note);
         }
         let staging = self.store.stage()?;

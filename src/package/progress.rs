@@ -6,6 +6,10 @@ use std::sync::Mutex;
 pub trait Progress: Send + Sync {
     /// Something that takes time began, goes on or ended.
     fn say(&self, line: &str);
+    /// Something the user should know although it stops nothing.
+    fn warning(&self, line: &str) {
+        self.say(line);
+    }
     /// Something the user may want to change, as a hint.
     fn hint(&self, line: &str) {
         self.say(line);

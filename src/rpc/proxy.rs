@@ -68,7 +68,7 @@ impl Proxy {
         })?;
         let hung_up = notices.clone();
         let watched = rustix::io::dup(rustix::stdio::stdout())?;
-        spawn("stdout-reader", move || {
+        spawn("hangup", move || {
             if wait_for_hangup(&watched).is_ok() {
                 let _ = hung_up.send(Notice::StdoutClosed);
             }

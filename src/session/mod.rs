@@ -17,12 +17,15 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub use self::run::{install, run};
+use crate::audit::writer::AuditError;
 use crate::audit::{Event, Recorder};
-use crate::egress::driver::{Datapath, Published, Totals};
+use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
+use crate::exit::{ExitStatus, Failure};
 use crate::net::dns::{self, Responder};
 use crate::net::pins::Pins;
 use crate::net::router::{Journal, MOST_FLOWS, Options};
+use crate::package::PackageError;
 use crate::policy::Policy;
 use crate::runtime::{Ended, Guest, Launch, Runtime, RuntimeError, Stdio3};
 
@@ -62,6 +65,9 @@ pub enum SessionError {
     /// The datapath could not be started.
     #[error("cannot start the datapath: {0}")]
     Datapath(std::io::Error),
+    /// npxc's own stdio could not be tied to the guest's.
+    #[error("cannot relay stdio: {0}")]
+    Stdio(std::io::Error),
     /// The datapath ended while the guest was running; the guest was cut off with it and killed.
     #[error("npxc's own datapath failed; the guest was cut off and ended")]
     CutOff,
@@ -72,7 +78,7 @@ impl SessionError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Runtime(error) => error.hint(),
-            Self::Datapath(_) => None,
+            Self::Datapath(_) | Self::Stdio(_) => None,
             Self::CutOff => Some("this is a defect in npxc: please report it with the audit log".to_owned()),
         }
     }
@@ -135,9 +141,29 @@ impl Session {
     }
 
     /// Ends what is left of the guest, then its flows.
-    pub fn finish(mut self) -> Totals {
+    pub fn finish(mut self) {
         self.guest.kill();
-        self.datapath.take().and_then(Datapath::stop).unwrap_or_default()
+        if let Some(datapath) = self.datapath.take() {
+            datapath.stop();
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
+    }
+}
+
+impl From<PackageError> for Failure {
+    fn from(error: PackageError) -> Self {
+        Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The first and the last line of a session's log, the same for a run and for a step of an install.
 
 use super::SessionError;
+use super::foreground::Cause;
 use crate::audit::{Event, Recorder};
 use crate::policy::Policy;
 use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status};
@@ -43,8 +44,8 @@ pub(super) fn start(
     }
 }
 
-/// `session.end`. `how` is what is said when the command ended without hitting a limit.
-pub(super) fn end(ended: &Result<Ended, SessionError>, how: &str, recorder: &Recorder) -> Event {
+/// `session.end`. A limit is the reason only for an end that nobody asked for.
+pub(super) fn end(ended: &Result<Ended, SessionError>, cause: Cause, recorder: &Recorder) -> Event {
     let totals = recorder.totals();
     let (status, signal) = match ended.as_ref().map(|ended| ended.status) {
         Ok(Status::Exited(code)) => (Some(code), None),
@@ -52,8 +53,10 @@ pub(super) fn end(ended: &Result<Ended, SessionError>, how: &str, recorder: &Rec
         Err(_) => (None, None),
     };
     let how = match ended {
-        Ok(Ended { limit: Some(hit), .. }) => format!("limit: {}", limit_name(*hit)),
-        Ok(_) => how.to_owned(),
+        Ok(Ended { limit: Some(hit), .. }) if cause == Cause::Itself => {
+            format!("limit: {}", limit_name(*hit))
+        }
+        Ok(_) => cause.as_str().to_owned(),
         Err(error) => error.to_string(),
     };
     Event::SessionEnd { status, signal, how, denied: totals.denied, allowed: totals.allowed }

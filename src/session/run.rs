@@ -20,13 +20,12 @@ use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageError,
-    Progress, Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule, RuleError};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::runtime::native::Native;
-use crate::runtime::{Access, Launch, LimitHit, Mount, Status, Stdio3};
+use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Status, Stdio3};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -84,8 +83,8 @@ struct Bench {
 impl Bench {
     fn of(resolved: &Resolved) -> Result<Self, Failure> {
         let host = HostEnv::current();
-        let node = Node::find(&host, &resolved.directories.cache).map_err(install_failure)?;
-        let npm = NpmConfig::read(&host, &node, false).map_err(install_failure)?;
+        let node = Node::find(&host, &resolved.directories.cache)?;
+        let npm = NpmConfig::read(&host, &node, false)?;
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
         let trusted = node
@@ -102,7 +101,7 @@ impl Bench {
 
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
-        let request = resolved.request.resolve(&self.host).map_err(install_failure)?;
+        let request = resolved.request.resolve(&self.host)?;
         let runner = Steps::new(&self.runtime, resolved, &self.hidden);
         let installer = Installer {
             store: &self.store,
@@ -116,7 +115,7 @@ impl Bench {
             allow_install: resolved.install.allow.iter().map(ToString::to_string).collect(),
             force,
         };
-        installer.ensure(&request, &options, words).await.map_err(install_failure)
+        Ok(installer.ensure(&request, &options, words).await?)
     }
 
     async fn start(
@@ -129,7 +128,7 @@ impl Bench {
         let launch = self.launch(resolved, entry)?;
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
-        let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7()).map_err(audit_failure)?;
+        let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7())?;
         let start = record::start(subject(entry), &self.runtime, &policy, &resolved.mounts, &launch);
         recorder.record(start).map_err(|_| unwritable(&log))?;
         let parts = Parts {
@@ -140,35 +139,36 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let conclusion = self.relay(parts, words, signals).await?;
-        let end = record::end(&conclusion.ended, conclusion.cause.as_str(), &recorder);
+        let conclusion = self.relay(parts, words, signals).await;
+        let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         if let Err(error) = log.finish(end) {
-            words.say(&format!("warning: {error}"));
+            words.warning(&error.to_string());
         }
-        conclude(conclusion, resolved)
+        conclude(conclusion, &resolved.limits)
     }
 
     /// Runs the guest with its stdio tied to npxc's own, until both have ended.
-    async fn relay(
+    async fn relay(&self, parts: Parts, words: &dyn Progress, signals: &mut Signals) -> Conclusion {
+        match self.relayed(parts, words, signals).await {
+            Ok(conclusion) => conclusion,
+            Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
+        }
+    }
+
+    async fn relayed(
         &self,
         parts: Parts,
         words: &dyn Progress,
         signals: &mut Signals,
-    ) -> Result<Conclusion, Failure> {
-        let (ends, stdio) = pipes()?;
-        let mut session = match Session::start(&self.runtime, parts, stdio) {
-            Ok(session) => session,
-            Err(error) => return Ok(Conclusion { ended: Err(error), cause: Cause::Itself }),
-        };
+    ) -> Result<Conclusion, SessionError> {
+        let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
+        let mut session = Session::start(&self.runtime, parts, stdio)?;
         for warning in session.warnings() {
-            words.say(&format!("warning: {warning}"));
+            words.warning(warning);
         }
         let (notices, mut received) = unbounded_channel();
-        let proxy = Proxy::start(ends, notices)
-            .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot relay stdio: {error}")))?;
-        if let Err(error) = session.release() {
-            return Ok(Conclusion { ended: Err(error), cause: Cause::Itself });
-        }
+        let proxy = Proxy::start(ends, notices).map_err(SessionError::Stdio)?;
+        session.release()?;
         let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
         session.finish();
         let interrupted = conclusion.cause == Cause::Interrupted;
@@ -182,8 +182,7 @@ impl Bench {
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
-        let command =
-            entry.command(&resolved.request, &resolved.args, &self.node).map_err(install_failure)?;
+        let command = entry.command(&resolved.request, &resolved.args, &self.node)?;
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
         env.insert("HOME".into(), GUEST_HOME.into());
         env.extend(terminal_env(&self.host));
@@ -242,8 +241,12 @@ fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + 
 
 /// What the presets stand for on this host.
 pub(super) fn presets(npm: &NpmConfig) -> BTreeMap<String, Vec<Rule>> {
-    // A registry that no rule can name (a bare host name in an odd notation) is no preset either.
-    BTreeMap::from([("npm".to_owned(), parse_rules(&npm.rules()).unwrap_or_default())])
+    BTreeMap::from([("npm".to_owned(), registries(npm))])
+}
+
+/// A registry that no rule can name (a host in an odd notation) is left out; the others still count.
+fn registries(npm: &NpmConfig) -> Vec<Rule> {
+    npm.rules().iter().filter_map(|rule| rule.parse().ok()).collect()
 }
 
 pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
@@ -290,55 +293,59 @@ pub(super) fn pinned(network: &Network) -> Pinned {
     pinned
 }
 
-fn pipes() -> Result<(GuestEnds, Stdio3), Failure> {
-    let pipe = || {
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-            .map_err(|error| Failure::new(ExitStatus::Runtime, format!("cannot make pipes: {error}")))
-    };
+fn pipes() -> std::io::Result<(GuestEnds, Stdio3)> {
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
     Ok((GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, Stdio3 { stdin, stdout, stderr }))
 }
 
-/// The exit status, and what is to be said about it.
-fn conclude(conclusion: Conclusion, resolved: &Resolved) -> Result<ExitStatus, Failure> {
-    let ended = conclusion.ended.map_err(|error| session_failure(&error))?;
-    if let Some(hit) = ended.limit
-        && matches!(ended.status, Status::Signaled(_))
-    {
-        let (granted, option) = match hit {
-            LimitHit::Memory => (format!("{} MiB of memory", resolved.limits.memory >> 20), "--memory"),
-            LimitHit::Pids => (format!("{} processes and threads", resolved.limits.pids), "--pids"),
-        };
-        return Err(Failure::new(ExitStatus::GuestDied, format!("the package hit its limit of {granted}"))
-            .hint(format!("give it more with {option}")));
-    }
-    match (conclusion.cause, ended.status) {
-        (Cause::Interrupted, _) => Ok(ExitStatus::Interrupted),
-        (Cause::Itself, Status::Exited(code)) => Ok(ExitStatus::Package(u8::try_from(code).unwrap_or(1))),
-        (Cause::Itself, Status::Signaled(signal)) => {
-            Err(Failure::new(ExitStatus::GuestDied, format!("the package was ended by signal {signal}")))
+/// The exit status, and what is to be said about it. A guest that was asked to end did not end of a limit, whatever
+/// it had run into before.
+fn conclude(conclusion: Conclusion, limits: &Limits) -> Result<ExitStatus, Failure> {
+    let ended = conclusion.ended?;
+    match (conclusion.cause, ended.status, ended.limit) {
+        (Cause::Interrupted, _, _) => Ok(ExitStatus::Interrupted),
+        (Cause::Client, _, _) => Ok(ExitStatus::Success),
+        (Cause::Itself, Status::Exited(code), _) => {
+            Ok(ExitStatus::Package(u8::try_from(code).unwrap_or(u8::MAX)))
         }
-        (Cause::Client, _) => Ok(ExitStatus::Success),
+        (Cause::Itself, Status::Signaled(_), Some(hit)) => {
+            let (granted, option) = match hit {
+                LimitHit::Memory => (format!("{} MiB of memory", limits.memory >> 20), "--memory"),
+                LimitHit::Pids => (format!("{} processes and threads", limits.pids), "--pids"),
+            };
+            Err(Failure::new(ExitStatus::GuestDied, format!("the package hit its limit of {granted}"))
+                .hint(format!("give it more with {option}")))
+        }
+        (Cause::Itself, Status::Signaled(signal), None) => {
+            Err(Failure::new(ExitStatus::GuestDied, format!("the package was ended by signal {signal}"))
+                .hint("its last words above may say why; `npxc audit show` says what it was denied"))
+        }
     }
-}
-
-fn session_failure(error: &SessionError) -> Failure {
-    Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn install_failure(error: PackageError) -> Failure {
-    let hints = error.hints();
-    Failure::new(ExitStatus::Install, error.to_string()).hints(hints)
-}
-
-#[allow(clippy::needless_pass_by_value)] // for map_err
-fn audit_failure(error: crate::audit::writer::AuditError) -> Failure {
-    let hint = error.hint();
-    Failure::new(ExitStatus::Config, error.to_string()).hints(hint)
 }
 
 fn unwritable(log: &Log) -> Failure {
     let path = log.path().display();
     Failure::new(ExitStatus::Config, format!("the audit log {path} cannot be written, so nothing may run"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Ended;
+
+    fn status(cause: Cause, status: Status, limit: Option<LimitHit>) -> ExitStatus {
+        let conclusion = Conclusion { ended: Ok(Ended { status, limit }), cause };
+        conclude(conclusion, &Limits::default()).unwrap_or_else(|failure| failure.status)
+    }
+
+    #[test]
+    fn a_limit_counts_only_for_a_guest_that_ended_of_it() {
+        let killed = Status::Signaled(9);
+        assert_eq!(status(Cause::Itself, killed, Some(LimitHit::Memory)), ExitStatus::GuestDied);
+        assert_eq!(status(Cause::Itself, killed, None), ExitStatus::GuestDied);
+        assert_eq!(status(Cause::Client, killed, Some(LimitHit::Pids)), ExitStatus::Success);
+        assert_eq!(status(Cause::Interrupted, killed, Some(LimitHit::Pids)), ExitStatus::Interrupted);
+        assert_eq!(status(Cause::Itself, Status::Exited(3), Some(LimitHit::Pids)), ExitStatus::Package(3));
+    }
 }

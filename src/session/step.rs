@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use uuid::Uuid;
 
+use super::foreground::Cause;
 use super::record::{self, Subject};
 use super::run::{parse_rules, pinned};
 use super::{Parts, Session};
@@ -80,7 +81,7 @@ impl<'a> Steps<'a> {
         session.release().map_err(failed)?;
         let ended = session.wait().await;
         session.finish();
-        let end = record::end(&ended, "package exited", &recorder);
+        let end = record::end(&ended, Cause::Itself, &recorder);
         log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let ended = ended.map_err(failed)?;
         Ok(StepOutcome {

@@ -151,8 +151,6 @@ pub struct Router {
     reached: HashMap<&'static str, (u64, String)>,
     forged: u64,
     forged_recorded: u64,
-    allowed: u64,
-    denied: u64,
 }
 
 /// One flow and what the log says about it.
@@ -214,8 +212,6 @@ impl Router {
             reached: HashMap::new(),
             forged: 0,
             forged_recorded: 0,
-            allowed: 0,
-            denied: 0,
         }
     }
 
@@ -296,8 +292,8 @@ impl Router {
         self.table.len()
     }
 
-    /// Ends every flow and writes what was only counted. Returns how many flows were allowed and denied.
-    pub fn finish(&mut self, now: Instant) -> (u64, u64) {
+    /// Ends every flow and writes what was only counted.
+    pub fn finish(&mut self, now: Instant) {
         for id in self.table.ids() {
             self.end(now, id, How::SessionEnded);
         }
@@ -308,7 +304,6 @@ impl Router {
         self.record_reached();
         self.responder.finish();
         self.record_questions();
-        (self.allowed, self.denied)
     }
 
     fn receive_tcp(&mut self, now: Instant, packet: &Packet<'_>, tcp: &Tcp, out: &mut dyn Transmit) {
@@ -368,7 +363,6 @@ impl Router {
         why: &DenyReason,
         sniffed: Option<String>,
     ) {
-        self.denied += 1;
         self.journal.record(Event::FlowDeny {
             protocol,
             name: name.map(|name| name.to_string()),

@@ -220,7 +220,6 @@ impl Router {
             return None;
         }
         let id = self.insert(now, key, None, State::Relay(Box::new(Flow::new(stack, None))));
-        self.allowed += 1;
         let event = Event::FlowOpen {
             flow: self.next_flow - 1,
             protocol: Protocol::Tcp.to_string(),
@@ -368,7 +367,6 @@ impl Router {
         permit: &Permit,
         dialled: SocketAddr,
     ) -> bool {
-        self.allowed += 1;
         self.journal.record(Event::FlowOpen {
             flow,
             protocol: key.protocol.to_string(),

@@ -6,7 +6,6 @@ use smoltcp::socket::tcp::State as TcpState;
 
 use super::serve::isolate;
 use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
-use crate::audit::Event;
 use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
 use crate::net::flow::{How, Resolving};
 use crate::net::packet::Packet;
@@ -163,9 +162,6 @@ impl Router {
     /// Writes what the responder decided.
     pub(super) fn record_questions(&mut self) {
         while let Some(event) = self.responder.poll_event() {
-            if matches!(&event, Event::Dns { reason: Some(_), .. }) {
-                self.denied += 1;
-            }
             self.journal.record(event);
         }
     }
