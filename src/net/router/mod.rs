@@ -241,7 +241,7 @@ impl Router {
         }
         match packet.transport {
             Transport::Tcp(tcp) => self.receive_tcp(now, &packet, &tcp, out),
-            Transport::Udp { destination_port: 53, payload, .. } => {
+            Transport::Udp { destination_port: 53, payload, .. } if is_unicast(packet.destination) => {
                 self.question_by_udp(now, &packet, payload, out);
             }
             Transport::Udp { payload, .. } => self.receive_udp(now, &packet, payload, out),

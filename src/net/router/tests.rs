@@ -668,6 +668,18 @@ fn tcp_to_a_multicast_address_is_denied_even_on_the_resolvers_port() {
     }
 }
 
+#[test]
+fn questions_to_a_multicast_address_are_denied() {
+    // Found by fuzzing: the answer came from that address.
+    let mut world = World::new(&["example.com:443"]);
+    let mut packet = vec![0x45, 0, 0, 40, 0, 1, 0, 0, 64, 17, 0, 0, 198, 18, 0, 2, 224, 0, 0, 251];
+    packet.extend([0x14, 0xe9, 0, 53, 0, 20, 0, 0, 0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    smoltcp::wire::Ipv4Packet::new_unchecked(&mut packet[..]).fill_checksum();
+    world.router.receive(world.now, &packet, true, &mut world.wire);
+    assert!(world.wire.sent.is_empty());
+    assert_eq!(world.denials()[0].0, "multicast-not-allowed");
+}
+
 fn syn(n: u16) -> Vec<u8> {
     syn_to(n, "203.0.113.5:443".parse().unwrap())
 }
@@ -745,7 +757,8 @@ fn raw_v6(next: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn no_other_protocol_fragment_or_extension_header_reaches_anything() {
     // Everything is allowed that a rule can allow.
-    let mut world = World::new(&["203.0.113.0/24", "udp://203.0.113.0/24", "[2001:db8::/32]", "udp://[2001:db8::/32]"]);
+    let mut world =
+        World::new(&["203.0.113.0/24", "udp://203.0.113.0/24", "[2001:db8::/32]", "udp://[2001:db8::/32]"]);
     let tcp = &syn(1)[20..];
     // Header of an extension: next header TCP, length 0, padding; then a real SYN.
     let behind = |first: [u8; 8]| [&first[..], tcp].concat();
@@ -775,7 +788,9 @@ fn no_other_protocol_fragment_or_extension_header_reaches_anything() {
         packets.push(raw_v6(58, &message));
     }
     // Lengths that lie: shorter and longer than the packet, headers that end behind it.
-    for (at, value) in [(2, 0xff), (3, 19), (3, 0xff), (0, 0x44), (0, 0x4f), (0, 0x05), (32, 0x10), (32, 0xf0)] {
+    for (at, value) in
+        [(2, 0xff), (3, 19), (3, 0xff), (0, 0x44), (0, 0x4f), (0, 0x05), (32, 0x10), (32, 0xf0)]
+    {
         let mut lie = raw_v4(6, 0, tcp);
         lie[at] = value;
         if at > 0 {
