@@ -1,7 +1,8 @@
 //! What every test stands on: the hostile package installed once, npxc started for real as root and as an
 //! ordinary user, in a network of the test's own, with servers that record whatever reaches them.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs;
@@ -45,7 +46,9 @@ pub(super) fn everyone() -> Vec<Who> {
 
 /// Puts this test into a network of its own, if it may; see [`sys::seal`].
 pub(super) fn sealed() -> bool {
-    match sys::seal() {
+    let result = sys::seal();
+    SEALED.set(result.is_ok());
+    match result {
         Ok(()) => true,
         Err(error) => {
             eprintln!("no network of the test's own ({error}): packets are not counted");
@@ -54,8 +57,16 @@ pub(super) fn sealed() -> bool {
     }
 }
 
-/// Packets sent so far in the test's own network, by anybody.
+thread_local! {
+    /// Whether this thread, and so what it started, is in a network of its own.
+    static SEALED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Packets sent so far in the test's own network, by anybody. Without one nobody can tell.
 pub(super) fn packets() -> u64 {
+    if !SEALED.get() {
+        return 0;
+    }
     let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
     let lo = table.lines().find_map(|line| line.trim().strip_prefix("lo:")).unwrap();
     lo.split_whitespace().nth(9).unwrap().parse().unwrap()
@@ -69,7 +80,7 @@ pub(super) struct Place {
 }
 
 static PLACE: OnceLock<Place> = OnceLock::new();
-static READY: Mutex<BTreeMap<u32, ()>> = Mutex::new(BTreeMap::new());
+static READY: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn clean() {
@@ -159,7 +170,6 @@ pub(super) struct Attack {
     config: String,
     env: Vec<(OsString, OsString)>,
     data: Option<PathBuf>,
-    input: Vec<u8>,
     open: bool,
     resolver: bool,
     setup: Setup,
@@ -174,7 +184,7 @@ pub(super) fn attack(who: Who, steps: &Value) -> Attack {
 
 fn ready(who: Who) {
     let mut ready = READY.lock().unwrap();
-    if ready.insert(who as u32, ()).is_none() {
+    if ready.insert(who as u32) {
         let seen = Attack::new(who, "install").argument(place().hostile.as_os_str()).run();
         assert_eq!(seen.code, Some(0), "{seen:?}");
     }
@@ -191,7 +201,6 @@ impl Attack {
             config: String::new(),
             env: Vec::new(),
             data: None,
-            input: Vec::new(),
             open: false,
             resolver: false,
             setup: Setup::default(),
@@ -242,11 +251,6 @@ impl Attack {
     /// A store of its own.
     pub(super) fn data(mut self, path: &Path) -> Self {
         self.data = Some(path.to_owned());
-        self
-    }
-
-    pub(super) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = bytes.into();
         self
     }
 
@@ -340,14 +344,13 @@ impl Attack {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.setup.apply(&mut command);
-        Running::new(command.spawn().unwrap(), home, audit, self.input, self.open)
+        Running::new(command.spawn().unwrap(), audit, self.open)
     }
 }
 
 /// An npxc that runs.
 pub(super) struct Running {
     pub(super) child: Child,
-    home: PathBuf,
     audit: PathBuf,
     out: mpsc::Receiver<Vec<u8>>,
     /// What it has said on stderr so far.
@@ -360,7 +363,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn new(mut child: Child, home: PathBuf, audit: PathBuf, input: Vec<u8>, open: bool) -> Self {
+    fn new(mut child: Child, audit: PathBuf, open: bool) -> Self {
         let pid = rustix::process::Pid::from_child(&child);
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -382,17 +385,9 @@ impl Running {
             }
             most
         });
-        let (mut stdin, mut stdout, mut stderr) =
+        let (stdin, mut stdout, mut stderr) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let stdin = if open {
-            stdin.write_all(&input).unwrap();
-            Some(stdin)
-        } else {
-            std::thread::spawn(move || {
-                let _ = stdin.write_all(&input);
-            });
-            None
-        };
+        let stdin = open.then_some(stdin);
         let (sender, out) = mpsc::channel();
         std::thread::spawn(move || {
             let mut all = Vec::new();
@@ -411,7 +406,7 @@ impl Running {
             }
             saying.1.notify_all();
         });
-        Self { child, home, audit, out, said, errors, stop, guard, peak, stdin }
+        Self { child, audit, out, said, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
@@ -475,7 +470,6 @@ impl Running {
             peak: self.peak.join().unwrap() >> 10,
             out,
             err,
-            home: self.home,
         }
     }
 }
@@ -508,7 +502,6 @@ pub(super) struct Seen {
     pub(super) log: String,
     pub(super) out: String,
     pub(super) err: String,
-    pub(super) home: PathBuf,
     /// Most memory that npxc itself had, MiB.
     pub(super) peak: u64,
 }
@@ -672,8 +665,11 @@ impl Server {
 
     pub(super) fn at(port: u16, manner: Manner) -> Self {
         // In the test's own network every address is its own; elsewhere only loopback may be listened on.
-        let listener =
-            if root() { TcpListener::bind(("::", port)) } else { TcpListener::bind(("127.0.0.1", port)) };
+        let listener = if SEALED.get() {
+            TcpListener::bind(("::", port))
+        } else {
+            TcpListener::bind(("127.0.0.1", port))
+        };
         let listener = listener.unwrap();
         let port = listener.local_addr().unwrap().port();
         let visits = Arc::new(Mutex::new(Vec::new()));
@@ -772,7 +768,7 @@ pub(super) struct Datagrams {
 impl Datagrams {
     pub(super) fn at(port: u16, mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
         let socket =
-            if root() { UdpSocket::bind(("::", port)) } else { UdpSocket::bind(("127.0.0.1", port)) };
+            if SEALED.get() { UdpSocket::bind(("::", port)) } else { UdpSocket::bind(("127.0.0.1", port)) };
         let socket = socket.unwrap();
         let port = socket.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
