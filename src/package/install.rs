@@ -31,6 +31,8 @@ use super::tree;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a long step says that it goes on.
 const STILL_INTERVAL: Duration = Duration::from_secs(20);
+/// How often the size of what is being installed is looked at: a fast disk takes a gigabyte in that time.
+const SIZE_INTERVAL: Duration = Duration::from_secs(1);
 /// npm's cache while it downloads, on the store's file system and removed afterwards.
 const CACHE: &str = ".npxc-cache";
 
@@ -121,7 +123,7 @@ impl<R: StepRunner> Installer<'_, R> {
         let refused = |problem: String| PackageError::Refused { package: title.clone(), problem };
 
         let fetch = self.fetch_step(resolved, options, staging.path())?;
-        let outcome = self.run(fetch, &title, started, progress).await?;
+        let outcome = self.run(fetch, &title, staging.path(), started, progress).await?;
         if !outcome.success {
             return Err(failure::of_fetch(&title, &outcome));
         }
@@ -134,7 +136,7 @@ impl<R: StepRunner> Installer<'_, R> {
             let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();
             progress.say(&format!("running install scripts of {}", shorten(&names)));
             let step = self.build_step(resolved, options, staging.path());
-            let outcome = self.run(step, &title, started, progress).await?;
+            let outcome = self.run(step, &title, staging.path(), started, progress).await?;
             if !outcome.success {
                 return Err(failure::of_build(&title, &outcome, self.nodedir().is_some()));
             }
@@ -173,15 +175,25 @@ impl<R: StepRunner> Installer<'_, R> {
         &self,
         step: Step,
         title: &str,
+        staging: &Path,
         started: Instant,
         progress: &dyn Progress,
     ) -> Result<StepOutcome, PackageError> {
         let mut run = std::pin::pin!(self.runner.run(step));
+        let mut said = Instant::now();
         loop {
             tokio::select! {
                 outcome = &mut run => return Ok(outcome?),
-                () = tokio::time::sleep(STILL_INTERVAL) => {
-                    progress.say(&format!("still installing {title} ({} s)", started.elapsed().as_secs()));
+                () = tokio::time::sleep(SIZE_INTERVAL) => {
+                    if tree::is_too_large(staging) {
+                        // Dropping the step ends its sandbox; dropping the staging directory gives the space back.
+                        let problem = tree::Refusal::Bytes.to_string();
+                        return Err(PackageError::Refused { package: title.to_owned(), problem });
+                    }
+                    if said.elapsed() >= STILL_INTERVAL {
+                        said = Instant::now();
+                        progress.say(&format!("still installing {title} ({} s)", started.elapsed().as_secs()));
+                    }
                 }
             }
         }

@@ -172,6 +172,7 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
             }
         };
     }
+    let version = version.trim();
     if strip_prefix_ignoring_case(version, "file:").is_some() || is_path(version) {
         return Err(SpecProblem::NamedPath);
     }

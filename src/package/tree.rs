@@ -22,6 +22,9 @@ const MAX_LINKS: usize = 40;
 /// (node-gyp and Python's venv leave some).
 const SYSTEM: &[&str] = &["/usr/", "/bin/", "/lib/", "/lib64/", "/sbin/"];
 
+/// Disk space of one package with all its dependencies, bytes: several times what the largest (browsers, models) take.
+const MAX_BYTES: u64 = 4 << 30;
+
 /// What [`check`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
@@ -54,6 +57,9 @@ pub enum Refusal {
     /// More files than any package has.
     #[error("there are more than a million files")]
     Files,
+    /// More bytes than any package has.
+    #[error("it takes more than {} GiB of disk", MAX_BYTES >> 30)]
+    Bytes,
 }
 
 /// Looks at every file: no links out, no special files, no setuid. Directories are made accessible on the way.
@@ -73,7 +79,11 @@ pub fn check(root: &Path) -> Result<Result<Summary, Refusal>, PackageError> {
             (!stays_inside(root, &relative(), &target)).then(|| Refusal::Link { path: relative(), target })
         } else if kind.is_file() {
             summary.bytes += metadata.size();
-            (metadata.mode() & 0o6000 != 0).then(|| Refusal::SetId(relative()))
+            if metadata.blocks() * 512 > MAX_BYTES || summary.bytes > MAX_BYTES {
+                Some(Refusal::Bytes)
+            } else {
+                (metadata.mode() & 0o6000 != 0).then(|| Refusal::SetId(relative()))
+            }
         } else if kind.is_dir() {
             None
         } else {
@@ -85,6 +95,26 @@ pub fn check(root: &Path) -> Result<Result<Summary, Refusal>, PackageError> {
         Ok(refusal.is_none())
     })?;
     Ok(refusal.map_or(Ok(summary), Err))
+}
+
+/// Whether a tree that is being written already takes too much disk space. What vanishes meanwhile does not count.
+pub fn is_too_large(root: &Path) -> bool {
+    let mut bytes = 0;
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => directories.push(entry.path()),
+                // What is on the disk: a sparse file takes nothing.
+                Ok(metadata) => bytes += metadata.blocks() * 512,
+                Err(_) => {}
+            }
+        }
+        if bytes > MAX_BYTES {
+            return true;
+        }
+    }
+    false
 }
 
 /// Takes everybody's permission to write away.

@@ -19,6 +19,7 @@ use crate::egress::resolver::Pinned;
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::package::certificates::Trust;
+use crate::package::entry::MANIFEST;
 use crate::package::{
     Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
 };
@@ -192,6 +193,12 @@ impl Bench {
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
         mounts.extend(self.hidden.iter().cloned());
+        // It names the host's paths and registries.
+        mounts.push(Mount {
+            host: empty_file(&resolved.directories.cache)?,
+            guest: PathBuf::from(GUEST_PACKAGE).join(MANIFEST),
+            access: Access::ReadOnly,
+        });
         mounts.extend(resolved.mounts.iter().cloned());
         Ok(Launch {
             command,
@@ -224,12 +231,20 @@ fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Fail
     if files.is_empty() {
         return Ok(Vec::new());
     }
-    let empty = cache.join("empty");
-    std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
-        Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
-    })?;
+    let empty = empty_file(cache)?;
     let over = |file: &PathBuf| Mount { host: empty.clone(), guest: file.clone(), access: Access::ReadOnly };
     Ok(files.into_iter().map(over).collect())
+}
+
+/// A file without content, to stand over another.
+fn empty_file(cache: &Path) -> Result<PathBuf, Failure> {
+    let empty = cache.join("empty");
+    if !empty.is_file() {
+        std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
+            Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
+        })?;
+    }
+    Ok(empty)
 }
 
 /// What a person at a terminal expects a program to know about it; nothing about the user or the machine.

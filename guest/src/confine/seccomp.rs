@@ -26,6 +26,9 @@ const NEWEST: u32 = 466;
 const X32: u32 = 0x4000_0000;
 /// `ioctl(TIOCSETD)`: line disciplines, a driver zoo that no package needs.
 const TIOCSETD: u64 = 0x5423;
+/// What an IPv4 or IPv6 socket may speak: the default of its type, ICMP (ping sockets), TCP, UDP.
+const PROTOCOLS: [i32; 5] =
+    [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
 /// `clone` flags that make a namespace. (`CLONE_NEWTIME` exists in `clone3` only.)
 const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNS,
@@ -181,10 +184,14 @@ fn sockets() -> Compiled {
         (2, Length::Dword, Compare::Ne, family(libc::NETLINK_ROUTE)),
     ];
     let pairs = [unlike(family(libc::AF_UNIX))];
-    let rules = BTreeMap::from([
-        (libc::SYS_socket, vec![rule(&families)?, rule(&netlink)?]),
-        (libc::SYS_socketpair, vec![rule(&pairs)?]),
-    ]);
+    let mut sockets = vec![rule(&families)?, rule(&netlink)?];
+    for inet in [libc::AF_INET, libc::AF_INET6] {
+        // The protocol: others would make the host's kernel load a module on the guest's word.
+        let mut strange = vec![(0, Length::Dword, Compare::Eq, family(inet))];
+        strange.extend(PROTOCOLS.map(|known| (2, Length::Dword, Compare::Ne, family(known))));
+        sockets.push(rule(&strange)?);
+    }
+    let rules = BTreeMap::from([(libc::SYS_socket, sockets), (libc::SYS_socketpair, vec![rule(&pairs)?])]);
     compile(rules, libc::EAFNOSUPPORT)
 }
 

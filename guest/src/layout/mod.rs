@@ -123,7 +123,7 @@ pub(crate) fn build(
     let proc = proc::create().at(Step::Proc, "procfs")?;
     root.attach(&proc, Path::new("/proc"), Kind::Directory).at(Step::Proc, "/proc")?;
     let inside = Path::new(STAGE).join("proc");
-    proc::forbid_namespaces(&inside);
+    proc::limit_user_namespace(&inside);
     if link {
         network::configure(&inside, ready)?;
     }

@@ -41,9 +41,21 @@ pub(super) fn create() -> io::Result<OwnedFd> {
     tree::create("proc", &[], attributes)
 }
 
-/// No user namespaces inside this one, whatever seccomp thinks. Best effort: seccomp refuses them too.
-pub(super) fn forbid_namespaces(proc: &Path) {
-    let _ = fs::write(proc.join("sys/user/max_user_namespaces"), "0");
+/// Limits of the new user namespace. No user namespaces inside this one, whatever seccomp thinks; and of what is
+/// counted for the host's user too (user_namespaces(7)) only a share, so that the host's programs keep theirs.
+/// Best effort: an older kernel lacks some.
+pub(super) fn limit_user_namespace(proc: &Path) {
+    let limits = proc.join("sys/user");
+    let _ = fs::write(limits.join("max_user_namespaces"), "0");
+    for (name, host) in [
+        ("max_inotify_instances", "sys/fs/inotify/max_user_instances"),
+        ("max_inotify_watches", "sys/fs/inotify/max_user_watches"),
+    ] {
+        let total = fs::read_to_string(proc.join(host)).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        if let Some(total) = total {
+            let _ = fs::write(limits.join(name), (total / 2).to_string());
+        }
+    }
 }
 
 /// Masks what has to be masked and makes the rest read-only. `inside` is where `proc` is attached now.

@@ -210,8 +210,19 @@ impl Guard {
     /// passes; a hello or a request head that stops in the middle is refused.
     pub fn finished(&mut self, bytes: &[u8]) -> Step {
         if matches!(self.state, State::Detecting(_)) {
-            self.state = State::Open;
-            self.detected = Detected::Other;
+            // Some servers take the end of the stream for the end of the line.
+            let mut line = bytes.to_vec();
+            line.push(b'\n');
+            match http::LineReader::default().read(&line) {
+                http::Line::Http => {
+                    return self.deny(DenyReason::MalformedHttp { what: "an unfinished request" });
+                }
+                http::Line::Malformed(what) => return self.deny(DenyReason::MalformedHttp { what }),
+                http::Line::NeedMore | http::Line::Empty(_) | http::Line::Other => {
+                    self.state = State::Open;
+                    self.detected = Detected::Other;
+                }
+            }
         }
         match self.outbound(bytes) {
             Step::NeedMore if !self.awaits_server() => self.deny(DenyReason::SniffTimeout),

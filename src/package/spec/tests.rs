@@ -117,6 +117,13 @@ proptest! {
     }
 }
 
+#[test]
+fn a_path_behind_a_name_is_refused_with_spaces_around_it_too() {
+    // Found by property test: it was taken for a range, which is written without the space.
+    assert!("A@~ ".parse::<PackageSpec>().is_err());
+    assert!("a@ ./x".parse::<PackageSpec>().is_err());
+}
+
 impl PackageSpec {
     /// A relative path gets its `./` when it is written.
     fn normal(self) -> Self {

@@ -46,10 +46,13 @@ impl LineReader {
         while let Some(&byte) = bytes.get(self.scanned) {
             self.scanned += 1;
             match (self.part, byte) {
-                (Part::Indent, b' ' | b'\t') => {}
+                (Part::Indent, byte) if is_space(byte) => {}
                 (Part::Indent | Part::Method, byte) if is_token(byte) => self.part = Part::Method,
-                (Part::Method, b' ' | b'\t') => self.part = Part::Rest,
-                // No server reads on after a NUL, and binary protocols are full of them.
+                (Part::Method, byte) if is_space(byte) => self.part = Part::Rest,
+                // Binary protocols are full of NULs, but some servers read a request line with one.
+                (Part::Rest, 0) if looks_like_request(&bytes[..self.scanned]) => {
+                    return Line::Malformed("a NUL in the request line");
+                }
                 (Part::Indent | Part::Method, _) | (Part::Rest, 0) => return Line::Other,
                 (Part::Rest, b'\n') => return judge(&bytes[..self.scanned]),
                 (Part::Rest, _) => {}
@@ -68,17 +71,39 @@ fn judge(line: &[u8]) -> Line {
         return Line::Other;
     }
     let versioned =
-        line.windows(6).any(|window| window[0] <= b' ' && window[1..].eq_ignore_ascii_case(b"http/"));
+        line.windows(6).any(|window| is_space(window[0]) && window[1..].eq_ignore_ascii_case(b"http/"));
     if versioned {
         return Line::Http;
     }
-    let target = line.split(|byte| *byte <= b' ').filter(|word| !word.is_empty()).nth(1).unwrap_or_default();
-    let absolute =
-        |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
-    if absolute(b"http://") || absolute(b"https://") {
+    let target = words(line).nth(1).unwrap_or_default();
+    if starts(target, b"http://") || starts(target, b"https://") {
         return Line::Malformed("an absolute target in a request line without a version");
     }
     Line::Other
+}
+
+/// Whether a line that is not complete begins like a request: a word of letters, then a path or an absolute target.
+fn looks_like_request(line: &[u8]) -> bool {
+    let mut words = words(line);
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    (3..=16).contains(&method.len())
+        && method.iter().all(u8::is_ascii_alphabetic)
+        && (target.starts_with(b"/") || target.starts_with(b"*") || starts(target, b"http"))
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| is_space(*byte) || *byte < b' ').filter(|word| !word.is_empty())
+}
+
+fn starts(text: &[u8], prefix: &[u8]) -> bool {
+    text.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+}
+
+/// What some server takes for a space between the words of a request line: RFC 9112 (section 3) warns of the first
+/// five, and Python's and others' string functions know the rest (in Latin-1).
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r' | 0x1c..=0x1f | 0x85 | 0xa0)
 }
 
 /// RFC 9110, section 5.6.2.
