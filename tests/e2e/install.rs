@@ -181,6 +181,22 @@ fn a_script_that_wants_the_network_is_told_the_rule_that_lets_it() {
 }
 
 #[test]
+fn a_forced_install_replaces_the_entry_and_cleaning_removes_it() {
+    let package = package("again", BUILDS).display().to_string();
+    let data = world().scratch("data");
+    for arguments in [&["install", package.as_str()][..], &["install", "--force", &package], &[&package]] {
+        let mut npxc = world().npxc(arguments);
+        npxc.command.env("XDG_DATA_HOME", &data);
+        let (output, _) = npxc.output();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(store(&data), (1, 0), "{arguments:?}");
+    }
+    let output = world().command(&["clean", &package]).env("XDG_DATA_HOME", &data).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(store(&data), (0, 0));
+}
+
+#[test]
 fn a_package_without_its_install_script_is_a_choice() {
     let package = package("choice", "process.exit(5)").display().to_string();
     let (output, _) = world().npxc(&[&package]).output();

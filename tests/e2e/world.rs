@@ -73,7 +73,15 @@ impl World {
         Npxc { command, audit }
     }
 
-    /// The same under another program (strace).
+    /// One of npxc's own commands that keeps no log.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.npxc);
+        self.environment(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// An npxc under another program (strace).
     pub(super) fn npxc_under(&self, program: &[&str], arguments: &[&str]) -> Npxc {
         let audit = self.scratch("audit");
         let mut command = Command::new(program[0]);

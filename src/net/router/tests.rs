@@ -458,7 +458,7 @@ fn a_far_side_that_takes_nothing_holds_the_guest_back() {
     let mut sent = 0;
     for _ in 0..100 {
         if world.socket(guest).can_send() {
-            sent += world.socket(guest).send_slice(&[7; 65_536]).unwrap();
+            sent += world.socket(guest).send_slice(&vec![7; 65_536]).unwrap();
         }
         world.settle();
     }
@@ -528,7 +528,7 @@ fn an_upgrade_may_wait_for_its_server() {
     world.settle();
     let request = b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nearly";
     world.socket(guest).send_slice(request).unwrap();
-    world.pass(Duration::from_secs(60));
+    world.pass(Duration::from_mins(1));
     let (id, far) = world.only_far();
     assert!(far.received.ends_with(b"\r\n\r\n"), "what follows waits for the answer");
     far.to_send.extend(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
