@@ -57,7 +57,7 @@ const TOMBSTONE: Duration = Duration::from_secs(130);
 const MOST_POOLED: usize = 32;
 /// How often the resolver's own bookkeeping runs.
 const TICK: Duration = Duration::from_secs(5);
-/// DNS questions over UDP whose answers are awaited.
+/// DNS questions, over UDP and TCP together, whose answers are awaited; one beyond it gets no answer.
 const MOST_QUESTIONS: usize = 1024;
 
 /// Where verdicts go. Refuses when it cannot promise to keep a line; then nothing is allowed.
