@@ -127,6 +127,19 @@ pub enum DialError {
     Exhausted,
 }
 
+impl DialError {
+    /// The words of the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused by peer",
+            Self::NetworkUnreachable => "network unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::TimedOut => "timed out",
+            Self::Exhausted => "npxc is out of sockets",
+        }
+    }
+}
+
 /// See the [module](self).
 pub struct Router {
     policy: Policy,
