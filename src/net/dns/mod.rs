@@ -150,8 +150,6 @@ impl Responder {
         }
     }
 
-    // By value: an outcome is used once.
-    #[allow(clippy::needless_pass_by_value)]
     /// Whether names are answered with the addresses they really have.
     pub fn hands_out_real(&self) -> bool {
         self.options.addresses == Addresses::Real
