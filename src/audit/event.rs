@@ -25,9 +25,9 @@ pub enum Event {
         version: Option<String>,
         /// The package's Subresource Integrity string, where the registry gave one.
         integrity: Option<String>,
-        /// `native`, `podman`, `docker` or `apple`.
+        /// `native`.
         runtime: String,
-        /// `tun`, `wireguard` or `socket`.
+        /// `tun`.
         link: String,
         /// `none`, `allowlist`, `observe` or `open`.
         network: String,
@@ -62,7 +62,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
     },
-    /// A flow was allowed and its upstream connection stands.
+    /// A flow was allowed. Its upstream connection stands, unless the `flow.close` that follows at once says how
+    /// dialling it failed.
     #[serde(rename = "flow.open")]
     FlowOpen {
         /// Number of the flow in this session.
@@ -77,7 +78,7 @@ pub enum Event {
         source: SocketAddr,
         /// The address the guest sent to.
         guest_destination: SocketAddr,
-        /// The address npxc dialled.
+        /// The address npxc dialled (the last one it tried, if none answered).
         dialled: SocketAddr,
         /// In observe mode: why the flow would have been denied.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +136,9 @@ pub enum Event {
         /// The name that the first bytes claimed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sniffed: Option<String>,
-        /// `finished`, `reset by guest`, `reset by peer`, `idle`, `session ended` or `internal error`.
+        /// `finished`, `reset by guest`, `reset by peer`, `refused`, `idle`, `session ended` or `internal error`; for
+        /// a flow whose upstream could not be dialled `refused by peer`, `network unreachable`, `host unreachable`,
+        /// `timed out` or `npxc is out of sockets`.
         how: String,
     },
     /// A bound was reached.

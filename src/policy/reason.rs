@@ -105,6 +105,24 @@ pub enum DenyReason {
         why: String,
     },
 
+    /// A message to the resolver that is no question it answers.
+    MalformedDns {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The name asked for is no host name.
+    MalformedName {
+        /// What is wrong with it.
+        what: String,
+        /// What could have been meant.
+        hint: Option<String>,
+    },
+    /// A reverse question about an address that npxc never handed out.
+    NotHandedOut {
+        /// The address.
+        address: IpAddr,
+    },
+
     /// The TLS server name is not the name the flow's address stands for.
     ServerNameMismatch {
         /// The pinned name or names.
@@ -149,18 +167,6 @@ pub enum DenyReason {
         /// The protocol number (IANA).
         number: u8,
     },
-    /// An IP fragment, or a packet that claims to be one.
-    FragmentNotAllowed,
-    /// A packet that contradicts itself.
-    MalformedPacket {
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A packet from an address that is not the guest's.
-    ForgedSource {
-        /// The address it claims to come from.
-        address: IpAddr,
-    },
     /// Multicast and broadcast stay inside.
     MulticastNotAllowed {
         /// The group or broadcast address.
@@ -199,6 +205,9 @@ impl DenyReason {
             Self::PrivateAddress { .. } => "private-address",
             Self::NotLoopback { .. } => "not-loopback",
             Self::ResolutionFailed { .. } => "resolution-failed",
+            Self::MalformedDns { .. } => "malformed-dns",
+            Self::MalformedName { .. } => "malformed-name",
+            Self::NotHandedOut { .. } => "not-handed-out",
             Self::ServerNameMismatch { .. } => "server-name-mismatch",
             Self::ServerNameIsAddress { .. } => "server-name-is-address",
             Self::HostMismatch { .. } => "host-mismatch",
@@ -208,9 +217,6 @@ impl DenyReason {
             Self::SniffTimeout => "sniff-timeout",
             Self::IcmpNotAllowed => "icmp-not-allowed",
             Self::ProtocolNotAllowed { .. } => "protocol-not-allowed",
-            Self::FragmentNotAllowed => "fragment-not-allowed",
-            Self::MalformedPacket { .. } => "malformed-packet",
-            Self::ForgedSource { .. } => "forged-source",
             Self::MulticastNotAllowed { .. } => "multicast-not-allowed",
             Self::AuditUnavailable => "audit-unavailable",
             Self::TooManyFlows { .. } => "too-many-flows",
@@ -243,7 +249,10 @@ impl DenyReason {
             Self::PrivateAddress { name: None, address, protocol, port, .. } => {
                 allow(*protocol, &Destination::Address(*address), *port, None)
             }
+            Self::MalformedName { hint, .. } => hint.clone(),
             Self::DeniedByRule { .. }
+            | Self::MalformedDns { .. }
+            | Self::NotHandedOut { .. }
             | Self::NotLoopback { .. }
             | Self::ResolutionFailed { .. }
             | Self::ServerNameMismatch { .. }
@@ -255,9 +264,6 @@ impl DenyReason {
             | Self::SniffTimeout
             | Self::IcmpNotAllowed
             | Self::ProtocolNotAllowed { .. }
-            | Self::FragmentNotAllowed
-            | Self::MalformedPacket { .. }
-            | Self::ForgedSource { .. }
             | Self::MulticastNotAllowed { .. }
             | Self::AuditUnavailable
             | Self::TooManyFlows { .. }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::budget::{Bucket, Remembered};
 use crate::audit::Event;
+use crate::policy::DenyReason;
 
 /// Answers remembered, so that a repeat is counted and not written.
 const MAX_REMEMBERED: usize = 1024;
@@ -23,8 +24,8 @@ pub(super) struct Entry {
     pub(super) kind: String,
     pub(super) answer: &'static str,
     pub(super) addresses: Vec<std::net::IpAddr>,
-    /// Code, sentence and hint of a denial.
-    pub(super) denial: Option<(&'static str, String, Option<String>)>,
+    /// Why the question was denied.
+    pub(super) denial: Option<DenyReason>,
 }
 
 #[derive(Debug)]
@@ -57,17 +58,16 @@ impl Journal {
         let key = (entry.name.clone(), entry.kind.clone(), entry.answer);
         let repeated = !self.seen.insert(key);
         if !repeated && self.queue.len() < MAX_QUEUED && self.lines.take(now) {
-            let (reason, hint) = entry.denial.map_or((None, None), |(_, reason, hint)| (Some(reason), hint));
             self.queue.push_back(Event::Dns {
                 name: entry.name,
                 kind: entry.kind,
                 answer: entry.answer.to_owned(),
                 addresses: entry.addresses,
-                reason,
-                hint,
+                reason: entry.denial.as_ref().map(DenyReason::to_string),
+                hint: entry.denial.as_ref().and_then(DenyReason::hint),
             });
-        } else if let Some((code, ..)) = entry.denial {
-            let (count, example) = self.denied.entry(code).or_default();
+        } else if let Some(denial) = entry.denial {
+            let (count, example) = self.denied.entry(denial.code()).or_default();
             *count += 1;
             *example = entry.name;
         } else if !repeated {

@@ -39,7 +39,7 @@ use budget::NameBudget;
 use journal::{Entry, Journal};
 use lookup::{Pending, Queued, Waiter};
 use message::{Question, Unfit};
-use plan::{ADDRESS_TTL, Denial, Outcome, Plan, decide, denied, is_localhost, loopback, pointer, reverse};
+use plan::{ADDRESS_TTL, Outcome, Plan, decide, is_localhost, loopback, pointer, reverse};
 
 pub use framing::TcpFraming;
 pub use lookup::{Lookup, LookupId, LookupKind, LookupOutcome, RecordKind};
@@ -135,9 +135,9 @@ impl Responder {
         let question = match message::parse(message) {
             Ok(question) => question,
             Err(Unfit::Ignore) => return Reaction::Drop,
-            Err(Unfit::Refuse(header, code, why)) => {
+            Err(Unfit::Refuse(header, code, what)) => {
                 let answer = if code == ResponseCode::FormErr { "formerr" } else { "refused" };
-                let denial = Some(("malformed-dns", why.to_owned(), None));
+                let denial = Some(DenyReason::MalformedDns { what });
                 self.journal.answer(now, Entry { answer, denial, ..Entry::default() });
                 return message::refuse(header, code).map_or(Reaction::Drop, Reaction::Answer);
             }
@@ -150,8 +150,6 @@ impl Responder {
         }
     }
 
-    // By value: an outcome is used once.
-    #[allow(clippy::needless_pass_by_value)]
     /// Whether names are answered with the addresses they really have.
     pub fn hands_out_real(&self) -> bool {
         self.options.addresses == Addresses::Real
@@ -205,7 +203,8 @@ impl Responder {
 
     fn plan(&mut self, now: Instant, question: &Question, policy: &Policy, pins: &mut Pins) -> Plan {
         if question.name.is_root() {
-            let denial = ("name-not-allowed", "no rule names the root".to_owned(), None);
+            let denial =
+                DenyReason::MalformedName { what: "it is the root of all names".to_owned(), hint: None };
             return Plan::Answer(Outcome::Refused(ResponseCode::Refused), Some(denial));
         }
         if question.kind == RecordType::PTR
@@ -216,8 +215,8 @@ impl Responder {
         let name = match HostName::from_ascii(&question.text) {
             Ok(name) => name,
             Err(error) => {
-                let hint = error.hint().map(str::to_owned);
-                let denial = ("malformed-name", format!("not a host name: {}", error.what()), hint);
+                let (what, hint) = (error.what().to_owned(), error.hint().map(str::to_owned));
+                let denial = DenyReason::MalformedName { what, hint };
                 return Plan::Answer(Outcome::NotFound, Some(denial));
             }
         };
@@ -225,7 +224,7 @@ impl Responder {
             return Plan::Answer(loopback(question.kind), None);
         }
         if let Err(reason) = decide(policy, &name, question.kind) {
-            return Plan::Answer(Outcome::NotFound, Some(denied(&reason)));
+            return Plan::Answer(Outcome::NotFound, Some(reason));
         }
         let kind = match question.kind {
             RecordType::A => LookupKind::Address,
@@ -259,7 +258,7 @@ impl Responder {
     ) -> Reaction {
         if !self.pending.contains(&lookup) && !self.budget.admit(now, lookup.name.as_str()) {
             self.journal.limit(now, "dns-names", "different names looked up in a short time");
-            let denial = denied(&DenyReason::RateLimited { what: "different names" });
+            let denial = DenyReason::RateLimited { what: "different names" };
             let outcome = Outcome::Refused(ResponseCode::Refused);
             return self
                 .reply(now, &question, transport, outcome, Some(denial))
@@ -271,7 +270,7 @@ impl Responder {
             Queued::Joined => Reaction::Wait,
             Queued::Full(Waiter { question, .. }) => {
                 self.journal.limit(now, "dns-pending", "questions that wait for the host's resolver");
-                let denial = denied(&DenyReason::RateLimited { what: "questions" });
+                let denial = DenyReason::RateLimited { what: "questions" };
                 self.reply(now, &question, transport, Outcome::Failed, Some(denial))
                     .map_or(Reaction::Drop, Reaction::Answer)
             }
@@ -286,7 +285,7 @@ impl Responder {
         kind: RecordType,
         outcome: &LookupOutcome,
         pins: &mut Pins,
-    ) -> (Outcome, Option<Denial>) {
+    ) -> (Outcome, Option<DenyReason>) {
         match (outcome, self.options.addresses) {
             (LookupOutcome::Addresses(_), Addresses::Virtual) => self.hand_out(now, name, kind, pins),
             (LookupOutcome::Addresses(addresses), Addresses::Real) => {
@@ -308,7 +307,7 @@ impl Responder {
             (LookupOutcome::NoRecords, _) => (Outcome::Empty, None),
             (LookupOutcome::Failed(why), _) => {
                 let reason = DenyReason::ResolutionFailed { name: name.clone(), why: why.clone() };
-                (Outcome::Failed, Some(denied(&reason)))
+                (Outcome::Failed, Some(reason))
             }
         }
     }
@@ -319,7 +318,7 @@ impl Responder {
         name: &HostName,
         kind: RecordType,
         pins: &mut Pins,
-    ) -> (Outcome, Option<Denial>) {
+    ) -> (Outcome, Option<DenyReason>) {
         let address =
             if kind == RecordType::A { pins.v4(name).map(IpAddr::V4) } else { pins.v6(name).map(IpAddr::V6) };
         match address {
@@ -328,9 +327,9 @@ impl Responder {
         }
     }
 
-    fn full(&mut self, now: Instant) -> (Outcome, Option<Denial>) {
+    fn full(&mut self, now: Instant) -> (Outcome, Option<DenyReason>) {
         self.journal.limit(now, "pins", "names of one session that hold an address");
-        (Outcome::Failed, Some(denied(&DenyReason::TooManyNames { limit: MAX_NAMES })))
+        (Outcome::Failed, Some(DenyReason::TooManyNames { limit: MAX_NAMES }))
     }
 
     /// Whether a name is known to have addresses, so that its virtual one can be given at once.
@@ -355,7 +354,7 @@ impl Responder {
         question: &Question,
         transport: Transport,
         outcome: Outcome,
-        denial: Option<Denial>,
+        denial: Option<DenyReason>,
     ) -> Option<Vec<u8>> {
         let mut entry = Entry {
             name: question.text.clone(),

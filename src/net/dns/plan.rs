@@ -27,12 +27,9 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// Code, sentence and hint of a denial.
-pub(super) type Denial = (&'static str, String, Option<String>);
-
 /// What has to happen for a question.
 pub(super) enum Plan {
-    Answer(Outcome, Option<Denial>),
+    Answer(Outcome, Option<DenyReason>),
     Lookup(Lookup),
 }
 
@@ -75,11 +72,6 @@ impl Outcome {
             Self::Failed => (ResponseCode::ServFail, Vec::new()),
         }
     }
-}
-
-/// A reason of the policy, for the log.
-pub(super) fn denied(reason: &DenyReason) -> Denial {
-    (reason.code(), reason.to_string(), reason.hint())
 }
 
 /// The policy's word on a name; for records that live below a name (RFC 8552), on that name.
@@ -134,8 +126,7 @@ pub(super) fn pointer(address: IpAddr, pins: &Pins) -> Plan {
     if let Some(name) = name {
         return Plan::Answer(Outcome::Pointer(name), None);
     }
-    let denial = ("unknown-address", format!("npxc never handed {address} out"), None);
-    Plan::Answer(Outcome::NotFound, Some(denial))
+    Plan::Answer(Outcome::NotFound, Some(DenyReason::NotHandedOut { address }))
 }
 
 fn address_data(address: IpAddr) -> RData {

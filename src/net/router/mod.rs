@@ -57,7 +57,7 @@ const TOMBSTONE: Duration = Duration::from_secs(130);
 const MOST_POOLED: usize = 32;
 /// How often the resolver's own bookkeeping runs.
 const TICK: Duration = Duration::from_secs(5);
-/// DNS questions over UDP whose answers are awaited.
+/// DNS questions, over UDP and TCP together, whose answers are awaited; one beyond it gets no answer.
 const MOST_QUESTIONS: usize = 1024;
 
 /// Where verdicts go. Refuses when it cannot promise to keep a line; then nothing is allowed.
@@ -125,6 +125,19 @@ pub enum DialError {
     TimedOut,
     /// npxc itself could not (no descriptors, no memory).
     Exhausted,
+}
+
+impl DialError {
+    /// The words of the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused by peer",
+            Self::NetworkUnreachable => "network unreachable",
+            Self::HostUnreachable => "host unreachable",
+            Self::TimedOut => "timed out",
+            Self::Exhausted => "npxc is out of sockets",
+        }
+    }
 }
 
 /// See the [module](self).

@@ -162,13 +162,6 @@ impl Router {
             self.table.put(id, entry);
             return self.end(now, id, How::ResetByPeer);
         };
-        let how = match error {
-            DialError::Refused => "refused by peer",
-            DialError::NetworkUnreachable => "network unreachable",
-            DialError::HostUnreachable => "host unreachable",
-            DialError::TimedOut => "timed out",
-            DialError::Exhausted => "npxc is out of sockets",
-        };
         let dialled = dialled.unwrap_or(key.remote);
         self.record_open(entry.name.as_ref(), entry.number, &key, &permit.clone(), dialled);
         self.journal.record(Event::FlowClose {
@@ -178,7 +171,7 @@ impl Router {
             duration_ms: millis(now, entry.opened),
             detected: "other".to_owned(),
             sniffed: None,
-            how: how.to_owned(),
+            how: error.as_str().to_owned(),
         });
         self.opening -= 1;
         if let Ok(packet) = Packet::parse(syn, true)

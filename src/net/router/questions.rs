@@ -129,14 +129,19 @@ impl Router {
     }
 
     fn wait(&mut self, origin: Origin, question: Question) {
-        if self.questions.len() < MOST_QUESTIONS {
-            if let Question::Tcp(id) = question
-                && let Some(Entry { state: State::Resolver(resolving), .. }) = self.table.get_mut(id)
-            {
-                resolving.pending += 1;
-            }
-            self.questions.insert(origin.0, question);
+        if self.questions.len() >= MOST_QUESTIONS {
+            let detail = match question {
+                Question::Udp { resolver, .. } => resolver.to_string(),
+                Question::Tcp(_) => "over TCP".to_owned(),
+            };
+            return self.reached("questions that wait for an answer", detail);
         }
+        if let Question::Tcp(id) = question
+            && let Some(Entry { state: State::Resolver(resolving), .. }) = self.table.get_mut(id)
+        {
+            resolving.pending += 1;
+        }
+        self.questions.insert(origin.0, question);
     }
 
     fn flush_answer(&mut self, question: &Question, answer: &[u8], out: &mut dyn Transmit) {

@@ -44,6 +44,9 @@ impl fmt::Display for DenyReason {
                 write!(f, "{HOST_NAME} is this machine's loopback, and {address} is not")
             }
             Self::ResolutionFailed { name, why } => write!(f, "{name} could not be resolved: {}", Shown(why)),
+            Self::MalformedDns { what } => write!(f, "malformed DNS question: {what}"),
+            Self::MalformedName { what, .. } => write!(f, "not a host name: {}", Shown(what)),
+            Self::NotHandedOut { address } => write!(f, "npxc never handed {address} out"),
             Self::ServerNameMismatch { expected, claimed } => write!(
                 f,
                 "the TLS server name `{}` is not {}, for which the address was handed out",
@@ -66,11 +69,6 @@ impl fmt::Display for DenyReason {
             Self::IcmpNotAllowed => f.write_str("ICMP is answered for the gateway only"),
             Self::ProtocolNotAllowed { number } => {
                 write!(f, "IP protocol {number} is not allowed; TCP and UDP are")
-            }
-            Self::FragmentNotAllowed => f.write_str("IP fragments are not allowed"),
-            Self::MalformedPacket { what } => write!(f, "malformed packet: {what}"),
-            Self::ForgedSource { address } => {
-                write!(f, "the packet claims to come from {address}, which is not the guest's")
             }
             Self::MulticastNotAllowed { address } => write!(f, "multicast to {address} is not allowed"),
             Self::AuditUnavailable => f.write_str("the audit log cannot be written, so nothing is allowed"),

@@ -115,7 +115,9 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
                 .into()
         }
         Step::Namespaces if errno == rustix::io::Errno::INVAL || errno == rustix::io::Errno::NOSYS => {
-            "this kernel was built without some kind of namespaces; use `--runtime podman` or `--runtime docker`".into()
+            "this kernel was built without some kind of namespaces; run npxc on one with user, pid, net, mount, ipc, uts \
+             and cgroup namespaces"
+                .into()
         }
         step if refused && host.apparmor.as_deref() == Some("1") && before_confinement(step) => {
             apparmor(&host.program)
@@ -134,7 +136,7 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
              `--security-opt unmask=ALL` (podman) or `--security-opt systempaths=unconfined` (docker)"
             .into(),
         Step::Root | Step::System if errno == rustix::io::Errno::NOSYS => {
-            "the native runtime needs Linux 5.12 or newer; use `--runtime podman` or `--runtime docker`".into()
+            "the native runtime needs Linux 5.12 or newer".into()
         }
         Step::Exec if errno == rustix::io::Errno::NOENT => {
             "programs are looked up inside the sandbox, which sees the host's /usr and what is mounted".into()
