@@ -105,6 +105,7 @@ const METHOD: &str = "\
 Guest and server live in two network namespaces that the benchmark makes itself; npxc, pasta or slirp4netns stands
 between them, `veth` is the same way without anything between. One core does the work of the guest's program, the
 server and what connects them, so a figure is the whole cost. Every payload byte is compared, not only counted.
-pasta and slirp4netns get an MTU of 65520, npxc's guest has 1500 with segmentation offload. Policy, sniffing and
+pasta and slirp4netns get an MTU of 65520, npxc's guest has 1500 with segmentation offload. (At that MTU one
+segment fills slirp4netns' window, and its delayed acknowledgements then stall uploads: its figure for them varies.) Policy, sniffing and
 the audit log are on. TCP's congestion control is reno everywhere. Start-up is not pinned, and warm: nothing is downloaded or installed while it is measured.
 ";

@@ -33,6 +33,8 @@ pub const DAMAGED: u64 = u64::MAX;
 /// What is said about one whose end is missing.
 pub const CUT_OFF: u64 = u64::MAX - 1;
 
+/// Stack of a thread that only waits.
+const SMALL: usize = 64 << 10;
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nhello there\n";
 
@@ -54,7 +56,11 @@ pub fn run() -> Result<()> {
         }
     });
     let idle = listen(IDLE)?;
-    std::thread::spawn(move || keep(&idle));
+    std::thread::spawn(move || {
+        for stream in idle.incoming().flatten() {
+            let _ = std::thread::Builder::new().stack_size(SMALL).spawn(move || keep(stream));
+        }
+    });
     let dns = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, DNS)).context("binding the name server")?;
     std::thread::spawn(move || serve_dns(&dns));
     println!("ready");
@@ -145,19 +151,13 @@ fn serve_http(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(ANSWER)
 }
 
-/// Greets every connection and keeps it until the other side closes it.
-fn keep(listener: &TcpListener) {
-    let mut kept: Vec<TcpStream> = Vec::new();
-    for mut stream in listener.incoming().flatten() {
-        if kept.len().is_multiple_of(500) {
-            kept.retain(|stream| !matches!(stream.peek(&mut [0]), Ok(0)));
-        }
-        let mut byte = [0];
-        let greeted = stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte));
-        if greeted.is_ok() && stream.set_nonblocking(true).is_ok() {
-            kept.push(stream);
-        }
+/// Greets a connection and keeps it until the other side closes it.
+fn keep(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut byte = [0];
+    while stream.read(&mut byte)? > 0 {
+        stream.write_all(&byte)?;
     }
+    Ok(())
 }
 
 /// Answers every question for an A record with one address.
