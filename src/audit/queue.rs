@@ -22,6 +22,10 @@ const DENIALS: usize = CAPACITY / 2;
 /// Allowed flows and answers wait in the first three quarters; the rest is for their ends.
 const ALLOWS: usize = CAPACITY / 4 * 3;
 
+/// How long the writer lets events gather once there is one. Waking it for each line costs the datapath more than
+/// the line itself; whoever reads along does not notice.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Kinds of denials counted separately. Protocols and reasons are few; a guest that sends every IP protocol
 /// number ends in the last row.
 const KINDS: usize = 256;
@@ -163,7 +167,10 @@ impl Queue {
         }
         drop(denied);
         state.batch.events.push((Timestamp::now(), event));
-        if state.batch.events.len() == 1 {
+        let first = state.batch.events.len() == 1;
+        // Woken while the lock is held, the writer would only wait for it.
+        drop(state);
+        if first {
             self.filled.notify_one();
         }
         Ok(())
@@ -178,6 +185,9 @@ impl Queue {
                 break;
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !state.batch.closed {
+            state = self.filled.wait_timeout(state, GATHER).unwrap_or_else(PoisonError::into_inner).0;
         }
         let closed = state.batch.closed;
         let batch = std::mem::take(&mut state.batch);
