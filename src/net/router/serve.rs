@@ -184,14 +184,14 @@ impl Router {
     }
 }
 
-/// Bytes of buffer each way for one more flow beside `flows`. 256 KiB carries the full rate; thousands of flows
-/// share what a hundred may have: 128 x 512 KiB + 384 x 256 KiB + 3584 x 64 KiB is 384 MiB at the very most,
-/// and only pages that carried bytes count.
+/// Bytes of buffer each way for one more flow beside `flows`. 256 KiB carries the full rate, 128 KiB nearly, and
+/// a thousand idle flows must not slow down the one that is busy; 256 x 512 KiB + 1024 x 256 KiB + 2816 x 32 KiB
+/// is 472 MiB at the very most, and only pages that carried bytes count.
 fn buffer_for(flows: usize) -> usize {
     match flows {
-        0..=128 => 256 * 1024,
-        129..=512 => 128 * 1024,
-        _ => 32 * 1024,
+        0..=255 => 256 * 1024,
+        256..=1279 => 128 * 1024,
+        _ => 16 * 1024,
     }
 }
 
