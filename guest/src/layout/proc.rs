@@ -42,7 +42,7 @@ pub(super) fn create() -> io::Result<OwnedFd> {
 }
 
 /// Limits of the new user namespace. No user namespaces inside this one, whatever seccomp thinks; and of what is
-/// counted for the host's user too (user_namespaces(7)) only a share, so that the host's programs keep theirs.
+/// counted for the host's user too (`user_namespaces(7)`) only a share, so that the host's programs keep theirs.
 /// Best effort: an older kernel lacks some.
 pub(super) fn limit_user_namespace(proc: &Path) {
     let limits = proc.join("sys/user");
