@@ -326,7 +326,7 @@ pub enum SpecProblem {
     #[error("an alias can only stand for a package of the registry")]
     Alias,
     /// Neither version nor range nor tag.
-    #[error("what follows the name is neither a version nor a range nor a tag")]
+    #[error("its version is neither a version nor a range nor a tag")]
     Version,
     /// The name itself.
     #[error(transparent)]
