@@ -4,11 +4,12 @@
 //! and the configuration; they go to [`super::request`], which ties local ones to what is on disk.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::name::{PackageName, is_url_friendly};
 use super::range;
+use crate::paths;
 
 /// Longest spec that is looked at, in bytes: a path can be 4096 long, everything else is shorter.
 const MAX_SPEC: usize = 4096;
@@ -94,22 +95,7 @@ impl LocalPath {
 
     /// The absolute path, `.` and `..` taken out by name (links are not followed).
     pub fn absolute(&self, cwd: &Path, home: &Path) -> PathBuf {
-        let written = match self.0.strip_prefix("~/") {
-            Some(rest) => home.join(rest),
-            None if self.0 == "~" => home.to_owned(),
-            None => cwd.join(&self.0),
-        };
-        let mut out = PathBuf::new();
-        for part in written.components() {
-            match part {
-                Component::ParentDir => {
-                    out.pop();
-                }
-                Component::CurDir => {}
-                Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(part),
-            }
-        }
-        out
+        paths::absolute(&self.0, cwd, home)
     }
 }
 
