@@ -138,11 +138,6 @@ impl Entry {
         path.push(node.guest_path());
         vec![("PATH".into(), path)]
     }
-
-    /// The open directory; it stays locked against removal while a copy of this descriptor is open.
-    pub fn directory(&self) -> &File {
-        &self.held
-    }
 }
 
 impl Manifest {

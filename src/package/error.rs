@@ -98,12 +98,6 @@ pub enum PackageError {
         /// The bins there are.
         bins: Vec<String>,
     },
-    /// The entry is being used by another npxc.
-    #[error("{package} is in use by another npxc")]
-    InUse {
-        /// The entry.
-        package: String,
-    },
 }
 
 /// A step that ended without success.
@@ -152,8 +146,7 @@ impl PackageError {
             | Self::NotAPackage { .. }
             | Self::Config { .. }
             | Self::Refused { .. }
-            | Self::Bin { .. }
-            | Self::InUse { .. } => Vec::new(),
+            | Self::Bin { .. } => Vec::new(),
         }
     }
 }

@@ -66,16 +66,6 @@ impl PackageSpec {
         }
     }
 
-    /// Whether the spec can only ever mean one version.
-    pub fn is_pinned(&self) -> bool {
-        match self {
-            Self::Registry { version, .. } | Self::Alias { version, .. } => {
-                matches!(version, VersionSpec::Exact(_))
-            }
-            Self::Directory(_) | Self::Tarball(_) => true,
-        }
-    }
-
     /// The same package with a version, where none was named.
     pub fn or_version(self, default: VersionSpec) -> Self {
         match self {
