@@ -139,6 +139,10 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));
         out.push('\n');
     }
+    if report.left_out > 0 {
+        let _ =
+            writeln!(out, "{} more destinations are in the log only: there are too many", report.left_out);
+    }
     if report.unreadable > 0 {
         let _ = writeln!(out, "{} lines of the log could not be read", report.unreadable);
     }

@@ -141,12 +141,12 @@ impl PackageError {
             Self::Bin { bins, package, .. } if !bins.is_empty() => {
                 vec![format!("choose one with -p {package} {}", bins.join(" | "))]
             }
-            Self::Io { .. }
-            | Self::PackageCount { .. }
-            | Self::NotAPackage { .. }
-            | Self::Config { .. }
-            | Self::Refused { .. }
-            | Self::Bin { .. } => Vec::new(),
+            Self::NotAPackage { .. } => vec!["name a directory with a package.json, or a .tgz".to_owned()],
+            Self::Config { origin, .. } => {
+                vec![format!("set it right in {origin}, or with `npm config edit`")]
+            }
+            Self::Io { .. } => vec!["`npxc doctor` tries npxc's directories".to_owned()],
+            Self::PackageCount { .. } | Self::Refused { .. } | Self::Bin { .. } => Vec::new(),
         }
     }
 }
