@@ -140,8 +140,11 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push('\n');
     }
     if report.left_out > 0 {
-        let _ =
-            writeln!(out, "{} more destinations are in the log only: there are too many", report.left_out);
+        let _ = writeln!(
+            out,
+            "{} flows and questions went to further destinations, which only the log names",
+            report.left_out
+        );
     }
     if report.unreadable > 0 {
         let _ = writeln!(out, "{} lines of the log could not be read", report.unreadable);
