@@ -105,6 +105,7 @@ pub struct Entry {
     /// What it holds.
     pub manifest: Manifest,
     /// The directory, under a shared lock.
+    #[allow(dead_code, reason = "held for its lock")]
     pub(super) held: File,
 }
 
