@@ -23,6 +23,7 @@ pub mod egress;
 pub mod exit;
 pub mod net;
 pub mod package;
+mod paths;
 pub mod policy;
 pub mod rpc;
 pub mod runtime;

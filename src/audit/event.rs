@@ -78,7 +78,7 @@ pub enum Event {
         source: SocketAddr,
         /// The address the guest sent to.
         guest_destination: SocketAddr,
-        /// The address npxc dialled (the last one it tried, if none answered).
+        /// The address npxc dialled (the first one it tried, if none answered).
         dialled: SocketAddr,
         /// In observe mode: why the flow would have been denied.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -229,7 +229,12 @@ impl Fold {
         let (reason, hint) = match event {
             Event::FlowDeny { reason, hint, .. } => (reason.clone(), hint.clone()),
             Event::Dns { reason, hint, .. } => (reason.clone().unwrap_or_default(), hint.clone()),
-            _ => return,
+            Event::SessionStart { .. }
+            | Event::FlowOpen { .. }
+            | Event::FlowDenySummary { .. }
+            | Event::FlowClose { .. }
+            | Event::Limit { .. }
+            | Event::SessionEnd { .. } => return,
         };
         if let Some(denial) = denial(event) {
             self.deny(Denied {

@@ -139,6 +139,13 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));
         out.push('\n');
     }
+    if report.left_out > 0 {
+        let _ = writeln!(
+            out,
+            "{} flows and questions went to further destinations, which only the log names",
+            report.left_out
+        );
+    }
     if report.unreadable > 0 {
         let _ = writeln!(out, "{} lines of the log could not be read", report.unreadable);
     }

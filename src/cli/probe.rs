@@ -90,7 +90,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
         (Some(_), Target::File(path)) => path.clone(),
         (Some(_), Target::Directory { .. }) => {
-            return Err(Failure::new(ExitStatus::Config, "--audit-log: a probe needs the name of a file"));
+            return Err(Failure::new(ExitStatus::Config, "--audit-log: a probe needs the name of a file")
+                .hint("name one in that directory, or leave --audit-log out"));
         }
     };
     words.push("--".into());
@@ -124,7 +125,7 @@ fn arguments(text: Option<&str>) -> Result<serde_json::Map<String, serde_json::V
 fn read(log: &Path, start: u64) -> Result<Report, Failure> {
     let failed = |source| {
         let error = AuditError::Open { path: log.to_owned(), source };
-        Failure::new(ExitStatus::Config, error.to_string())
+        Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint())
     };
     let mut file = match File::open(log) {
         Ok(file) => file,

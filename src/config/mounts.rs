@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
+use crate::paths::{absolute, tidy};
 use crate::runtime::{Access, Mount};
 
 /// Places inside the guest that are the sandbox's own, with everything below them.
@@ -43,20 +44,13 @@ impl HostPath {
     /// # Errors
     /// It is empty or `~name`.
     pub fn new(text: &str, base: &Path, home: &Path) -> Result<Self, Fault> {
-        let path = match text.strip_prefix('~') {
-            _ if text.is_empty() => return Err(Fault::new("the path is empty")),
-            Some("") => home.to_owned(),
-            Some(rest) => match rest.strip_prefix('/') {
-                Some(rest) => home.join(rest),
-                None => {
-                    return Err(Fault::new(
-                        "`~name` is not expanded; only `~/` is, to your own home directory",
-                    ));
-                }
-            },
-            None => base.join(text),
-        };
-        Ok(Self(tidy(&path)))
+        if text.is_empty() {
+            return Err(Fault::new("the path is empty"));
+        }
+        if text.starts_with('~') && text != "~" && !text.starts_with("~/") {
+            return Err(Fault::new("`~name` is not expanded; only `~/` is, to your own home directory"));
+        }
+        Ok(Self(absolute(text, base, home)))
     }
 
     /// The path.
@@ -212,21 +206,6 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
         }
     }
     Ok(real)
-}
-
-/// Without `.`, `..` and doubled slashes, by the letters alone.
-fn tidy(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                out.pop();
-            }
-            Component::CurDir => {}
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(part),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -119,13 +119,8 @@ pub fn package(
     let source = Source { path, text };
     let package = source
         .one(file.package.as_ref(), |text| text.parse::<PackageSpec>().map_err(|error| spec_fault(&error)))?;
-    let version = source.one(file.version.as_ref(), |text| {
-        // The name is a stand-in: a version alone has no parser of its own.
-        match format!("name@{text}").parse::<PackageSpec>() {
-            Ok(PackageSpec::Registry { version, .. }) => Ok(version),
-            Ok(_) | Err(_) => Err(Fault::new("expected a version, a range or a tag")),
-        }
-    })?;
+    let version = source
+        .one(file.version.as_ref(), |text| text.parse::<VersionSpec>().map_err(|error| spec_fault(&error)))?;
     let layer = source.layer(&Defaults {
         env: file.env,
         env_passthrough: file.env_passthrough,

@@ -177,7 +177,7 @@ fn mistakes_in_files_are_pointed_at() {
         ),
         (
             "version = \"a b\"\n",
-            "1:11: expected a version, a range or a tag\nversion = \"a b\"\n          ^\nhint: ",
+            "1:11: its version is neither a version nor a range nor a tag\nversion = \"a b\"\n          ^\nhint: ",
         ),
     ] {
         let home = Home::new(&[("packages/server.toml", text)]);

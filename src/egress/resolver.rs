@@ -56,12 +56,6 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
     }
 }
 
-/// The addresses a name has for the host right now, for showing a policy to people.
-pub async fn addresses(name: HostName) -> LookupOutcome {
-    let resolver = Resolver { pinned: Pinned::new(), current: Mutex::new(Current::default()) };
-    resolver.lookup(Lookup { name, kind: LookupKind::Address }).await
-}
-
 struct Resolver {
     pinned: Pinned,
     current: Mutex<Current>,

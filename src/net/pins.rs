@@ -11,15 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::policy::HostName;
 
-/// The guest's own IPv4 address on the link.
-pub const GUEST_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-/// npxc's IPv4 address on the link: the guest's gateway and resolver.
-pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The guest's own IPv6 address on the link.
-pub const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 2);
-/// npxc's IPv6 address on the link: the guest's gateway and resolver.
-pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 1);
-
 /// Names that can hold a virtual address in one session. A session that resolves more is not using names but
 /// encoding data in them; 65 536 names of the longest kind stay below 30 MB, and fit the pool twice.
 pub const MAX_NAMES: usize = 65_536;

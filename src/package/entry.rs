@@ -105,6 +105,7 @@ pub struct Entry {
     /// What it holds.
     pub manifest: Manifest,
     /// The directory, under a shared lock.
+    #[allow(dead_code, reason = "held for its lock")]
     pub(super) held: File,
 }
 
@@ -137,11 +138,6 @@ impl Entry {
         let mut path = OsString::from(format!("{GUEST_PACKAGE}/node_modules/.bin:"));
         path.push(node.guest_path());
         vec![("PATH".into(), path)]
-    }
-
-    /// The open directory; it stays locked against removal while a copy of this descriptor is open.
-    pub fn directory(&self) -> &File {
-        &self.held
     }
 }
 

@@ -98,12 +98,6 @@ pub enum PackageError {
         /// The bins there are.
         bins: Vec<String>,
     },
-    /// The entry is being used by another npxc.
-    #[error("{package} is in use by another npxc")]
-    InUse {
-        /// The entry.
-        package: String,
-    },
 }
 
 /// A step that ended without success.
@@ -147,13 +141,12 @@ impl PackageError {
             Self::Bin { bins, package, .. } if !bins.is_empty() => {
                 vec![format!("choose one with -p {package} {}", bins.join(" | "))]
             }
-            Self::Io { .. }
-            | Self::PackageCount { .. }
-            | Self::NotAPackage { .. }
-            | Self::Config { .. }
-            | Self::Refused { .. }
-            | Self::Bin { .. }
-            | Self::InUse { .. } => Vec::new(),
+            Self::NotAPackage { .. } => vec!["name a directory with a package.json, or a .tgz".to_owned()],
+            Self::Config { origin, .. } => {
+                vec![format!("set it right in {origin}, or with `npm config edit`")]
+            }
+            Self::Io { .. } => vec!["`npxc doctor` tries npxc's directories".to_owned()],
+            Self::PackageCount { .. } | Self::Refused { .. } | Self::Bin { .. } => Vec::new(),
         }
     }
 }

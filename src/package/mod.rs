@@ -46,4 +46,4 @@ pub const GUEST_SOURCE: &str = "/opt/npxc/source";
 /// Where node and npm stand inside the guest when the host does not have them under `/usr`.
 pub const GUEST_NODE: &str = "/opt/npxc/node";
 /// The guest's home directory.
-pub const GUEST_HOME: &str = "/home/user";
+pub const GUEST_HOME: &str = npxc_guest::spec::HOME;

@@ -26,11 +26,6 @@ impl PackageName {
         &self.0
     }
 
-    /// The scope with its `@`, if the name has one.
-    pub fn scope(&self) -> Option<&str> {
-        self.0.split_once('/').map(|(scope, _)| scope)
-    }
-
     /// The name without its scope.
     pub fn unscoped(&self) -> &str {
         self.0.split_once('/').map_or(self.0.as_str(), |(_, name)| name)
@@ -151,7 +146,7 @@ mod tests {
             assert_eq!(name.parse::<PackageName>().unwrap().as_str(), name);
         }
         let name: PackageName = "@scope/name".parse().unwrap();
-        assert_eq!((name.scope(), name.unscoped()), (Some("@scope"), "name"));
+        assert_eq!(name.unscoped(), "name");
     }
 
     #[test]

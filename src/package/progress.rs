@@ -1,5 +1,6 @@
 //! Where this room's few words for people go. The command line prints them on stderr with its prefix.
 
+#[cfg(test)]
 use std::sync::Mutex;
 
 /// Takes one line at a time, without prefix and line end.
@@ -16,25 +17,20 @@ pub trait Progress: Send + Sync {
     }
 }
 
-/// Says nothing.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn say(&self, _line: &str) {}
-}
-
-/// Keeps what was said, for tests and reports.
+/// Keeps what was said.
+#[cfg(test)]
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<Vec<String>>);
+pub(super) struct Kept(Mutex<Vec<String>>);
 
+#[cfg(test)]
 impl Kept {
     /// Everything said so far.
-    pub fn lines(&self) -> Vec<String> {
+    pub(super) fn lines(&self) -> Vec<String> {
         self.0.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
 }
 
+#[cfg(test)]
 impl Progress for Kept {
     fn say(&self, line: &str) {
         if let Ok(mut lines) = self.0.lock() {

@@ -20,9 +20,8 @@ use super::host::HostEnv;
 use super::ini;
 use super::node::Node;
 use super::npmrc::{Settings, absolute};
+use crate::policy::HOST_NAME;
 
-/// The name by which the guest reaches the host's loopback.
-const HOST_NAME: &str = "host.npxc.internal";
 /// Settings that change what npm downloads and hold no secret: handed on to the fetch step.
 const FETCH_SETTINGS: &[&str] = &[
     "allow-git",

@@ -4,11 +4,12 @@
 //! and the configuration; they go to [`super::request`], which ties local ones to what is on disk.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::name::{PackageName, is_url_friendly};
 use super::range;
+use crate::paths;
 
 /// Longest spec that is looked at, in bytes: a path can be 4096 long, everything else is shorter.
 const MAX_SPEC: usize = 4096;
@@ -65,16 +66,6 @@ impl PackageSpec {
         }
     }
 
-    /// Whether the spec can only ever mean one version.
-    pub fn is_pinned(&self) -> bool {
-        match self {
-            Self::Registry { version, .. } | Self::Alias { version, .. } => {
-                matches!(version, VersionSpec::Exact(_))
-            }
-            Self::Directory(_) | Self::Tarball(_) => true,
-        }
-    }
-
     /// The same package with a version, where none was named.
     pub fn or_version(self, default: VersionSpec) -> Self {
         match self {
@@ -94,22 +85,7 @@ impl LocalPath {
 
     /// The absolute path, `.` and `..` taken out by name (links are not followed).
     pub fn absolute(&self, cwd: &Path, home: &Path) -> PathBuf {
-        let written = match self.0.strip_prefix("~/") {
-            Some(rest) => home.join(rest),
-            None if self.0 == "~" => home.to_owned(),
-            None => cwd.join(&self.0),
-        };
-        let mut out = PathBuf::new();
-        for part in written.components() {
-            match part {
-                Component::ParentDir => {
-                    out.pop();
-                }
-                Component::CurDir => {}
-                Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(part),
-            }
-        }
-        out
+        paths::absolute(&self.0, cwd, home)
     }
 }
 
@@ -327,7 +303,7 @@ pub enum SpecProblem {
     #[error("an alias can only stand for a package of the registry")]
     Alias,
     /// Neither version nor range nor tag.
-    #[error("what follows the name is neither a version nor a range nor a tag")]
+    #[error("its version is neither a version nor a range nor a tag")]
     Version,
     /// The name itself.
     #[error(transparent)]

@@ -162,10 +162,8 @@ impl Permit {
     fn admit_for_name(&self, name: &HostName, address: IpAddr) -> Result<(), DenyReason> {
         let class = classify(address);
         if name.is_host() {
-            return match class {
-                Some(AddressClass::Loopback) => Ok(()),
-                _ => Err(DenyReason::NotLoopback { address }),
-            };
+            let loopback = class == Some(AddressClass::Loopback);
+            return loopback.then_some(()).ok_or(DenyReason::NotLoopback { address });
         }
         let Some(class) = class else {
             return Ok(());

@@ -18,7 +18,7 @@ mod serve;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::dns::{Lookup, LookupId, Responder};
@@ -31,14 +31,7 @@ use super::table::{FlowId, Key, Table};
 use crate::audit::Event;
 use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol};
 
-/// The guest's IPv4 address on the link.
-pub const GUEST_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 2);
-/// npxc's own IPv4 address on the link.
-pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The guest's IPv6 address on the link.
-pub const GUEST_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 2);
-/// npxc's own IPv6 address on the link.
-pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd6e, 0x7078, 0x6300, 0, 0, 0, 0, 1);
+pub use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6};
 
 /// Flows at most, whatever the configuration says: ten times what a busy browser opens.
 pub const MOST_FLOWS: usize = 4096;

@@ -111,7 +111,11 @@ impl Guard {
         if bytes.is_empty() {
             return match &self.state {
                 State::Denied(refusal) => Step::Deny(refusal.clone()),
-                _ => Step::NeedMore,
+                State::Detecting(_)
+                | State::Hello(_)
+                | State::Following { .. }
+                | State::Http(_)
+                | State::Open => Step::NeedMore,
             };
         }
         loop {

@@ -86,7 +86,14 @@ fn denied(denials: &[Event]) -> Vec<String> {
             Event::FlowDeny { hint: Some(hint), .. } | Event::Dns { hint: Some(hint), .. } => {
                 hint.strip_prefix("--allow ").map(str::to_owned)
             }
-            _ => None,
+            Event::FlowDeny { hint: None, .. }
+            | Event::Dns { hint: None, .. }
+            | Event::SessionStart { .. }
+            | Event::FlowOpen { .. }
+            | Event::FlowDenySummary { .. }
+            | Event::FlowClose { .. }
+            | Event::Limit { .. }
+            | Event::SessionEnd { .. } => None,
         };
         if let Some(rule) = rule.filter(|rule| !rule.chars().any(char::is_control) && !rules.contains(rule)) {
             rules.push(rule);

@@ -141,7 +141,7 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
         Step::Exec if errno == rustix::io::Errno::NOENT => {
             "programs are looked up inside the sandbox, which sees the host's /usr and what is mounted".into()
         }
-        _ => return None,
+        Step::Start | Step::Namespaces | Step::IdentityMap | Step::Fork | Step::Root | Step::System | Step::Etc | Step::Proc | Step::Dev | Step::Scratch | Step::Loopback | Step::TunOpen | Step::TunCreate | Step::Addresses | Step::Ipv6 | Step::Mounts | Step::Files | Step::Pivot | Step::Limits | Step::Capabilities | Step::Landlock | Step::Seccomp | Step::HandOver | Step::WorkingDirectory | Step::Exec => return None,
     };
     Some(text)
 }

@@ -1,0 +1,28 @@
+//! Paths as users write them, made absolute by name alone. Pure: nothing is looked up and no link is followed.
+
+use std::path::{Component, Path, PathBuf};
+
+/// `text` below `base`, or below `home` when it is `~` or starts with `~/`; [`tidy`].
+pub(crate) fn absolute(text: &str, base: &Path, home: &Path) -> PathBuf {
+    let written = match text.strip_prefix("~/") {
+        Some(rest) => home.join(rest),
+        None if text == "~" => home.to_owned(),
+        None => base.join(text),
+    };
+    tidy(&written)
+}
+
+/// Takes `.`, `..` and doubled slashes out.
+pub(crate) fn tidy(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => out.push(part),
+        }
+    }
+    out
+}
