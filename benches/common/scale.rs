@@ -51,8 +51,9 @@ impl Scale {
         arguments
     }
 
-    /// Keeps this process, and what it starts from now on, on one core, and before everything else that runs
-    /// there as far as it may.
+    /// Keeps this process, and what it starts from now on, on one core. The machine should be quiet: a better niceness
+    /// would reach only some of the processes (those that sandboxes put into sessions of their own are scheduled as
+    /// groups of their own, sched(7)) and so favour one contender or another.
     pub fn pin(self) -> anyhow::Result<()> {
         if !self.pinned {
             return Ok(());
@@ -65,23 +66,6 @@ impl Scale {
             allowed.set(last);
             rustix::thread::sched_setaffinity(None, &allowed)?;
         }
-        take_precedence();
         Ok(())
     }
 }
-
-/// Has the scheduler prefer this process and its children over whatever else the machine does. Only root may;
-/// for others the figures are as quiet as the machine is.
-fn take_precedence() {
-    use rustix::process::{Signal, set_parent_process_death_signal, setpriority_process, setsid};
-    // Niceness only counts within a session where the scheduler groups by session (sched(7), autogroup).
-    if setsid().is_ok() {
-        // A terminal's interrupt no longer comes here.
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        let _ = std::fs::write("/proc/self/autogroup", HIGHEST.to_string());
-    }
-    let _ = setpriority_process(None, HIGHEST);
-}
-
-/// The best niceness there is.
-const HIGHEST: i32 = -20;
