@@ -41,7 +41,8 @@ pub struct Options {
     #[arg(long, value_name = "[IP:]PORT[:GUEST]", help_heading = "Network")]
     pub publish: Vec<String>,
 
-    /// Let install scripts reach this destination (repeatable, comma-separated)
+    /// Let the installation reach this destination: npm's download and install scripts (repeatable,
+    /// comma-separated)
     #[arg(long, value_name = "RULE", help_heading = "Installation")]
     pub allow_install: Vec<String>,
     /// Do not run install scripts

@@ -305,3 +305,50 @@ fn files_that_are_none_are_refused() {
     assert!(home.refused("server").contains("larger than 1 MiB"));
     drop(home.dir);
 }
+
+/// Every key the readers know, as README.md shows it: the example has to load, and to be complete.
+#[test]
+fn the_readmes_example_loads_and_leaves_nothing_out() {
+    let readme = include_str!("../../README.md");
+    let text = readme.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let path = Path::new("some-mcp-server.toml");
+    let (layer, package, version) = schema::package(path, text).unwrap();
+    assert!(package.is_some() && version.is_some());
+    let defaults: String = text
+        .lines()
+        .filter(|line| !line.starts_with("package =") && !line.starts_with("version ="))
+        .map(|line| match line.strip_prefix("[[").map(|_| "[[").or(line.strip_prefix('[').map(|_| "[")) {
+            Some(open) => format!("{open}defaults.{}\n", &line[open.len()..]),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    let global = schema::global(path, &format!("[defaults]\n{defaults}")).unwrap();
+    assert_eq!((global.allow.len(), global.mounts.len()), (2, 1));
+
+    let Layer {
+        mode,
+        mode_place: _,
+        allow,
+        allow_private,
+        deny,
+        ipv6,
+        addresses,
+        add_host,
+        publish,
+        install_allow,
+        ignore_scripts,
+        env,
+        passthrough,
+        mounts,
+        runtime,
+        link,
+        memory,
+        cpus,
+        pids,
+    } = layer;
+    assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
+    assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
+    assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
+    assert!(!mounts.is_empty());
+    assert!(runtime.is_some() && link.is_some() && memory.is_some() && cpus.is_some() && pids.is_some());
+}
