@@ -103,11 +103,12 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let outcome = client::run(&plan)?;
     let network = read(&log, before)?;
     let title = resolved.request.to_string();
-    say::print(&if args.json {
-        show::json(&title, &outcome, &network)?
-    } else {
-        show::text(&title, &outcome, &network)
-    });
+    if args.json {
+        say::print(&show::json(&title, &outcome, &network)?);
+    } else if outcome.failure.is_none() || !network.reached.is_empty() || !network.denied.is_empty() {
+        // Of something that never ran, "reached: nothing" would read like a finding.
+        say::print(&show::text(&title, &outcome, &network));
+    }
     match outcome.failure {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),

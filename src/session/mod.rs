@@ -157,7 +157,10 @@ impl From<SessionError> for Failure {
 
 impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
-        Failure::new(ExitStatus::Install, error.to_string()).hints(error.hints())
+        // A step that could not even start lacks its sandbox.
+        let status =
+            if matches!(error, PackageError::Step(_)) { ExitStatus::Runtime } else { ExitStatus::Install };
+        Failure::new(status, error.to_string()).hints(error.hints())
     }
 }
 

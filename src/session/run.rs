@@ -142,8 +142,14 @@ impl Bench {
         };
         let conclusion = self.relay(parts, words, signals).await;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
+        let (denied, path) = (recorder.totals().denied, log.path().to_owned());
         if let Err(error) = log.finish(end) {
             words.warning(&error.to_string());
+        }
+        if denied > 0 {
+            let times = if denied == 1 { "once".to_owned() } else { format!("{denied} times") };
+            words.say(&format!("the package was denied {times} what no rule names"));
+            words.hint(&format!("npxc audit show {}", path.display()));
         }
         conclude(conclusion, &resolved.limits)
     }
