@@ -185,12 +185,12 @@ impl Router {
 }
 
 /// Bytes of buffer each way for one more flow beside `flows`. 256 KiB carries the full rate, 128 KiB nearly, and
-/// a thousand idle flows must not slow down the one that is busy; 256 x 512 KiB + 1024 x 256 KiB + 2816 x 32 KiB
-/// is 472 MiB at the very most, and only pages that carried bytes count.
+/// a thousand idle flows must not slow down the one that is busy; 129 x 512 KiB + 972 x 256 KiB + 2995 x 32 KiB is
+/// 401 MiB at the very most.
 fn buffer_for(flows: usize) -> usize {
     match flows {
-        0..=255 => 256 * 1024,
-        256..=1279 => 128 * 1024,
+        0..=128 => 256 * 1024,
+        129..=1100 => 128 * 1024,
         _ => 16 * 1024,
     }
 }
