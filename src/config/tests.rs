@@ -61,6 +61,7 @@ fn without_anything_nothing_is_granted() {
     assert_eq!(run.network.mode, Mode::None);
     assert!(run.mounts.is_empty() && run.env.is_empty() && run.publish.is_empty() && run.warnings.is_empty());
     assert_eq!(run.guest_cwd, None);
+    assert!(!run.limits.chosen);
     let directory = home.host.home.join(".local/state/npxc/audit");
     assert_eq!(run.audit, audit::Target::Directory { directory, package: "server".into() });
 }
@@ -96,6 +97,7 @@ fn flags_win_over_the_packages_file_over_the_global_file() {
     assert_eq!(shown(&run.network.deny), ["bad.example.com"]);
     assert_eq!((run.network.addresses, run.network.ipv6), (Addresses::Virtual, true));
     assert_eq!((run.limits.memory, run.limits.cpus, run.limits.pids), (1 << 28, Some(0.5), 99));
+    assert!(run.limits.chosen);
     assert_eq!(shown(&run.install.allow), ["dl.example.com:443"]);
     assert_eq!(run.runtime, RuntimeChoice::Auto);
     let env: Vec<_> =

@@ -1,0 +1,29 @@
+//! npxc's own words on stderr: said when they help, and no more of them than were asked for.
+
+use super::world::world;
+
+fn stderr(arguments: &[&str]) -> String {
+    let fixture = world().fixture().display().to_string();
+    let words: Vec<&str> =
+        arguments.iter().map(|word| if *word == "FIXTURE" { fixture.as_str() } else { word }).collect();
+    let (output, _) = world().npxc(&words).output();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn warnings_are_said_unless_the_log_level_is_above_them() {
+    let said = stderr(&["--cwd", "/", "FIXTURE", "exit", "0"]);
+    assert!(said.contains("npxc: warning: the package cannot see /"), "{said}");
+    for level in ["error", "off"] {
+        let said = stderr(&["--log-level", level, "--memory", "1G", "--cwd", "/", "FIXTURE", "exit", "0"]);
+        assert_eq!(said, "", "{level}");
+    }
+}
+
+#[test]
+fn a_start_without_chosen_limits_says_nothing() {
+    stderr(&["install", "FIXTURE"]);
+    assert_eq!(stderr(&["FIXTURE", "exit", "0"]), "");
+}
