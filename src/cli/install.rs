@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
-    let words = Stderr::at(args.options.log_level);
+    let voice = Stderr::at(args.options.log_level);
     // With -p, the packages are one request, as they would be when they are run; the bin does not matter.
     let requests: Vec<Vec<OsString>> = if args.options.package.is_empty() {
         args.specs.iter().map(|spec| vec![spec.clone()]).collect()
@@ -42,10 +42,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     for mut resolved in resolved {
         resolved.request.bin = None;
         for warning in &resolved.warnings {
-            words.warning(warning);
+            voice.warning(warning);
         }
-        let title = session::install(&resolved, args.force, &words)?;
-        words.say(&format!("{title} is installed"));
+        let title = session::install(&resolved, args.force, &voice)?;
+        voice.say(&format!("{title} is installed"));
     }
     Ok(ExitStatus::Success)
 }

@@ -15,7 +15,8 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::options::{Options, again};
-use super::{log_to_stderr, parse_keeping, resolve, say};
+use super::say::Stderr;
+use super::{is_marked, log_to_stderr, parse_keeping, resolve, say, warn_of_slips};
 use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
 use crate::exit::{ExitStatus, Failure};
@@ -47,12 +48,16 @@ pub(super) struct Args {
     /// The options as they were given.
     #[arg(skip)]
     again: Vec<OsString>,
+    /// A `--` stood before the package.
+    #[arg(skip)]
+    marked: bool,
 }
 
 impl Args {
     pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
         let (parsed, matches) = parse_keeping::<Self>(argv)?;
-        Ok(Self { again: again(&matches), ..parsed })
+        let marked = is_marked(argv, &parsed.words);
+        Ok(Self { again: again(&matches), marked, ..parsed })
     }
 }
 
@@ -69,6 +74,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
     // Mistakes are told here, once, before anything is started.
     let resolved = resolve(&args.options, &args.words)?;
+    let voice = Stderr::at(args.options.log_level);
+    warn_of_slips(&args.words, args.marked, voice);
     let call = match &args.call {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,

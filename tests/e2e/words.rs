@@ -27,3 +27,20 @@ fn a_start_without_chosen_limits_says_nothing() {
     stderr(&["install", "FIXTURE"]);
     assert_eq!(stderr(&["FIXTURE", "exit", "0"]), "");
 }
+
+#[test]
+fn an_option_behind_the_package_is_passed_on_with_a_warning() {
+    let said = stderr(&["FIXTURE", "exit", "0", "--allow", "api.example.com"]);
+    let mut lines = said.lines().filter(|line| !line.contains("install"));
+    assert!(
+        lines.next().unwrap().starts_with("npxc: warning: --allow stands behind the package's name"),
+        "{said}"
+    );
+    assert!(lines.next().unwrap().starts_with("npxc: hint: npxc --allow ... PACKAGE"), "{said}");
+    for meant in
+        [&["FIXTURE", "exit", "0", "--", "--allow", "x"][..], &["--", "FIXTURE", "exit", "0", "--allow", "x"]]
+    {
+        let said = stderr(meant);
+        assert!(!said.contains("warning"), "{meant:?}: {said}");
+    }
+}
