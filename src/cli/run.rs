@@ -1,7 +1,7 @@
 //! `npxc SPEC`: the main job.
 
 use super::say::{self, Stderr};
-use super::{Args, dry_run, log_to_stderr, resolve, warn_of_slips};
+use super::{Args, dry_run, log_to_stderr, resolve, slips, warn_of_slips};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
 use crate::session;
@@ -18,5 +18,17 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&dry_run::describe(&resolved));
         return Ok(ExitStatus::Success);
     }
+    // A package of that name may be wanted: nothing is stopped, and one that is installed was meant.
+    if let Some(command) = slip(args)
+        && session::survey(&resolved).is_ok_and(|survey| survey.installed.is_none())
+    {
+        voice.hint(&format!("did you mean `npxc {command}`?"));
+    }
     session::run(&resolved, &voice)
+}
+
+/// The command that the first word was probably meant to be.
+fn slip(args: &Args) -> Option<&'static str> {
+    let spec = args.words.first().filter(|_| !args.marked && args.options.package.is_empty())?;
+    slips::command(spec.to_str()?)
 }

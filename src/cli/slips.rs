@@ -2,6 +2,9 @@
 
 use std::ffi::OsString;
 
+use super::NAMES;
+use crate::config::error::nearest;
+
 /// Options that change what a package is granted. Behind the spec they are the package's own and grant nothing, which
 /// looks like a sandbox that does not work. Others that packages often have themselves (`--config`, `--cwd`) are left
 /// out.
@@ -42,6 +45,12 @@ pub(super) fn about_option(option: &str) -> (String, String) {
     )
 }
 
+/// The command of npxc's that a spec was probably meant to be. Only a bare name can be one.
+pub(super) fn command(spec: &str) -> Option<&'static str> {
+    let bare = spec.bytes().all(|byte| byte.is_ascii_lowercase());
+    nearest(spec, NAMES).filter(|name| bare && *name != spec)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +67,18 @@ mod tests {
         assert_eq!(found("server allow --allowed --allow-all --config x --cwd y -e"), None);
         assert_eq!(found("--allow"), None, "the first word is the spec");
         assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn a_mistyped_command_is_recognized() {
+        for (word, meant) in
+            [("lst", "list"), ("porbe", "probe"), ("instal", "install"), ("docter", "doctor")]
+        {
+            assert_eq!(command(word), Some(meant));
+        }
+        for word in ["list", "list@1", "@a/lst", "./lst", "cowsay", "typescript", "x"] {
+            assert_eq!(command(word), None, "{word}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod foreground;
 mod record;
 mod run;
 mod step;
+mod survey;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub use self::run::{install, run};
+pub use self::survey::{Survey, survey};
 use crate::audit::writer::AuditError;
 use crate::audit::{Event, Recorder};
 use crate::egress::driver::{Datapath, Published};

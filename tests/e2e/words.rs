@@ -44,3 +44,14 @@ fn an_option_behind_the_package_is_passed_on_with_a_warning() {
         assert!(!said.contains("warning"), "{meant:?}: {said}");
     }
 }
+
+#[test]
+fn a_mistyped_command_is_pointed_out_and_not_stopped() {
+    let mut npxc = world().npxc(&["porbe", "server"]);
+    npxc.command.env("npm_config_registry", "http://127.0.0.1:9/").env("npm_config_fetch_retries", "0");
+    let (output, audit) = npxc.output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert_eq!(stderr.lines().next(), Some("npxc: hint: did you mean `npxc probe`?"));
+    assert_eq!(audit.sessions("fetch"), 1);
+}
