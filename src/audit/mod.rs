@@ -12,5 +12,5 @@ pub mod report;
 pub mod writer;
 
 pub use event::Event;
-pub use file::Target;
+pub use file::{Target, newest};
 pub use writer::{AuditError, Log, Recorder, Totals, Unavailable};

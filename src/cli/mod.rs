@@ -48,7 +48,7 @@ Commands:
   list                      Show what is installed
   clean SPEC... | --all     Remove what is installed
   doctor                    Try what npxc needs, and explain what is missing
-  audit show|verify FILE    Read an audit log, or check that it is untouched
+  audit show|verify [FILE]  Read an audit log, or check that it is untouched
   Each has its own --help. To run a package of such a name: npxc -- probe
 
 Rules:

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 
@@ -294,6 +294,21 @@ fn the_log_is_out_of_the_packages_reach() {
     assert_eq!(with("data", "data").unwrap().audit, target);
     for log in ["data/log.jsonl", "data"] {
         assert!(with(log, "data:rw").unwrap_err().what.contains("could change its own log"));
+    }
+}
+
+#[test]
+fn a_local_packages_logs_have_its_base_name() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("my server\u{202e}/v1")).unwrap();
+    for (spec, expected) in
+        [("./data", "data"), ("./my server\u{202e}", "my_server_"), ("./data/..", "HOME"), ("/", "local")]
+    {
+        let run = home.load(spec, flags()).unwrap();
+        let own = home.host.home.file_name().unwrap().to_str().unwrap();
+        let expected = if expected == "HOME" { own } else { expected };
+        let audit::Target::Directory { package, .. } = run.audit else { panic!("{spec}: a file") };
+        assert_eq!(package, expected, "{spec}");
     }
 }
 

@@ -55,3 +55,23 @@ fn a_mistyped_command_is_pointed_out_and_not_stopped() {
     assert_eq!(stderr.lines().next(), Some("npxc: hint: did you mean `npxc probe`?"));
     assert_eq!(audit.sessions("fetch"), 1);
 }
+
+#[test]
+fn the_newest_log_needs_no_name() {
+    let state = world().scratch("state");
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_STATE_HOME", &state).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, _, said) = run(&["audit", "show"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("there is no log in "), "{said}");
+    run(&[&world().fixture().display().to_string(), "exit", "0"]);
+    for action in ["show", "verify"] {
+        let (status, shown, said) = run(&["audit", action]);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.starts_with("npxc: the newest log is ") && said.contains("-fixture-"), "{said}");
+        assert!(!shown.is_empty());
+    }
+}
