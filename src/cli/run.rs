@@ -15,7 +15,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     warn_of_slips(&args.words, args.marked, voice);
     if args.dry_run {
-        say::print(&dry_run::describe(&resolved));
+        say::print(&dry_run::describe(&resolved, &session::survey(&resolved)));
         return Ok(ExitStatus::Success);
     }
     // A package of that name may be wanted: nothing is stopped, and one that is installed was meant.
