@@ -191,8 +191,18 @@ fn mistakes_in_files_are_pointed_at() {
     let refused = home.refused("server");
     assert!(refused.starts_with("~/.config/npxc/npxc.toml:4:7: "), "{refused}");
     assert!(refused.contains("\n  \"exa mple.com\",\n      ^"), "{refused}");
-    let home = Home::new(&[("npxc.toml", "[network]\nallow = []\n")]);
-    assert!(home.refused("server").contains("unknown key `network`"));
+    for (text, hint) in [
+        (
+            "[network]\nallow = []\n",
+            "unknown key `network`\n[network]\n ^\nhint: in npxc.toml it is [defaults.network]",
+        ),
+        ("[[mounts]]\nhost = \"/x\"\n", "hint: in npxc.toml it is [[defaults.mounts]]"),
+        ("env_passthrough = []\n", "hint: in npxc.toml it stands below [defaults]"),
+        ("[defaults.netwrk]\n", "hint: did you mean `network`?"),
+    ] {
+        let refused = Home::new(&[("npxc.toml", text)]).refused("server");
+        assert!(refused.ends_with(hint), "{refused}");
+    }
 }
 
 #[test]
