@@ -75,3 +75,27 @@ fn the_newest_log_needs_no_name() {
         assert!(!shown.is_empty());
     }
 }
+
+#[test]
+fn a_probe_says_what_is_wrong_with_its_surroundings_and_its_server() {
+    let fixture = world().fixture().display().to_string();
+    let probe = |tmp: &str, timeout: &str, mode: &[&str]| {
+        let mut words = vec!["probe", "--timeout", timeout, fixture.as_str()];
+        words.extend(mode);
+        let output = world().command(&words).env("TMPDIR", tmp).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = probe("/no/such/place", "60", &["exit", "0"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no directory can be made in /no/such/place") && said.contains("TMPDIR"), "{said}");
+    let tmp = world().scratch("tmp").display().to_string();
+    // One that ends, and one that never says anything.
+    for (mode, timeout, problem) in [
+        (&["exit", "0"][..], "60", "the server did not initialize: "),
+        (&["listen", "8080"], "1", "the server did not answer `initialize` within 1 s"),
+    ] {
+        let (status, said) = probe(&tmp, timeout, mode);
+        assert_eq!(status, Some(4), "{said}");
+        assert!(said.contains(problem) && said.contains("npxc: hint: if it is a slow MCP server"), "{said}");
+    }
+}
