@@ -231,7 +231,7 @@ pub fn again(matches: &clap::ArgMatches) -> Vec<OsString> {
 }
 
 fn rules(option: &str, texts: &[String]) -> Result<Vec<Rule>, ConfigError> {
-    let lists = all(option, texts, |text| Rule::parse_list(text).map_err(Fault::from))?;
+    let lists = all(option, texts, values::rules)?;
     Ok(lists.into_iter().flatten().collect())
 }
 

@@ -247,7 +247,7 @@ impl Source<'_> {
     }
 
     fn rules(&self, texts: &[Text]) -> Result<Vec<Rule>, ConfigError> {
-        self.all(texts, |text| text.parse::<Rule>().map_err(Fault::from))
+        self.all(texts, values::rule)
     }
 
     fn all<T>(
