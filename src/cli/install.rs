@@ -44,8 +44,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         for warning in &resolved.warnings {
             voice.warning(warning);
         }
-        let title = session::install(&resolved, args.force, &voice)?;
-        voice.say(&format!("{title} is installed"));
+        if let Some(title) = session::install(&resolved, args.force, &voice)? {
+            voice.say(&format!("{title} is installed already"));
+        }
     }
     Ok(ExitStatus::Success)
 }

@@ -99,3 +99,28 @@ fn a_probe_says_what_is_wrong_with_its_surroundings_and_its_server() {
         assert!(said.contains(problem) && said.contains("npxc: hint: if it is a slow MCP server"), "{said}");
     }
 }
+
+#[test]
+fn an_installation_is_told_once_and_listed_by_name() {
+    let data = world().scratch("data");
+    let fixture = world().fixture().display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_DATA_HOME", &data).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (_, _, said) = run(&["install", &fixture]);
+    assert_eq!(said.matches("installed").count(), 1, "{said}");
+    let (_, _, said) = run(&["install", &fixture]);
+    assert!(said.ends_with(" is installed already\n") && said.lines().count() == 1, "{said}");
+    let (_, listed, _) = run(&["list"]);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let (_, shown, _) = run(&["--dry-run", "--allow", "@npm", &fixture]);
+    assert!(shown.contains("allow          @npm -> ") && !shown.contains("not yet"), "{shown}");
+    let (status, _, said) = run(&["clean"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("--all"), "{said}");
+    let (status, _, said) = run(&["-p", &fixture, "nosuchbin"]);
+    assert_eq!(status, Some(3));
+    assert!(said.contains("npxc: hint: its programs are "), "{said}");
+}
