@@ -45,8 +45,8 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
     let cwd = working_directory(asked.cwd.as_deref(), host)?;
     let named = named_file(asked.config.as_deref(), &mut directories, host)?;
-    let Layers { layers, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
-    let combined = combine(&layers, host, &cwd)?;
+    let Layers { stack, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
+    let combined = combine(&stack, host, &cwd)?;
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
     let guest_cwd = inside(&cwd, &mounts);
@@ -117,7 +117,7 @@ fn named_file(
 /// What the files say below the command line.
 struct Layers {
     /// Highest first.
-    layers: Vec<Layer>,
+    stack: Vec<Layer>,
     /// The packages that are meant: a file may say which version, or which package a short name stands for.
     packages: Vec<PackageSpec>,
     /// The files that were read.
@@ -132,7 +132,7 @@ fn layers(
     directories: &Directories,
 ) -> Result<Layers, ConfigError> {
     let mut files = Vec::new();
-    let mut layers = vec![flags];
+    let mut stack = vec![flags];
     let was_named = named.is_some();
     let own = named.or_else(|| {
         let name = packages.first().and_then(PackageSpec::name)?;
@@ -146,15 +146,15 @@ fn layers(
             *first = meant(first.clone(), package, version, was_named)
                 .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
         }
-        layers.push(layer);
+        stack.push(layer);
         files.push(file);
     }
     let file = directories.config.join("npxc.toml");
     if let Some(text) = read(&file)? {
-        layers.push(schema::global(&file, &text)?);
+        stack.push(schema::global(&file, &text)?);
         files.push(file);
     }
-    Ok(Layers { layers, packages, files })
+    Ok(Layers { stack, packages, files })
 }
 
 /// The working directory as the guest sees it, when a mount has it; the last one counts, which lies on top.
