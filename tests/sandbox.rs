@@ -10,9 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use npxc::runtime::native::{Native, Outcome};
+use npxc::runtime::native::Native;
 use npxc::runtime::{
-    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Runtime, RuntimeError, Status, Stdio3,
+    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Outcome, Runtime, RuntimeError, Status,
+    Stdio3,
 };
 
 /// Set for the second run.

@@ -7,6 +7,7 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
 
 mod foreground;
+mod ground;
 mod record;
 mod run;
 mod step;
