@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -269,6 +270,12 @@ impl Attack {
     /// Writing to a file beyond its limit is an error and no signal.
     pub(super) fn no_signal(mut self) -> Self {
         self.setup.no_signal = true;
+        self
+    }
+
+    /// Leaves it a descriptor, as a careless client does.
+    pub(super) fn inherits(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.setup.inherited.push(descriptor.into());
         self
     }
 
