@@ -37,7 +37,7 @@
 //! | 30 | the interface, routes, raw sockets | `packets::row_28_and_30_*`, `packets::row_30_*` |
 //! | 33 | forged sources, multicast, mDNS | `packets::row_27_and_33_*` |
 //! | 36 | floods | `floods::row_36_*` |
-//! | 37 | empty lists, bad rules, a warm store, a full disk | `closed::row_37_*` |
+//! | 37 | empty lists, bad rules, a warm store, a full disk, a datapath that fails | `closed::row_37_*` |
 //! | 38 | redirects | `reach::row_38_*` |
 //! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*` |
 //! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |

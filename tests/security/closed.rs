@@ -1,6 +1,15 @@
 //! Whatever is missing, wrong or broken: nothing is allowed (row 37).
 
+use std::io::Read;
+
 use npxc::audit::Event;
+use npxc::egress::resolver::Pinned;
+use npxc::net::dns;
+use npxc::net::router::Journal;
+use npxc::policy::{Policy, PolicySpec};
+use npxc::runtime::native::Native;
+use npxc::runtime::{Launch, Limits, Stdio3};
+use npxc::session::{Parts, Session, SessionError};
 use serde_json::{Value, json};
 
 use super::harness::{Attack, Server, attack, directory, everyone, packets, page, place, sealed};
@@ -120,6 +129,58 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
         assert!(seen.code == Some(1) && seen.out.is_empty(), "{seen:?}");
         assert!(!place().base.join("elsewhere").exists());
     }
+}
+
+/// Fails in a way that nothing expects, on the datapath's own thread.
+struct Defect;
+
+impl Journal for Defect {
+    fn record(&mut self, event: Event) -> bool {
+        panic!("a defect in npxc, made by a test, at {event:?}")
+    }
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn row_37_a_datapath_that_fails_takes_the_guest_with_it() {
+    sealed();
+    // Deaf to every signal it may be deaf to, with a child, and never done.
+    let script = "trap '' TERM HUP INT; sleep 1000 & echo up; echo > /dev/tcp/192.0.2.7/1; sleep 1000";
+    let launch = Launch {
+        command: ["/bin/bash", "-c", script].map(Into::into).into(),
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        cwd: "/".into(),
+        mounts: Vec::new(),
+        limits: Limits::default(),
+        files: Vec::new(),
+    };
+    let parts = Parts {
+        launch,
+        policy: Policy::new(PolicySpec::default()).unwrap(),
+        dns: dns::Options::default(),
+        pinned: Pinned::new(),
+        published: Vec::new(),
+        journal: Box::new(Defect),
+    };
+    let (mut out, stdout) = std::io::pipe().unwrap();
+    let null = || std::fs::File::open("/dev/null").unwrap().into();
+    let stdio = Stdio3 { stdin: null(), stdout: stdout.into(), stderr: null() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let native = Native::with_program(place().base.join("npxc"));
+        let mut session = Session::start(&native, parts, stdio).unwrap();
+        session.release().unwrap();
+        let ended = session.wait().await;
+        assert!(matches!(ended, Err(SessionError::CutOff)), "{ended:?}");
+        // The end of the pipe: no process of the guest is left to hold it, though nobody has torn the session down.
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "up\n");
+        session.finish();
+    });
 }
 
 #[test]
