@@ -662,6 +662,8 @@ impl Visit {
 /// A TCP server of the test's own, on every address of the test's network.
 pub(super) struct Server {
     pub(super) port: u16,
+    /// It listens on every address there is, and not on the machine's IPv4 loopback only.
+    pub(super) everywhere: bool,
     visits: Arc<Mutex<Vec<Arc<Mutex<Visit>>>>>,
 }
 
@@ -701,7 +703,7 @@ impl Server {
                     .unwrap();
             }
         });
-        Self { port, visits }
+        Self { port, everywhere: SEALED.get(), visits }
     }
 
     /// Who came until now. npxc has ended, so nobody is on the way; a visit of the test's own is the mark behind
