@@ -17,8 +17,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 pub use self::run::{install, run};
-use crate::audit::writer::AuditError;
-use crate::audit::{Event, Recorder};
+use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
 use crate::exit::{ExitStatus, Failure};

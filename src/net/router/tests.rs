@@ -13,6 +13,7 @@ use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 
 use super::*;
+use crate::audit::Event;
 use crate::net::dns::{self, LookupOutcome};
 use crate::net::flow::Upstream;
 use crate::net::stack::Offload;
