@@ -147,6 +147,8 @@ pub struct Router {
     next_flow: u64,
     next_port: u16,
     ticked: Option<Instant>,
+    /// The log has failed, and every flow was told.
+    cut_off: bool,
     dropped: HashMap<Malformed, u64>,
     reached: HashMap<&'static str, (u64, String)>,
     forged: u64,
@@ -208,6 +210,7 @@ impl Router {
             next_flow: 1,
             next_port: FIRST_PORT,
             ticked: None,
+            cut_off: false,
             dropped: HashMap::new(),
             reached: HashMap::new(),
             forged: 0,
@@ -276,9 +279,16 @@ impl Router {
         self.table.next_timer()
     }
 
-    /// Marks the flows whose time has come.
+    /// Marks the flows whose time has come; all of them, once the log has failed.
     pub fn wake(&mut self, now: Instant) {
         self.table.wake(now);
+        if !self.cut_off && !self.journal.healthy() {
+            // What the log does not hold must not happen: that goes for open flows, too. It stays so for good.
+            self.cut_off = true;
+            for id in self.table.ids() {
+                self.table.mark(id);
+            }
+        }
         if self.ticked.is_none_or(|ticked| now.saturating_duration_since(ticked) >= TICK) {
             self.ticked = Some(now);
             self.responder.tick(now);
@@ -327,6 +337,8 @@ impl Router {
         if let Some(Entry { state: State::Datagrams { queue, last, up, .. }, .. }) = self.table.get_mut(id) {
             *last = now;
             match queue {
+                // The flow ends in the next round.
+                _ if !self.journal.healthy() => {}
                 Some(queue) if queue.len() < UDP_QUEUE => queue.push(payload.to_vec()),
                 Some(_) => {}
                 None => {
