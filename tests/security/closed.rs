@@ -99,11 +99,21 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
     for who in everyone() {
         sealed();
         let server = Server::start(page("secret"));
-        // A connection each: one that stands is not cut.
+        // A connection each, and one that stands all the while.
         let fetch = json!({"do": "tcp", "to": "host.npxc.internal", "port": server.port, "half": true,
             "send": ["GET / HTTP/1.1\r\nHost: host.npxc.internal\r\n\r\n"]});
         let flood = json!({"do": "flood", "times": 200, "together": 10, "step": {"do": "tcp", "to": "192.0.2.7", "port": 1}});
-        let steps: Vec<Value> = vec![fetch.clone(), json!({"do": "told"}), flood, fetch.clone(), fetch];
+        let standing = json!({"do": "run", "patience": 60_000, "code": format!("
+            const socket = require('net').connect({}, 'host.npxc.internal');
+            const cut = new Promise((resolve) => {{
+                socket.on('error', (error) => resolve(error.code));
+                socket.on('end', () => resolve('end'));
+            }});
+            await new Promise((resolve) => socket.on('connect', resolve));
+            await one({{do: 'told'}});
+            await one({flood});
+            return {{cut: await cut}};", server.port)});
+        let steps: Vec<Value> = vec![fetch.clone(), standing, fetch.clone(), fetch];
         let rule = format!("host.npxc.internal:{}", server.port);
         // A disk that is full a little later.
         let mut run = attack(who, &json!(steps)).allow(&rule).no_signal().open().start();
@@ -112,11 +122,12 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
         run.tell("now");
         let seen = run.finish();
         assert!(seen.at(0)["data"].as_str().unwrap().ends_with("secret"), "while there is room: {seen:?}");
-        for at in [3, 4] {
+        assert_eq!(seen.at(1)["cut"], json!("ECONNRESET"), "{seen:?}");
+        for at in [2, 3] {
             assert!(seen.at(at)["error"].is_string(), "{seen:?}");
         }
         assert!(seen.err.contains("no connection is allowed from now on"), "{seen:?}");
-        assert_eq!(server.visits().len(), 1, "{seen:?}");
+        assert_eq!(server.visits().iter().filter(|visit| !visit.said.is_empty()).count(), 1, "{seen:?}");
         assert!(seen.log.ends_with('\n'), "whole lines only");
 
         for path in ["/dev/full", "/proc/self/mem", "/nonexistent/directory/file"] {
