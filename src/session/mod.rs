@@ -7,6 +7,8 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
 
 mod foreground;
+#[allow(unsafe_code)] // the allocator's setting has no safe wrapper
+mod memory;
 mod record;
 mod run;
 mod step;
@@ -16,6 +18,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};

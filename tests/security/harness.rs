@@ -435,6 +435,22 @@ impl Running {
         panic!("never logged: {:?}", events(&self.audit));
     }
 
+    /// Waits until npxc's own memory is this fraction of the most it has had.
+    pub(super) fn shrinks(&self, to: u64) {
+        let look = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            (field(&status, "VmRSS:").unwrap(), field(&status, "VmHWM:").unwrap())
+        };
+        for _ in 0..LIMIT.as_millis() / 100 {
+            let (now, most) = look();
+            if now * to <= most {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("memory stays: {:?} KiB", look());
+    }
+
     pub(super) fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child)
     }
