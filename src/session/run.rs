@@ -12,7 +12,7 @@ use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
 use super::record::{self, Subject};
 use super::step::Steps;
-use super::{Parts, Session, SessionError, raise_descriptor_limit};
+use super::{Parts, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use crate::audit::Log;
 use crate::config::{Addresses, Network, Resolved};
 use crate::egress::driver::Published;
@@ -55,6 +55,7 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
+    give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}"))
     })?;
