@@ -15,5 +15,5 @@ pub mod writer;
 
 pub use error::AuditError;
 pub use event::Event;
-pub use file::Target;
+pub use file::{Target, newest};
 pub use writer::{Log, Recorder, Totals, Unavailable};

@@ -214,10 +214,13 @@ pub struct Limits {
     pub pids: u64,
     /// Size of each private writable file system (`/tmp`, home), bytes.
     pub scratch: u64,
+    /// Somebody chose `memory`, `cpus` or `pids`, and wants to know if one is not kept exactly. Defaults are there
+    /// to keep a package from taking the machine down, which approximate ones do as well.
+    pub chosen: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 4 << 30, cpus: None, pids: 512, scratch: 1 << 30 }
+        Self { memory: 4 << 30, cpus: None, pids: 512, scratch: 1 << 30, chosen: false }
     }
 }

@@ -13,6 +13,7 @@ mod memory;
 mod record;
 mod run;
 mod step;
+mod survey;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
+pub use self::survey::{Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};

@@ -41,13 +41,17 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
     })
 }
 
-/// Installs the package, again when `force` is set. Returns what was installed, as `name@version`.
-pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<String, Failure> {
+/// Installs the package, again when `force` is set; `words` hears of it. When there was nothing to do, returns what is
+/// there already, as `name@version`.
+pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<Option<String>, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
         let bench = Bench::of(resolved)?;
+        if !force && let Some(title) = super::survey(resolved)?.installed {
+            return Ok(Some(title));
+        }
         tokio::select! {
-            entry = bench.entry(resolved, words, force) => Ok(entry?.manifest.title()),
+            entry = bench.entry(resolved, words, force) => entry.map(|_| None),
             () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed")),
         }
     })

@@ -180,7 +180,7 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
         }
         supervise.pids = Some(limits.pids);
     }
-    if !(held.memory && held.pids) {
+    if limits.chosen && !(held.memory && held.pids) {
         warnings.push(
             "no cgroup of one's own here: memory and process limits are watched by npxc, twice a second \
              (start npxc with `systemd-run --user --scope` for exact ones)"
@@ -210,4 +210,20 @@ fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_nobody_chose_are_no_reason_to_warn() {
+        let mut warnings = Vec::new();
+        let supervise = without_cgroup(&Limits::default(), &Cgroup::default(), &mut warnings);
+        assert!(supervise.memory.is_some() && supervise.pids.is_some());
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let limits = Limits { chosen: true, cpus: Some(1.0), ..Limits::default() };
+        without_cgroup(&limits, &Cgroup::default(), &mut warnings);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
 }
