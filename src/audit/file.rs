@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use super::chain;
-use super::writer::AuditError;
+use super::error::AuditError;
 
 /// Where a session's log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

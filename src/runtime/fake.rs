@@ -2,12 +2,12 @@
 //! pair, the command is never executed, and the test decides how it ends. Stdio is dropped.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::sync::Notify;
 
-use super::{Ended, Guest, Launch, Runtime, RuntimeError, Status, Stdio3, TunLink};
+use super::{Ended, Guest, Launch, Link, Runtime, RuntimeError, Status, Stdio3, TunLink};
 
 /// The runtime; clones share their state.
 #[derive(Debug, Clone, Default)]
@@ -70,16 +70,19 @@ impl Runtime for Fake {
     }
 
     fn launch(&self, launch: &Launch, _stdio: Stdio3) -> Result<Guest, RuntimeError> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, wire) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+        let pair = UnixDatagram::pair().and_then(|(ours, wire)| {
+            ours.set_nonblocking(true)?;
+            wire.set_nonblocking(true)?;
+            Ok((OwnedFd::from(ours), OwnedFd::from(wire)))
+        });
+        let (ours, wire) = pair.map_err(RuntimeError::io("socketpair"))?;
         let mut state = self.shared.state();
         *state =
             State { launched: std::mem::take(&mut state.launched), wire: Some(wire), ..State::default() };
         state.launched.push(launch.clone());
         drop(state);
         Ok(Guest {
-            link: Some(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 }),
+            link: Some(Link::Tun(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 })),
             warnings: Vec::new(),
             process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })
@@ -145,7 +148,7 @@ mod tests {
     async fn the_test_is_the_guest() {
         let fake = Fake::default();
         let mut guest = guest(&fake);
-        let link = guest.take_link().unwrap();
+        let Link::Tun(link) = guest.take_link().unwrap();
         rustix::io::write(fake.take_wire().unwrap(), b"packet").unwrap();
         let mut buffer = [0; 16];
         assert_eq!(rustix::io::read(&link.fd, &mut buffer), Ok(6));

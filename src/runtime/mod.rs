@@ -5,19 +5,36 @@
 //! decides what may be reached.
 
 mod error;
+mod explain;
 pub mod fake;
+#[cfg(target_os = "linux")]
 pub mod native;
+mod report;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 pub use self::error::RuntimeError;
+pub use self::report::{Outcome, StepReport};
+
+/// Tries what the embedded runtime needs, step by step; nothing where there is no embedded runtime.
+pub fn check() -> Vec<StepReport> {
+    #[cfg(target_os = "linux")]
+    return native::check();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
+}
 
 /// A way to run a guest.
 pub trait Runtime {
     /// Its name, as on the command line and in the audit log.
     fn name(&self) -> &'static str;
+
+    /// The kind of link that its guests have: `tun`, `wireguard` or `socket`.
+    fn link(&self) -> &'static str {
+        "tun"
+    }
 
     /// Builds the sandbox and returns when it stands: the link can be taken, the command waits for
     /// [`Guest::release`]. Blocks for some milliseconds.
@@ -33,6 +50,13 @@ pub struct Stdio3 {
     pub stdout: OwnedFd,
     /// What the command complains to.
     pub stderr: OwnedFd,
+}
+
+/// npxc's end of the guest's only way out.
+#[derive(Debug)]
+pub enum Link {
+    /// A descriptor of the TUN itself.
+    Tun(TunLink),
 }
 
 /// npxc's end of the guest's only network interface: one `read` or `write` is one packet.
@@ -79,7 +103,7 @@ pub enum LimitHit {
 /// A running guest. Dropping it kills everything inside and waits for that.
 #[derive(Debug)]
 pub struct Guest {
-    link: Option<TunLink>,
+    link: Option<Link>,
     warnings: Vec<String>,
     process: Process,
 }
@@ -87,13 +111,14 @@ pub struct Guest {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // one per run
 enum Process {
+    #[cfg(target_os = "linux")]
     Native(native::Process),
     Fake(fake::Process),
 }
 
 impl Guest {
     /// The link, once.
-    pub fn take_link(&mut self) -> Option<TunLink> {
+    pub fn take_link(&mut self) -> Option<Link> {
         self.link.take()
     }
 
@@ -105,6 +130,7 @@ impl Guest {
     /// Starts the command; the router has to be up by now.
     pub fn release(&mut self) -> Result<(), RuntimeError> {
         match &mut self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.release(),
             Process::Fake(process) => process.release(),
         }
@@ -114,6 +140,7 @@ impl Guest {
     /// it returns the same again. A command that could not be executed is an error.
     pub async fn wait(&mut self) -> Result<Ended, RuntimeError> {
         match &mut self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.wait().await,
             Process::Fake(process) => process.wait().await,
         }
@@ -122,6 +149,7 @@ impl Guest {
     /// SIGTERM to every process inside.
     pub fn terminate(&self) {
         match &self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.terminate(),
             Process::Fake(process) => process.terminate(),
         }
@@ -130,6 +158,7 @@ impl Guest {
     /// SIGKILL to everything inside; [`wait`](Self::wait) then returns soon.
     pub fn kill(&self) {
         match &self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.kill(),
             Process::Fake(process) => process.kill(),
         }

@@ -8,6 +8,9 @@
 //! what a run would find.
 
 mod foreground;
+mod ground;
+#[allow(unsafe_code)] // the allocator's setting has no safe wrapper
+mod memory;
 mod record;
 mod run;
 mod step;
@@ -18,10 +21,10 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 pub use self::survey::{Survey, survey};
-use crate::audit::writer::AuditError;
-use crate::audit::{Event, Recorder};
+use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
 use crate::exit::{ExitStatus, Failure};

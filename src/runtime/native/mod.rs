@@ -5,7 +5,6 @@
 
 mod cgroup;
 mod check;
-pub(super) mod explain;
 mod mounts;
 mod process;
 #[allow(unsafe_code)] // tokio registers descriptors by number
@@ -22,9 +21,9 @@ use npxc_guest::wire::Channel;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use self::cgroup::Cgroup;
-pub use self::check::{Outcome, StepReport, check};
+pub(super) use self::check::check;
 pub(super) use self::process::Process;
-use super::{Guest, Launch, Limits, Runtime, RuntimeError, Stdio3, TunLink};
+use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
 /// seconds; a helper that hangs must not hang npxc.
@@ -112,7 +111,7 @@ impl Runtime for Native {
         let started = started?;
         process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
-        Ok(Guest { link: Some(started.link), warnings, process: super::Process::Native(process) })
+        Ok(Guest { link: Some(Link::Tun(started.link)), warnings, process: super::Process::Native(process) })
     }
 }
 
@@ -176,7 +175,7 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
     }
     if !held.pids {
         // The kernel exempts root, and counts all of a user's processes before 5.14.
-        if !rustix::process::geteuid().is_root() && explain::kernel_at_least(5, 14) {
+        if !rustix::process::geteuid().is_root() && kernel_at_least(5, 14) {
             supervise.nproc = Some(limits.pids + OWN_PROCESSES);
         }
         supervise.pids = Some(limits.pids);
@@ -192,6 +191,14 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
         warnings.push("the CPU limit needs a cgroup of one's own and is not enforced".into());
     }
     supervise
+}
+
+/// Whether the running kernel is at least this version.
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
 /// The command's environment, with the few variables that belong to the sandbox where they are missing.
