@@ -70,7 +70,6 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         publish: combined.publish,
         limits: combined.limits,
         runtime: combined.runtime,
-        link: combined.link,
         cwd: cwd.as_path().to_owned(),
         guest_cwd,
         audit,
