@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Nothing in here decides what may be reached, keeps a file or starts a thread. [`wg`], `virtio`, `segment`,
-//! `coalesce` and `frame` are pure: bytes in, bytes out. `udp` and [`pump`] are thin shells around descriptors.
+//! `coalesce` and `frame` are pure: bytes in, bytes out. [`udp`] and `pump` are thin shells around descriptors.
 
 #[cfg(target_os = "linux")]
 pub mod pump;
+pub mod udp;
 pub mod wg;
