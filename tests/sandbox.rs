@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use npxc::runtime::native::{Native, Outcome};
 use npxc::runtime::{
-    Access, Ended, Guest, Launch, LimitHit, Limits, Mount, Runtime, RuntimeError, Status, Stdio3,
+    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Runtime, RuntimeError, Status, Stdio3,
 };
 
 /// Set for the second run.
@@ -260,7 +260,7 @@ fn the_link_carries_packets_both_ways() {
         s.on('message', (m) => { console.log(String(m)); s.close(); });
         s.bind(5000, () => s.send('ping', 9, '198.18.1.7'));
     \""));
-    let link = running.guest.take_link().unwrap();
+    let Link::Tun(link) = running.guest.take_link().unwrap();
     assert!(running.guest.take_link().is_none());
     assert_eq!(link.mtu, 1500);
     let header = if link.vnet_hdr { 10 } else { 0 };

@@ -8,7 +8,9 @@
 use std::io;
 use std::num::NonZeroU16;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Instant;
 
+use super::link::{Link, Received};
 use crate::net::stack::{LinkProperties, Offload, Transmit};
 use crate::runtime::TunLink;
 
@@ -44,17 +46,18 @@ impl Tun {
             failed_writes: 0,
         }
     }
+}
 
-    pub(super) fn properties(&self) -> LinkProperties {
+impl Link for Tun {
+    fn properties(&self) -> LinkProperties {
         self.properties
     }
 
-    pub(super) fn raw_fd(&self) -> RawFd {
+    fn descriptor(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
-    /// Reads one packet into `self`; then [`Tun::lend`] has it.
-    pub(super) fn receive(&mut self) -> io::Result<Received> {
+    fn receive(&mut self, _now: Instant) -> io::Result<Received> {
         let count = rustix::io::read(&self.fd, &mut self.received[..])?;
         let start = self.header.min(count);
         // The kernel vouches for packets it has just made or checked itself.
@@ -62,23 +65,13 @@ impl Tun {
         Ok(Received { start, end: count, checksummed })
     }
 
-    /// The packet's bytes, moved out for the time they are looked at.
-    pub(super) fn lend(&mut self) -> Vec<u8> {
+    fn lend(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.received)
     }
 
-    /// Gives back what [`Tun::lend`] lent.
-    pub(super) fn give_back(&mut self, buffer: Vec<u8>) {
+    fn give_back(&mut self, buffer: Vec<u8>) {
         self.received = buffer;
     }
-}
-
-/// Where a packet lies in the receive buffer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Received {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) checksummed: bool,
 }
 
 impl Transmit for Tun {

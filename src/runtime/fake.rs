@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::sync::Notify;
 
-use super::{Ended, Guest, Launch, Runtime, RuntimeError, Status, Stdio3, TunLink};
+use super::{Ended, Guest, Launch, Link, Runtime, RuntimeError, Status, Stdio3, TunLink};
 
 /// The runtime; clones share their state.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,7 @@ impl Runtime for Fake {
         state.launched.push(launch.clone());
         drop(state);
         Ok(Guest {
-            link: Some(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 }),
+            link: Some(Link::Tun(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 })),
             warnings: Vec::new(),
             process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })
@@ -145,7 +145,7 @@ mod tests {
     async fn the_test_is_the_guest() {
         let fake = Fake::default();
         let mut guest = guest(&fake);
-        let link = guest.take_link().unwrap();
+        let Link::Tun(link) = guest.take_link().unwrap();
         rustix::io::write(fake.take_wire().unwrap(), b"packet").unwrap();
         let mut buffer = [0; 16];
         assert_eq!(rustix::io::read(&link.fd, &mut buffer), Ok(6));

@@ -35,6 +35,13 @@ pub struct Stdio3 {
     pub stderr: OwnedFd,
 }
 
+/// npxc's end of the guest's only way out.
+#[derive(Debug)]
+pub enum Link {
+    /// A descriptor of the TUN itself.
+    Tun(TunLink),
+}
+
 /// npxc's end of the guest's only network interface: one `read` or `write` is one packet.
 #[derive(Debug)]
 pub struct TunLink {
@@ -79,7 +86,7 @@ pub enum LimitHit {
 /// A running guest. Dropping it kills everything inside and waits for that.
 #[derive(Debug)]
 pub struct Guest {
-    link: Option<TunLink>,
+    link: Option<Link>,
     warnings: Vec<String>,
     process: Process,
 }
@@ -93,7 +100,7 @@ enum Process {
 
 impl Guest {
     /// The link, once.
-    pub fn take_link(&mut self) -> Option<TunLink> {
+    pub fn take_link(&mut self) -> Option<Link> {
         self.link.take()
     }
 

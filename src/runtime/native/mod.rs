@@ -24,7 +24,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::cgroup::Cgroup;
 pub use self::check::{Outcome, StepReport, check};
 pub(super) use self::process::Process;
-use super::{Guest, Launch, Limits, Runtime, RuntimeError, Stdio3, TunLink};
+use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
 /// seconds; a helper that hangs must not hang npxc.
@@ -112,7 +112,7 @@ impl Runtime for Native {
         let started = started?;
         process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
-        Ok(Guest { link: Some(started.link), warnings, process: super::Process::Native(process) })
+        Ok(Guest { link: Some(Link::Tun(started.link)), warnings, process: super::Process::Native(process) })
     }
 }
 
