@@ -138,6 +138,11 @@ impl Coalescer {
         self.finished |= self.length > 0;
     }
 
+    /// Whether a packet is complete.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// A packet that is complete, behind its virtio header: written to a TUN as it is, or without the header read
     /// as a packet whose TCP checksum is not to be looked at.
     pub fn finished(&mut self) -> Option<&[u8]> {
