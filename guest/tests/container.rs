@@ -200,7 +200,7 @@ fn the_tun_is_the_only_interface_and_carries_packets() {
 /// Everything that waits in a TUN.
 fn packets(tun: &OwnedFd) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
-    let mut buffer = [0; 70_000];
+    let mut buffer = vec![0; 70_000];
     while let Ok(length) = rustix::io::read(tun, &mut buffer) {
         packets.push(buffer[..length].to_vec());
     }
