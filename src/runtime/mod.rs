@@ -4,6 +4,7 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+pub mod engine;
 mod error;
 mod explain;
 pub mod fake;
