@@ -87,7 +87,9 @@ impl LinkChoice {
         use RuntimeChoice::{Apple, Auto, Docker, Native, Podman};
         let fault = |why: &str, hint: &str| Err(Fault::new(why).hint(hint));
         match (runtime, self) {
-            (_, Self::Auto) | (Native, Self::Tun) | (Podman | Docker, Self::Wireguard | Self::Socket) => Ok(()),
+            (_, Self::Auto) | (Native, Self::Tun) | (Podman | Docker, Self::Wireguard | Self::Socket) => {
+                Ok(())
+            }
             (Apple, Self::Wireguard | Self::Socket) | (Auto, _) => Ok(()),
             (Native, Self::Wireguard | Self::Socket) => fault(
                 "the native runtime has its TUN and needs no other link",
@@ -150,7 +152,8 @@ impl fmt::Display for LinkChoice {
 pub fn image(text: &str) -> Result<String, Fault> {
     let odd = |c: char| c.is_whitespace() || c.is_control();
     if text.is_empty() || text.starts_with('-') || text.contains(odd) {
-        return Err(Fault::new("this is no image").hint("name one as podman and docker do, such as docker.io/library/node:22-slim"));
+        return Err(Fault::new("this is no image")
+            .hint("name one as podman and docker do, such as docker.io/library/node:22-slim"));
     }
     Ok(text.to_owned())
 }
