@@ -4,9 +4,15 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+mod command;
+mod control;
+pub mod engine;
 mod error;
 pub mod fake;
+mod mounts;
 pub mod native;
+#[allow(unsafe_code)] // tokio registers descriptors by number
+mod ready;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -40,6 +46,20 @@ pub struct Stdio3 {
 pub enum Link {
     /// A descriptor of the TUN itself.
     Tun(TunLink),
+    /// A WireGuard tunnel that ends in npxc.
+    WireGuard(WireGuardLink),
+}
+
+/// npxc's end of a WireGuard link.
+#[derive(Debug)]
+pub struct WireGuardLink {
+    /// Bound to the gateway address of the guest's network only; non-blocking. The peer's address is learnt from
+    /// authenticated datagrams.
+    pub socket: std::net::UdpSocket,
+    /// npxc's keys of this session.
+    pub keys: npxc_link::wg::Keys,
+    /// Largest packet in the tunnel, bytes.
+    pub mtu: u16,
 }
 
 /// npxc's end of the guest's only network interface: one `read` or `write` is one packet.
@@ -95,6 +115,7 @@ pub struct Guest {
 #[allow(clippy::large_enum_variant)] // one per run
 enum Process {
     Native(native::Process),
+    Engine(engine::Process),
     Fake(fake::Process),
 }
 
@@ -113,6 +134,7 @@ impl Guest {
     pub fn release(&mut self) -> Result<(), RuntimeError> {
         match &mut self.process {
             Process::Native(process) => process.release(),
+            Process::Engine(process) => process.release(),
             Process::Fake(process) => process.release(),
         }
     }
@@ -122,6 +144,7 @@ impl Guest {
     pub async fn wait(&mut self) -> Result<Ended, RuntimeError> {
         match &mut self.process {
             Process::Native(process) => process.wait().await,
+            Process::Engine(process) => process.wait().await,
             Process::Fake(process) => process.wait().await,
         }
     }
@@ -130,6 +153,7 @@ impl Guest {
     pub fn terminate(&self) {
         match &self.process {
             Process::Native(process) => process.terminate(),
+            Process::Engine(process) => process.terminate(),
             Process::Fake(process) => process.terminate(),
         }
     }
@@ -138,6 +162,7 @@ impl Guest {
     pub fn kill(&self) {
         match &self.process {
             Process::Native(process) => process.kill(),
+            Process::Engine(process) => process.kill(),
             Process::Fake(process) => process.kill(),
         }
     }

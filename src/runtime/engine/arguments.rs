@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use npxc_guest::spec::HOME;
 
 use super::manner::FEW;
+use super::owner::Owner;
 use super::{Facts, Kind, Manner};
 use crate::runtime::Limits;
 
@@ -26,6 +27,8 @@ pub(super) const LABEL: &str = "npxc.session";
 pub(super) const LABEL_PID: &str = "npxc.pid";
 /// The label with the time at which that process started, in clock ticks since boot: a pid alone may be another's.
 pub(super) const LABEL_START: &str = "npxc.start";
+/// The label with the user and the pid namespace of that process.
+pub(super) const LABEL_REALM: &str = "npxc.realm";
 /// Processes of npxc's own in a container, which a limit has to leave room for: the first one and the tunnel, with
 /// its threads.
 pub(super) const OWN_PROCESSES: u64 = 6;
@@ -49,8 +52,8 @@ pub(super) struct Bound {
 pub(super) struct Container<'a> {
     /// Session id.
     pub(super) id: &'a str,
-    /// Who it belongs to: pid and start time of this npxc.
-    pub(super) owner: (u32, u64),
+    /// Who it belongs to.
+    pub(super) owner: Owner,
     /// The image, by id: exactly that one, nothing is pulled.
     pub(super) image: &'a str,
     /// The guest's program on the host.
@@ -74,8 +77,13 @@ pub(super) fn name(id: &str) -> String {
 }
 
 /// The labels by which a leftover is recognized.
-pub(super) fn labels(id: &str, (pid, start): (u32, u64)) -> [String; 3] {
-    [format!("{LABEL}={id}"), format!("{LABEL_PID}={pid}"), format!("{LABEL_START}={start}")]
+pub(super) fn labels(id: &str, owner: Owner) -> [String; 4] {
+    [
+        format!("{LABEL}={id}"),
+        format!("{LABEL_PID}={}", owner.pid),
+        format!("{LABEL_START}={}", owner.start),
+        format!("{LABEL_REALM}={}", owner.realm),
+    ]
 }
 
 /// The arguments after the program and its global ones. `None` for a mount whose path no engine can be told.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::CanLimit;
+use super::super::owner::Realm;
 use super::*;
 
 fn facts(version: &str) -> Facts {
@@ -36,7 +37,7 @@ fn bounds() -> [Bound; 3] {
 fn container<'a>(limits: &'a Limits, bounds: &'a [Bound], network: Option<&'a str>) -> Container<'a> {
     Container {
         id: "42",
-        owner: (7, 99),
+        owner: Owner { pid: 7, start: 99, realm: Realm { uid: 1000, namespace: 5 } },
         image: "sha256:abc",
         program: Path::new("/s/guest"),
         run: Path::new("/s/run"),
@@ -61,7 +62,7 @@ fn split(text: &str) -> Vec<String> {
 fn podman_as_root_without_a_network() {
     let (limits, bounds) = (limits(), bounds());
     let expected = split(
-        "run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99
+        "run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
@@ -88,7 +89,7 @@ fn podman_as_a_user_with_a_network_after_refusals() {
     let facts = Facts { rootless: true, limits: CanLimit::default(), selinux: true, ..facts("5.2.0") };
     let manner = Manner { runtime: Some("runc".into()), few: true, ..Manner::default() };
     let expected = split(
-        "--runtime runc run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99
+        "--runtime runc run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network npxc-42
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
@@ -114,7 +115,7 @@ fn docker_with_additions_of_the_users_own() {
     let container = Container { extra: &extra, ..container(&limits, &bounds, None) };
     let manner = Manner { runtime: Some("runc".into()), ..Manner::default() };
     let expected = split(
-        "run --runtime runc --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99
+        "run --runtime runc --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
