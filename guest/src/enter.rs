@@ -44,15 +44,9 @@ fn prepare() -> Result<Channel, std::io::Error> {
 
 fn enter(channel: &mut Channel) -> Result<(), Failure> {
     let mapped = unshare()?;
-    let received: Option<Spec> = channel.receive().at(Step::Start, "specification")?;
-    let Some(spec) = received else {
+    let Some((spec, stdio)) = specification(channel)? else {
         return Ok(());
     };
-    let mut stdio = || -> Option<[OwnedFd; 3]> {
-        Some([channel.take_descriptor()?, channel.take_descriptor()?, channel.take_descriptor()?])
-    };
-    let missing = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let stdio = stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))?;
     // Last of the namespaces, so that the sandbox's own cgroup is what it sees as the root.
     sys::unshare(UnshareFlags::NEWCGROUP).at(Step::Namespaces, "unshare(cgroup)")?;
     if spec.purpose == Purpose::Check {
@@ -69,6 +63,20 @@ fn enter(channel: &mut Channel) -> Result<(), Failure> {
     sys::close_everything();
     let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
     sys::exit_now(0);
+}
+
+/// What npxc sends first; `None` if it has gone.
+pub(crate) fn specification(channel: &mut Channel) -> Result<Option<(Spec, [OwnedFd; 3])>, Failure> {
+    let received: Option<Spec> = channel.receive().at(Step::Start, "specification")?;
+    let Some(spec) = received else {
+        return Ok(None);
+    };
+    let mut stdio = || -> Option<[OwnedFd; 3]> {
+        Some([channel.take_descriptor()?, channel.take_descriptor()?, channel.take_descriptor()?])
+    };
+    let missing = std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let stdio = stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))?;
+    Ok(Some((spec, stdio)))
 }
 
 /// All namespaces but the cgroup's, and the id maps; says how ids are mapped.

@@ -10,6 +10,9 @@
 //!                      waits for init                        forks the workload at "go", reaps, reports
 //! ```
 //!
+//! In a container that an engine made there is no helper: `npxc-guest enter SOCKET` is its first process, connects to
+//! npxc's socket and does what is left to do (see [`container`]); the rest is the same code.
+//!
 //! Nothing in here decides what is granted: the specification is complete. Single-threaded by construction,
 //! because user namespaces and `fork` demand it.
 
@@ -19,6 +22,8 @@ pub mod wire;
 
 #[cfg(target_os = "linux")]
 mod confine;
+#[cfg(target_os = "linux")]
+mod container;
 #[cfg(target_os = "linux")]
 mod enter;
 #[cfg(target_os = "linux")]
@@ -30,6 +35,8 @@ mod network;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // the system calls that neither std nor rustix wraps safely
 mod sys;
+#[cfg(target_os = "linux")]
+mod workload;
 
 /// The first argument that makes this program the sandbox's helper instead of npxc.
 pub const MARK: &str = "__guest";
@@ -43,5 +50,21 @@ pub fn dispatch() {
         std::process::exit(enter::main());
         #[cfg(not(target_os = "linux"))]
         std::process::exit(2);
+    }
+}
+
+/// The program `npxc-guest`: the first process of a container. Returns the exit status.
+pub fn program(arguments: &[std::ffi::OsString]) -> i32 {
+    match arguments {
+        #[cfg(target_os = "linux")]
+        [_, verb, control] if verb == "enter" => container::main(control.as_ref()),
+        _ => {
+            use std::io::Write;
+            let _ = writeln!(
+                std::io::stderr(),
+                "npxc-guest: started by npxc inside a container; of no use elsewhere"
+            );
+            2
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The guest's network: a loopback interface and one TUN, whose other end npxc holds.
 
+use std::ffi::CStr;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,12 +9,12 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
-use crate::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, MTU, Ready};
+use crate::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, Ready};
 use crate::step::{At, Failure, Step};
 use crate::sys::link;
 
-/// Name of the interface inside.
-const NAME: &std::ffi::CStr = c"npxc0";
+/// Name of the interface inside, where npxc holds its other end.
+pub(crate) const NAME: &CStr = c"npxc0";
 /// Packets the kernel holds for npxc; a burst of a full TCP window of small packets must not be dropped.
 const QUEUE: u32 = 2048;
 /// Length of `struct virtio_net_hdr` without the number of buffers.
@@ -39,29 +40,32 @@ pub(crate) fn loopback() -> Result<(), Failure> {
 }
 
 /// Creates the TUN. Needs the host's `/dev`.
-pub(crate) fn create() -> Result<Link, Failure> {
+pub(crate) fn create(name: &CStr) -> Result<Link, Failure> {
     let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let tun = rustix::fs::open("/dev/net/tun", flags, Mode::empty()).at(Step::TunOpen, "/dev/net/tun")?;
     let plain = libc::IFF_TUN | libc::IFF_NO_PI;
-    link::create_tun(tun.as_fd(), NAME, plain | libc::IFF_VNET_HDR).at(Step::TunCreate, "TUNSETIFF")?;
+    link::create_tun(tun.as_fd(), name, plain | libc::IFF_VNET_HDR).at(Step::TunCreate, "TUNSETIFF")?;
     link::set_vnet_header_length(tun.as_fd(), VNET_HEADER).at(Step::TunCreate, "TUNSETVNETHDRSZ")?;
     let offload = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let offload = link::set_offload(tun.as_fd(), offload).is_ok();
     Ok(Link { tun, vnet_hdr: true, offload })
 }
 
-/// Addresses and routes. `proc` is a writable procfs of this network namespace's processes.
-pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
+/// Addresses and routes. `proc` is a procfs of this network namespace's processes, writable if possible. `mtu` is the
+/// largest packet, bytes.
+pub(crate) fn configure(name: &CStr, mtu: u16, proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
     let v4 = socket(AddressFamily::INET).at(Step::Addresses, "socket")?;
     let at = |result: std::io::Result<()>, what: &str| result.at(Step::Addresses, what);
-    at(link::set_mtu(v4.as_fd(), NAME, MTU), "MTU")?;
+    at(link::set_mtu(v4.as_fd(), name, mtu), "MTU")?;
     // Only a buffer: without it the kernel holds 500 packets.
-    let _ = set_queue_length(v4.as_fd());
-    at(link::set_address_v4(v4.as_fd(), NAME, GUEST_V4, MASK), "IPv4 address")?;
+    let _ = adjust(v4.as_fd(), name, &attribute(libc::IFLA_TXQLEN, &QUEUE.to_ne_bytes()));
+    // Written by procfs, too, below, but that is read-only in most containers.
+    let _ = adjust(v4.as_fd(), name, &no_link_local());
+    at(link::set_address_v4(v4.as_fd(), name, GUEST_V4, MASK), "IPv4 address")?;
 
     // Before the interface is up, so that nothing is sent that npxc would have to throw away, and so that the
     // address can be used at once: no duplicate address detection, no router solicitation, no link-local.
-    let conf = proc.join("sys/net/ipv6/conf/npxc0");
+    let conf = proc.join("sys/net/ipv6/conf").join(name.to_string_lossy().as_ref());
     for (name, value) in [
         ("disable_ipv6", "0"),
         ("accept_dad", "0"),
@@ -74,31 +78,50 @@ pub(crate) fn configure(proc: &Path, ready: &mut Ready) -> Result<(), Failure> {
     {
         let _ = fs::write(conf.join(name), value);
     }
-    at(link::interface_up(v4.as_fd(), NAME), "up")?;
-    at(link::default_route_v4(v4.as_fd(), NAME, GATEWAY_V4), "IPv4 default route")?;
+    at(link::interface_up(v4.as_fd(), name), "up")?;
+    at(link::default_route_v4(v4.as_fd(), name, GATEWAY_V4), "IPv4 default route")?;
 
-    match configure_v6() {
+    match configure_v6(name) {
         Ok(()) => ready.ipv6 = true,
         Err(error) => ready.warnings.push(format!("the sandbox has no IPv6: {error}")),
     }
     Ok(())
 }
 
-fn configure_v6() -> std::io::Result<()> {
+fn configure_v6(name: &CStr) -> std::io::Result<()> {
     let v6 = socket(AddressFamily::INET6)?;
-    let index = link::interface_index(v6.as_fd(), NAME)?;
+    let index = link::interface_index(v6.as_fd(), name)?;
     link::set_address_v6(v6.as_fd(), index, GUEST_V6, 64)?;
     link::default_route_v6(v6.as_fd(), index, GATEWAY_V6)
 }
 
-/// By netlink (rtnetlink(7)), because the ioctl is for the host's root only. The answer is not waited for.
-fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
-    const LENGTH: u32 = 16 + 16 + 8;
-    let index = link::interface_index(socket, NAME)?;
+/// `struct rtattr`: length, type, value, filled up to four bytes.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// No IPv6 address but ours: nothing to solicit routers from.
+fn no_link_local() -> Vec<u8> {
+    /// `IFLA_INET6_ADDR_GEN_MODE`.
+    const MODE: u16 = 8;
+    /// `IN6_ADDR_GEN_MODE_NONE`.
+    const NONE: u8 = 1;
+    let family = libc::AF_INET6.try_into().unwrap_or(0);
+    attribute(libc::IFLA_AF_SPEC, &attribute(family, &attribute(MODE, &[NONE])))
+}
+
+/// Changes an interface by netlink (rtnetlink(7)): what has no ioctl, or one for the host's root only. The answer is
+/// not waited for.
+fn adjust(socket: BorrowedFd<'_>, name: &CStr, attributes: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(16 + 16 + attributes.len()).unwrap_or(u32::MAX);
+    let index = link::interface_index(socket, name)?;
     let (flags, nothing) = (u16::try_from(libc::NLM_F_REQUEST).unwrap_or(1), [0_u8; 8]);
     let message = [
         // struct nlmsghdr: length, type, flags, sequence, port.
-        LENGTH.to_ne_bytes().as_slice(),
+        length.to_ne_bytes().as_slice(),
         &libc::RTM_NEWLINK.to_ne_bytes(),
         &flags.to_ne_bytes(),
         &nothing,
@@ -106,10 +129,7 @@ fn set_queue_length(socket: BorrowedFd<'_>) -> std::io::Result<()> {
         &nothing[..4],
         &index.to_ne_bytes(),
         &nothing,
-        // struct rtattr: length, type; value.
-        &8_u16.to_ne_bytes(),
-        &libc::IFLA_TXQLEN.to_ne_bytes(),
-        &QUEUE.to_ne_bytes(),
+        attributes,
     ]
     .concat();
     let netlink =

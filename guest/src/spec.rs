@@ -1,9 +1,12 @@
 //! What the host tells the helper, and what the helper tells the host. Plain data.
 
 use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::step::{Failure, Step};
 
@@ -39,6 +42,79 @@ pub struct Spec {
     pub files: Vec<(OsString, Vec<u8>)>,
     /// Size of each writable file system, bytes.
     pub scratch: u64,
+    /// Who makes the namespaces.
+    pub place: Place,
+}
+
+/// Where the sandbox is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// In namespaces that the helper makes, with all that is in them.
+    Namespaces,
+    /// In a container that an engine made: `mounts`, `files` and `scratch` are the engine's, and empty here.
+    Container(Container),
+}
+
+/// What is left to do in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// User id of the workload, as the container counts.
+    pub user: u32,
+    /// Group id of the workload, as the container counts.
+    pub group: u32,
+    /// How packets get to npxc.
+    pub link: ContainerLink,
+}
+
+/// The link of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerLink {
+    /// A TUN in the container's network namespace, which has no other interface; its descriptor travels with
+    /// [`Report::Ready`].
+    Tun,
+    /// A WireGuard tunnel over the container's network, which the workload does not see.
+    Wireguard(Wireguard),
+}
+
+/// The guest's end of a WireGuard tunnel. Secret: wiped when dropped, and never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wireguard {
+    /// The guest's private key.
+    pub private: [u8; 32],
+    /// npxc's public key.
+    pub peer_public: [u8; 32],
+    /// The preshared key.
+    pub preshared: [u8; 32],
+    /// npxc's socket.
+    pub endpoint: SocketAddr,
+    /// Largest packet in the tunnel, bytes.
+    pub mtu: u16,
+}
+
+impl Wireguard {
+    /// Everything but the keys, which are zero.
+    pub fn without_keys(&self) -> Self {
+        let Self { endpoint, mtu, .. } = *self;
+        Self { private: [0; 32], peer_public: [0; 32], preshared: [0; 32], endpoint, mtu }
+    }
+}
+
+impl Drop for Wireguard {
+    fn drop(&mut self) {
+        self.private.zeroize();
+        self.preshared.zeroize();
+    }
+}
+
+impl fmt::Debug for Wireguard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, mtu, .. } = self;
+        formatter
+            .debug_struct("Wireguard")
+            .field("endpoint", endpoint)
+            .field("mtu", mtu)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a helper is started for.
@@ -100,11 +176,12 @@ pub enum Report {
         /// What is missing, as a sentence.
         why: String,
     },
-    /// The helper has forked init; its pid as npxc sees it. May come after what init says.
+    /// The helper has forked init; its pid as npxc sees it. May come after what init says. Not in a container.
     Forked(i32),
     /// A step failed, and with it the start; when checking, others may follow.
     Failed(Failure),
-    /// The sandbox stands, the TUN descriptor travels beside this; [`Order::Go`] is awaited.
+    /// The sandbox stands; [`Order::Go`] is awaited. The TUN descriptor travels beside this, except where the link
+    /// is WireGuard: then it means that the handshake is complete.
     Ready(Ready),
     /// A limit that init watches over was exceeded; everything inside is being killed.
     Limit(Limit),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Receiving the specification over the control socket.
+    /// Connecting to npxc, receiving the specification over the control socket.
     Start,
     /// `unshare` of all namespaces.
     Namespaces,
@@ -51,6 +51,12 @@ pub enum Step {
     Landlock,
     /// The seccomp filters.
     Seccomp,
+    /// Becoming the workload's user, in a container.
+    User,
+    /// The WireGuard link: its socket, its process, and that it keeps running.
+    Tunnel,
+    /// The first WireGuard handshake.
+    Handshake,
     /// Handing the link over.
     HandOver,
     /// Changing to the working directory.

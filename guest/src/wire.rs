@@ -13,6 +13,7 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Longest frame. A specification carries whole files (a certificate bundle is about 1 MiB as JSON numbers).
 const MAX_FRAME: usize = 64 << 20;
@@ -37,9 +38,10 @@ impl Channel {
 
     /// Sends one frame; the socket may be blocking, or the frame has to be small.
     pub fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let body = serde_json::to_vec(message)?;
+        // Wiped when dropped: a specification may carry keys.
+        let body = Zeroizing::new(serde_json::to_vec(message)?);
         let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let mut frame = Vec::with_capacity(body.len() + 4);
+        let mut frame = Zeroizing::new(Vec::with_capacity(body.len() + 4));
         frame.extend_from_slice(&length.to_le_bytes());
         frame.extend_from_slice(&body);
 
@@ -121,6 +123,7 @@ impl Channel {
             return Ok(None);
         };
         let message = serde_json::from_slice(body)?;
+        self.buffer[..4 + length].zeroize();
         self.buffer.drain(..4 + length);
         Ok(Some(message))
     }

@@ -4,10 +4,13 @@
 mod landlock;
 mod seccomp;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use std::path::PathBuf;
+
+use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::spec::{Ready, Spec};
+pub(crate) use self::landlock::{writable, writable_in_container};
+use crate::spec::Ready;
 use crate::step::{At, Failure, Step};
 use crate::sys;
 
@@ -38,15 +41,26 @@ fn limit(resource: Resource, most: u64, what: &str) -> Result<(), Failure> {
 }
 
 /// `no_new_privs` and Landlock; says in words what the kernel's Landlock covers.
-pub(crate) fn landlock(spec: &Spec, ready: &mut Ready) -> Result<String, Failure> {
+pub(crate) fn landlock(writable: &[PathBuf], ready: &mut Ready) -> Result<String, Failure> {
     rustix::thread::set_no_new_privs(true).at(Step::Capabilities, "no_new_privs")?;
-    landlock::restrict(spec, ready)
+    landlock::restrict(writable, ready)
 }
 
-/// Drops every capability, for good, and hides this process's descriptors and memory from the workload.
-pub(crate) fn capabilities() -> Result<(), Failure> {
+/// What an unprivileged process becomes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
+/// Drops every capability, for good, becomes `identity` if there is one to become, and hides this process's
+/// descriptors and memory from the workload.
+pub(crate) fn capabilities(identity: Option<Identity>) -> Result<(), Failure> {
     let at = |result: rustix::io::Result<()>, what: &str| result.at(Step::Capabilities, what);
     sys::empty_bounding_set().at(Step::Capabilities, "bounding set")?;
+    if let Some(identity) = identity {
+        become_user(identity)?;
+    }
     at(rustix::thread::clear_ambient_capability_set(), "ambient set")?;
     let none = CapabilitySet::empty();
     at(
@@ -57,6 +71,23 @@ pub(crate) fn capabilities() -> Result<(), Failure> {
         "capset",
     )?;
     at(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable), "dumpable")
+}
+
+fn become_user(Identity { user, group }: Identity) -> Result<(), Failure> {
+    let at = |result: rustix::io::Result<()>, what: String| result.at(Step::User, what);
+    // -1 stands for "as it is".
+    if user == u32::MAX || group == u32::MAX {
+        return at(Err(rustix::io::Errno::INVAL), format!("user {user}, group {group}"));
+    }
+    at(rustix::thread::set_thread_groups(&[]), "setgroups".into())?;
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    at(rustix::thread::set_thread_res_gid(group, group, group), format!("group {group}"))?;
+    at(rustix::thread::set_thread_res_uid(user, user, user), format!("user {user}"))
+}
+
+/// Installs the system call filters of the process that holds the tunnel: no program, file or socket to open.
+pub(crate) fn tunnel_seccomp() -> Result<(), Failure> {
+    seccomp::install_tunnel()
 }
 
 /// Installs the system call filters.

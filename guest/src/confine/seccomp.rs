@@ -118,6 +118,57 @@ const DENIED: &[i64] = &[
     294, // kexec_file_load
 ];
 
+/// All that the tunnel's process needs; it opens nothing, starts nothing and reaches nobody but its two descriptors
+/// and process 1.
+const TUNNEL: &[i64] = &[
+    // Packets, and waiting for them.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_recvmmsg,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    libc::SYS_fcntl,
+    libc::SYS_close,
+    libc::SYS_ppoll,
+    libc::SYS_restart_syscall,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    // Time and chance.
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    // Memory. Nothing may become executable: see [`tunnel`].
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    // The end, and what a panic does on its way.
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+];
+
+/// Installs the filter of the tunnel's process.
+pub(super) fn install_tunnel() -> Result<(), Failure> {
+    put("tunnel", tunnel())?;
+    sys::install_filter(&unknown()).at(Step::Seccomp, "unknown")
+}
+
 /// Installs all filters. The last one may forbid nothing that installing needs, or it would have to be last.
 pub(super) fn install() -> Result<(), Failure> {
     for (name, program) in [
@@ -126,15 +177,19 @@ pub(super) fn install() -> Result<(), Failure> {
         ("unsupported", unsupported()),
         ("core dumps", core_dumps()),
     ] {
-        let program = program
-            .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
-        let program: Vec<_> = program
-            .iter()
-            .map(|instruction| (instruction.code, instruction.jt, instruction.jf, instruction.k))
-            .collect();
-        sys::install_filter(&program).at(Step::Seccomp, name)?;
+        put(name, program)?;
     }
     sys::install_filter(&unknown()).at(Step::Seccomp, "unknown")
+}
+
+fn put(name: &str, program: Compiled) -> Result<(), Failure> {
+    let program = program
+        .map_err(|error| Failure::new(Step::Seccomp, name, &std::io::Error::other(error.to_string())))?;
+    let program: Vec<_> = program
+        .iter()
+        .map(|instruction| (instruction.code, instruction.jt, instruction.jf, instruction.k))
+        .collect();
+    sys::install_filter(&program).at(Step::Seccomp, name)
 }
 
 type Compiled = Result<BpfProgram, seccompiler::BackendError>;
@@ -171,6 +226,16 @@ fn denied() -> Compiled {
         rule(&[(0, Length::Dword, Compare::Ne, 0), (0, Length::Dword, Compare::Ne, 0xffff_ffff)])?;
     rules.insert(libc::SYS_personality, vec![personality]);
     compile(rules, libc::EPERM)
+}
+
+fn tunnel() -> Compiled {
+    let mut rules: Rules = TUNNEL.iter().map(|number| (*number, Vec::new())).collect();
+    let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
+    let data = || rule(&[(2, Length::Dword, Compare::MaskedEq(executable), 0)]);
+    rules.insert(libc::SYS_mmap, vec![data()?]);
+    rules.insert(libc::SYS_mprotect, vec![data()?]);
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, ARCHITECTURE)?.try_into()
 }
 
 fn sockets() -> Compiled {

@@ -17,7 +17,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, Unmou
 
 use self::tree::{Kind, Root};
 use crate::network;
-use crate::spec::{HOME, Ready, Spec};
+use crate::spec::{HOME, MTU, Ready, Spec};
 use crate::step::{At, Failure, Step};
 
 /// Where the new root is attached before it becomes the root: exists on every host, and is taken before.
@@ -125,7 +125,7 @@ pub(crate) fn build(
     let inside = Path::new(STAGE).join("proc");
     proc::limit_user_namespace(&inside);
     if link {
-        network::configure(&inside, ready)?;
+        network::configure(network::NAME, MTU, &inside, ready)?;
     }
     proc::close(&root, &proc, &inside).at(Step::Proc, "/proc")?;
 

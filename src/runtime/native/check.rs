@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use npxc_guest::spec::{Purpose, Report, Spec};
+use npxc_guest::spec::{Place, Purpose, Report, Spec};
 use npxc_guest::step::Step;
 
 use super::cgroup::Cgroup;
@@ -60,6 +60,7 @@ impl Native {
             mounts: Vec::new(),
             files: Vec::new(),
             scratch: 1 << 20,
+            place: Place::Namespaces,
         };
         let mut process = self.helper()?;
         let null: OwnedFd = std::fs::File::open("/dev/null").map_err(RuntimeError::io("/dev/null"))?.into();

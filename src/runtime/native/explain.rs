@@ -19,6 +19,8 @@ pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
         Step::Mounts => format!("cannot mount {detail}{error}"),
         Step::Exec => format!("cannot start {detail} in the sandbox{error}"),
         Step::WorkingDirectory => format!("the sandbox has no working directory {detail}{error}"),
+        Step::Handshake => format!("no WireGuard handshake between the container and npxc ({detail})"),
+        Step::Tunnel => format!("the WireGuard link failed ({detail}){error}"),
         Step::Start
         | Step::Fork
         | Step::Root
@@ -36,6 +38,7 @@ pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
         | Step::Capabilities
         | Step::Landlock
         | Step::Seccomp
+        | Step::User
         | Step::HandOver => format!("cannot build the sandbox: {} ({detail}){error}", name(failure.step)),
     }
 }
@@ -65,6 +68,9 @@ pub(super) fn name(step: Step) -> &'static str {
         Step::Capabilities => "capabilities",
         Step::Landlock => "Landlock",
         Step::Seccomp => "seccomp",
+        Step::User => "user",
+        Step::Tunnel => "WireGuard",
+        Step::Handshake => "WireGuard handshake",
         Step::HandOver => "link",
         Step::WorkingDirectory => "working directory",
         Step::Exec => "command",
@@ -141,7 +147,13 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
         Step::Exec if errno == rustix::io::Errno::NOENT => {
             "programs are looked up inside the sandbox, which sees the host's /usr and what is mounted".into()
         }
-        Step::Start | Step::Namespaces | Step::IdentityMap | Step::Fork | Step::Root | Step::System | Step::Etc | Step::Proc | Step::Dev | Step::Scratch | Step::Loopback | Step::TunOpen | Step::TunCreate | Step::Addresses | Step::Ipv6 | Step::Mounts | Step::Files | Step::Pivot | Step::Limits | Step::Capabilities | Step::Landlock | Step::Seccomp | Step::HandOver | Step::WorkingDirectory | Step::Exec => return None,
+        Step::Handshake => "a firewall on the host may drop UDP that comes from containers: allow it on the interface of \
+             the container's network, or use `--link socket`"
+            .into(),
+        Step::User if errno == rustix::io::Errno::INVAL => "the container has no such user id: with a rootless engine, \
+             give your user subordinate ids (`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`)"
+            .into(),
+        Step::Start | Step::Namespaces | Step::IdentityMap | Step::Fork | Step::Root | Step::System | Step::Etc | Step::Proc | Step::Dev | Step::Scratch | Step::Loopback | Step::TunOpen | Step::TunCreate | Step::Addresses | Step::Ipv6 | Step::Mounts | Step::Files | Step::Pivot | Step::Limits | Step::Capabilities | Step::Landlock | Step::Seccomp | Step::User | Step::Tunnel | Step::HandOver | Step::WorkingDirectory | Step::Exec => return None,
     };
     Some(text)
 }
@@ -150,7 +162,15 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
 fn before_confinement(step: Step) -> bool {
     !matches!(
         step,
-        Step::Limits | Step::Landlock | Step::Seccomp | Step::HandOver | Step::WorkingDirectory | Step::Exec
+        Step::Limits
+            | Step::Landlock
+            | Step::Seccomp
+            | Step::User
+            | Step::Tunnel
+            | Step::Handshake
+            | Step::HandOver
+            | Step::WorkingDirectory
+            | Step::Exec
     )
 }
 

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use npxc_guest::spec::{HOME, MTU, Purpose, Report, Spec, Supervise};
+use npxc_guest::spec::{HOME, MTU, Place, Purpose, Report, Spec, Supervise};
 use npxc_guest::wire::Channel;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -133,6 +133,7 @@ impl Native {
             mounts: checked.binds,
             files: files.collect(),
             scratch: launch.limits.scratch,
+            place: Place::Namespaces,
         };
         let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
         // A helper that could not read it has said why, or its silence is the error below.

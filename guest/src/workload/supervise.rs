@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
+use rustix::process::Pid;
 
 use crate::spec::{Limit, Supervise};
 
@@ -14,10 +15,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// Looks at all processes from time to time.
 pub(super) struct Guard {
     limits: Supervise,
+    /// A process that is not the workload's.
+    companion: Option<Pid>,
     looked: Instant,
 }
 
-/// What all processes but init use together.
+/// What all processes of the workload use together.
 #[derive(Default)]
 struct Usage {
     memory: u64,
@@ -25,8 +28,8 @@ struct Usage {
 }
 
 impl Guard {
-    pub(super) fn new(limits: Supervise) -> Self {
-        Self { limits, looked: Instant::now() }
+    pub(super) fn new(limits: Supervise, companion: Option<Pid>) -> Self {
+        Self { limits, companion, looked: Instant::now() }
     }
 
     /// How long to sleep at most; `None` if there is nothing to look at.
@@ -44,7 +47,7 @@ impl Guard {
             return None;
         }
         self.looked = Instant::now();
-        let usage = usage();
+        let usage = usage(self.companion);
         if self.limits.memory.is_some_and(|most| usage.memory > most) {
             Some(Limit::Memory)
         } else if self.limits.pids.is_some_and(|most| usage.tasks > most) {
@@ -57,15 +60,20 @@ impl Guard {
     /// Whether the kernel refuses more processes by `RLIMIT_NPROC` now. It keeps no count of refusals that could
     /// be asked for later.
     pub(super) fn processes_exhausted(&self) -> bool {
-        self.limits.nproc.is_some() && self.limits.pids.is_some_and(|most| usage().tasks + 1 >= most)
+        self.limits.nproc.is_some()
+            && self.limits.pids.is_some_and(|most| usage(self.companion).tasks + 1 >= most)
     }
 }
 
-fn usage() -> Usage {
+fn usage(companion: Option<Pid>) -> Usage {
+    let companion = companion.map(|pid| pid.as_raw_nonzero().get().to_string());
     let mut usage = Usage::default();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit) || name == "1" {
+        if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+            || name == "1"
+            || name.to_str() == companion.as_deref()
+        {
             continue;
         }
         let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
