@@ -51,5 +51,6 @@ pub(super) struct Received {
 pub(super) fn open(link: runtime::Link) -> Box<dyn Link> {
     match link {
         runtime::Link::Tun(link) => Box::new(Tun::new(link)),
+        runtime::Link::WireGuard(_) => unreachable!("not yet"),
     }
 }

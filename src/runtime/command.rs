@@ -103,7 +103,10 @@ impl Client {
 /// The last of what a program said on standard error, on one line: engines print warnings first.
 pub(super) fn essence(stderr: &str) -> String {
     let telling = |line: &&str| {
-        !line.is_empty() && !line.starts_with("time=") && !line.starts_with("Run 'docker") && *line != "exit status 1"
+        !line.is_empty()
+            && !line.starts_with("time=")
+            && !line.starts_with("Run 'docker")
+            && *line != "exit status 1"
     };
     let mut lines: Vec<&str> = stderr.lines().map(str::trim).filter(telling).collect();
     if lines.is_empty() {
@@ -123,6 +126,7 @@ pub(super) fn essence(stderr: &str) -> String {
 const MOST_WORDS: usize = 1000;
 
 /// A thread that reads a stream to its end.
+#[derive(Debug)]
 pub(super) struct Gather {
     text: mpsc::Receiver<String>,
 }
@@ -176,7 +180,8 @@ mod tests {
     fn an_answer_and_a_refusal_come_back_in_words() {
         let patience = Duration::from_secs(20);
         assert_eq!(shell().run(&["echo yes"], patience).unwrap(), "yes\n");
-        let error = shell().run(&["echo 'time=1 level=warning' >&2; echo no >&2; exit 3"], patience).unwrap_err();
+        let error =
+            shell().run(&["echo 'time=1 level=warning' >&2; echo no >&2; exit 3"], patience).unwrap_err();
         assert!(error.to_string().ends_with(": no"), "{error}");
         let missing = Client { program: "/nonexistent/engine".into(), arguments: Vec::new() };
         assert!(matches!(missing.run(&["info"], patience), Err(RuntimeError::NoEngine { .. })));
@@ -190,7 +195,8 @@ mod tests {
 
     #[test]
     fn more_output_than_is_kept_does_not_stop_the_program() {
-        let output = shell().run(&["head -c 6000000 /dev/zero | tr '\\0' x"], Duration::from_secs(60)).unwrap();
+        let output =
+            shell().run(&["head -c 6000000 /dev/zero | tr '\\0' x"], Duration::from_secs(60)).unwrap();
         assert_eq!(output.len(), MOST_OUTPUT);
     }
 }

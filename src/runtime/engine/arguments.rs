@@ -33,7 +33,7 @@ pub(super) const LABEL_REALM: &str = "npxc.realm";
 /// its threads.
 pub(super) const OWN_PROCESSES: u64 = 6;
 /// What the first process needs to set the link up and to become the workload's user. It drops all of them.
-const CAPABILITIES: [&str; 5] = ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL"];
+const CAPABILITIES: [&str; 4] = ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP"];
 /// Descriptors that a workload may have where the host allows more: the usual number in containers.
 const DESCRIPTORS: u64 = 1 << 20;
 
@@ -158,7 +158,10 @@ fn confinement(line: &mut Line, kind: Kind, facts: &Facts, container: &Container
     if kind == Kind::Podman && facts.rootless {
         // The user's files belong to the workload, and container root is somebody else.
         let (uid, gid) = container.identity;
-        line.option("--userns", if keeps_any_id(facts) { format!("keep-id:uid={uid},gid={gid}") } else { "keep-id".into() });
+        line.option(
+            "--userns",
+            if keeps_any_id(facts) { format!("keep-id:uid={uid},gid={gid}") } else { "keep-id".into() },
+        );
     }
 }
 
@@ -204,7 +207,11 @@ fn limits(line: &mut Line, kind: Kind, facts: &Facts, manner: &Manner, limits: &
 
 /// The word for a bind mount without what is mounted below.
 fn nonrecursive(kind: Kind, facts: &Facts) -> &'static str {
-    if kind == Kind::Docker && facts.number() >= (25, 0) { "bind-recursive=disabled" } else { "bind-nonrecursive" }
+    if kind == Kind::Docker && facts.number() >= (25, 0) {
+        "bind-recursive=disabled"
+    } else {
+        "bind-nonrecursive"
+    }
 }
 
 /// A command line in the making.
@@ -221,11 +228,22 @@ impl Line {
     }
 
     /// `--mount` rather than `-v`: docker makes a directory where a `-v` finds nothing.
-    fn mount(&mut self, host: &Path, guest: &Path, writable: bool, more: Option<&str>) -> Result<(), PathBuf> {
+    fn mount(
+        &mut self,
+        host: &Path,
+        guest: &Path,
+        writable: bool,
+        more: Option<&str>,
+    ) -> Result<(), PathBuf> {
         let mut words = OsString::from("type=bind");
         for (key, path) in [("source", host), ("target", guest)] {
             // Fields of a CSV record; podman and docker do not agree on how to quote one.
-            if path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+            if path
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
+            {
                 return Err(path.to_owned());
             }
             words.push(format!(",{key}="));

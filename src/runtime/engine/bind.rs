@@ -47,7 +47,8 @@ enum Answer {
 
 /// Binds to the gateway's address in this network namespace.
 pub(super) fn here(subnet: Subnet) -> Result<Bound, RuntimeError> {
-    let bound = bind(subnet.gateway, subnet.neighbour()).map_err(RuntimeError::io("binding to the gateway"))?;
+    let bound =
+        bind(subnet.gateway, subnet.neighbour()).map_err(RuntimeError::io("binding to the gateway"))?;
     finish(bound.0, bound.1)
 }
 
@@ -56,7 +57,8 @@ pub(super) fn rootless(client: &Client, program: &Path, subnet: Subnet) -> Resul
     let fail = RuntimeError::io("the helper in podman's network namespace");
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(fail)?;
     ours.set_read_timeout(Some(PATIENCE)).map_err(RuntimeError::io("socket timeout"))?;
-    let mut words = vec!["unshare".into(), "--rootless-netns".into(), program.as_os_str().to_owned(), MARK.into()];
+    let mut words =
+        vec!["unshare".into(), "--rootless-netns".into(), program.as_os_str().to_owned(), MARK.into()];
     words.push(subnet.gateway.to_string().into());
     words.extend(subnet.neighbour().map(|neighbour| neighbour.to_string().into()));
     let mut command = client.command(&words);
@@ -142,9 +144,12 @@ mod tests {
         let bound = here(subnet).unwrap();
         assert_eq!(bound.address.ip(), subnet.gateway);
         assert_ne!(bound.address.port(), 0);
-        // Loopback's 65536 less the overhead.
-        assert_eq!(bound.mtu, 65_456);
-        assert!(here(Subnet { net: "192.0.2.0/24".parse().unwrap(), gateway: "192.0.2.77".parse().unwrap() }).is_err());
+        // Loopback has 65536; the largest that is left of a 16-bit number.
+        assert_eq!(bound.mtu, 65_455);
+        assert!(
+            here(Subnet { net: "192.0.2.0/24".parse().unwrap(), gateway: "192.0.2.77".parse().unwrap() })
+                .is_err()
+        );
     }
 
     #[test]

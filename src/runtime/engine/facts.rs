@@ -237,9 +237,10 @@ mod tests {
     fn podman_as_a_user_can_limit_what_is_delegated_to_it() {
         let user = PODMAN.replace("\"rootless\": false", "\"rootless\": true");
         assert_eq!(Facts::parse(Kind::Podman, &user).unwrap().limits, CanLimit::default());
-        let delegated = user
-            .replace("\"v1\"", "\"v2\"")
-            .replace(r#"["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"]"#, r#"["memory", "pids"]"#);
+        let delegated = user.replace("\"v1\"", "\"v2\"").replace(
+            r#"["cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "pids"]"#,
+            r#"["memory", "pids"]"#,
+        );
         let limits = Facts::parse(Kind::Podman, &delegated).unwrap().limits;
         assert_eq!(limits, CanLimit { memory: true, pids: true, cpus: false });
     }

@@ -22,7 +22,7 @@ pub struct Manner {
 }
 
 /// What may be asked for on any host: every Linux starts its services with at least this.
-pub const FEW: u64 = 1024;
+pub(super) const FEW: u64 = 1024;
 
 /// The engine's answer when it lacks what it was asked for.
 const RUNTIMES: [&str; 2] = ["crun", "runc"];
@@ -35,7 +35,8 @@ impl Manner {
         let mut next = self.clone();
         if said.contains("rlimit") {
             next.few = true;
-        } else if said.contains("runtime") && said.contains("not found") && !said.contains("executable file") {
+        } else if said.contains("runtime") && said.contains("not found") && !said.contains("executable file")
+        {
             // The other runtime is not installed: what is left is the first one without control groups.
             next.runtime = None;
             next.unlimited = true;
@@ -43,7 +44,11 @@ impl Manner {
         } else if said.contains("cgroup") || said.contains("oci runtime error") && said.contains("systemd") {
             let other = RUNTIMES.into_iter().find(|name| *name != facts.runtime).unwrap_or("runc");
             let swappable = RUNTIMES.contains(&facts.runtime.as_str());
-            if swappable && self.runtime.is_none() && !self.no_cgroups && said.contains(facts.runtime.as_str()) {
+            if swappable
+                && self.runtime.is_none()
+                && !self.no_cgroups
+                && said.contains(facts.runtime.as_str())
+            {
                 next.runtime = Some(other.to_owned());
             } else if self.unlimited {
                 next.no_cgroups = true;
@@ -66,8 +71,7 @@ mod tests {
         Facts { runtime: "crun".into(), ..Facts::default() }
     }
 
-    const HYBRID: &str =
-        "Error: OCI runtime error: crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2";
+    const HYBRID: &str = "Error: OCI runtime error: crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2";
 
     #[test]
     fn crun_on_hybrid_control_groups_makes_room_for_runc() {
@@ -117,7 +121,9 @@ mod tests {
                 let mut manner = Manner::default();
                 let mut count = 0;
                 for turn in 0..50 {
-                    let Some(next) = manner.after(&crun(), words[(start + turn * step) % words.len()]) else { break };
+                    let Some(next) = manner.after(&crun(), words[(start + turn * step) % words.len()]) else {
+                        break;
+                    };
                     manner = next;
                     count += 1;
                 }

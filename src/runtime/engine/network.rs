@@ -104,6 +104,8 @@ mod tests {
              npxc.realm=1000.5 npxc-42"
         );
         assert!(words(Kind::Podman, Some(9000)).ends_with("--opt mtu=9000 npxc-42"));
-        assert!(words(Kind::Docker, Some(9000)).ends_with("--opt com.docker.network.driver.mtu=9000 npxc-42"));
+        assert!(
+            words(Kind::Docker, Some(9000)).ends_with("--opt com.docker.network.driver.mtu=9000 npxc-42")
+        );
     }
 }

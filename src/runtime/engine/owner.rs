@@ -70,10 +70,16 @@ impl FromStr for Owner {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut words = text.split_whitespace();
-        let (Some(pid), Some(start), Some(realm), None) = (words.next(), words.next(), words.next(), words.next()) else {
+        let (Some(pid), Some(start), Some(realm), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
             return Err(());
         };
-        Ok(Self { pid: pid.parse().map_err(|_| ())?, start: start.parse().map_err(|_| ())?, realm: realm.parse()? })
+        Ok(Self {
+            pid: pid.parse().map_err(|_| ())?,
+            start: start.parse().map_err(|_| ())?,
+            realm: realm.parse()?,
+        })
     }
 }
 

@@ -102,7 +102,8 @@ pub(super) fn accept(
                     }
                     tracing::debug!(uid = peer.uid.as_raw(), "turned away from the control socket");
                 }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(fail()(error)),
             }
         } else if ended {

@@ -35,7 +35,10 @@ impl Place {
             fs::set_permissions(root, Permissions::from_mode(0o700))?;
             let place = Self { path: root.join(format!("{PREFIX}{id}")) };
             if place.path.join("run").join(CONTROL).as_os_str().len() > LONGEST_SOCKET {
-                return Err(io::Error::new(io::ErrorKind::InvalidFilename, "the path is too long for a socket"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidFilename,
+                    "the path is too long for a socket",
+                ));
             }
             DirBuilder::new().mode(0o700).create(&place.path)?;
             // First of all, so that whatever is left of it can be recognized.

@@ -154,7 +154,11 @@ impl Native {
                 Err(source) => return Err(RuntimeError::io("waiting for the sandbox")(source)),
             }
             if let (Some(init), Some(ready)) = (init, &mut ready) {
-                let fd = process.control.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
+                let fd = process
+                    .control
+                    .channel
+                    .take_descriptor()
+                    .ok_or(RuntimeError::Lost(": it sent no link"))?;
                 process.control.set_nonblocking()?;
                 let link = TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
                 let mut warnings = checked.warnings;

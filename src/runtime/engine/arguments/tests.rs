@@ -65,7 +65,7 @@ fn podman_as_root_without_a_network() {
         "run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network none
-         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
+         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
          --memory 1073741824 --memory-swap 1073741824 --pids-limit 106 --cpus 1.5
          --ulimit core=0:0 --ulimit nofile=20000:20000 --ulimit nproc=9000:9000
@@ -92,7 +92,7 @@ fn podman_as_a_user_with_a_network_after_refusals() {
         "--runtime runc run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network npxc-42
-         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
+         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --cap-add SYS_ADMIN --security-opt no-new-privileges --device /dev/net/tun --security-opt label=disable
          --userns keep-id:uid=1000,gid=1000
          --ulimit core=0:0 --ulimit nofile=1024:1024 --ulimit nproc=1024:1024
@@ -118,7 +118,7 @@ fn docker_with_additions_of_the_users_own() {
         "run --runtime runc --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
          --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
          --hostname npxc --network none
-         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add KILL
+         --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
          --memory 1073741824 --memory-swap 1073741824 --pids-limit 106
          --ulimit core=0:0
@@ -141,7 +141,10 @@ fn limits_that_cannot_be_had_are_not_asked_for() {
     let limits = limits();
     let unlimited = Manner { unlimited: true, no_cgroups: true, ..Manner::default() };
     let found = line(Kind::Podman, &facts("4.9.0"), &unlimited, &container(&limits, &[], None)).join(" ");
-    assert!(!found.contains("--memory") && !found.contains("--pids-limit") && !found.contains("--cpus"), "{found}");
+    assert!(
+        !found.contains("--memory") && !found.contains("--pids-limit") && !found.contains("--cpus"),
+        "{found}"
+    );
     assert!(found.contains("--cgroups disabled"), "{found}");
     // Unlimited descriptors: there is nothing to stay below.
     let facts = Facts { descriptors: None, processes: None, ..facts("4.9.0") };
@@ -163,7 +166,8 @@ fn a_path_that_cannot_be_written_is_refused() {
     let limits = limits();
     for odd in ["/a,readonly=false", "/a\"b", "/a\nb"] {
         let bounds = [Bound { host: odd.into(), guest: "/x".into(), writable: false, nested: false }];
-        let refused = arguments(Kind::Docker, &facts("28.0.0"), &Manner::default(), &container(&limits, &bounds, None));
+        let refused =
+            arguments(Kind::Docker, &facts("28.0.0"), &Manner::default(), &container(&limits, &bounds, None));
         assert_eq!(refused, Err(PathBuf::from(odd)));
     }
 }

@@ -73,7 +73,8 @@ pub(in crate::runtime::engine) fn labels(answer: &str) -> Vec<(String, BTreeMap<
 }
 
 fn only(answer: &str) -> Result<Value, String> {
-    let all: Vec<Value> = serde_json::from_str(answer).map_err(|error| format!("unexpected answer: {error}"))?;
+    let all: Vec<Value> =
+        serde_json::from_str(answer).map_err(|error| format!("unexpected answer: {error}"))?;
     all.into_iter().next().ok_or_else(|| "an empty answer".into())
 }
 
