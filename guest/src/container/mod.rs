@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::mount::MountFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
 
@@ -47,6 +48,8 @@ pub(crate) fn main(control: &Path) -> i32 {
 }
 
 fn connect(control: &Path) -> Result<Channel, Failure> {
+    // What the engine has forgotten to close.
+    sys::close_from_3().at(Step::Start, "descriptors")?;
     sys::block_signals().at(Step::Start, "signals")?;
     // From here on nobody in the container can look into this process or its children.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Start, "dumpable")?;
@@ -74,6 +77,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
         }
         ContainerLink::Wireguard(wireguard) => {
             sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
+            hide_outer_interfaces();
             let tun = set_up(WIREGUARD, wireguard.mtu, &mut ready)?;
             keeper.open(tun)?;
             match keeper.handshake(channel, wireguard.endpoint)? {
@@ -99,6 +103,16 @@ fn container(spec: &Spec) -> Result<&Container, Failure> {
             let error = std::io::Error::other("is for another kind of sandbox");
             Err(Failure::new(Step::Start, "specification", &error))
         }
+    }
+}
+
+/// The engine's sysfs goes on showing the network namespace that it was mounted in: what it knows of the outer
+/// interface (names, hardware addresses, counters) is nobody's business inside. Best effort, as nothing can be reached
+/// through it.
+fn hide_outer_interfaces() {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for path in ["/sys/class/net", "/sys/devices/virtual/net"] {
+        let _ = rustix::mount::mount("tmpfs", path, "tmpfs", flags, c"size=4096,mode=0555");
     }
 }
 
