@@ -12,7 +12,7 @@ use npxc::policy::{Mode, Policy, PolicySpec};
 use npxc::rpc::proxy::{GuestEnds, Notice, Proxy};
 use npxc::runtime::native::Native;
 use npxc::runtime::{Access, Launch, Limits, Mount, Status, Stdio3};
-use npxc::session::{Parts, Session, raise_descriptor_limit};
+use npxc::session::{Parts, Session, give_back_buffers, raise_descriptor_limit};
 use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
@@ -31,6 +31,7 @@ pub fn dispatch() {
 /// Runs this program as `role` in a session, with our standard streams.
 pub fn run(role: &str) -> Result<ExitCode> {
     raise_descriptor_limit();
+    give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let status = runtime.block_on(foreground(role))?;
     // The thread that reads standard input may still be blocked.

@@ -22,5 +22,6 @@ mod e2e {
     mod stdio;
     mod transfer;
     mod user;
+    mod words;
     mod world;
 }

@@ -10,9 +10,10 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use npxc::runtime::native::{Native, Outcome};
+use npxc::runtime::native::Native;
 use npxc::runtime::{
-    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Runtime, RuntimeError, Status, Stdio3,
+    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Outcome, Runtime, RuntimeError, Status,
+    Stdio3,
 };
 
 /// Set for the second run.
@@ -225,6 +226,25 @@ fn only_the_sandboxs_processes_are_to_be_seen() {
 }
 
 #[test]
+fn proc_tells_about_the_sandbox_and_not_about_the_host() {
+    let masked =
+        ["config.gz", "consoles", "diskstats", "interrupts", "iomem", "modules", "partitions", "swaps"]
+            .map(|name| format!("/proc/{name}"));
+    let there: Vec<String> = masked.into_iter().filter(|path| Path::new(path).exists()).collect();
+    assert!(there.len() > 4, "{there:?}");
+    assert_eq!(output(&format!("cat {}", there.join(" "))), "");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let inside = output("cat /proc/sys/kernel/random/boot_id");
+    assert!(inside.len() == boot.len() && inside != boot, "{inside}");
+    // What node says about the machine still makes sense.
+    let out = output(
+        "node -p \"const os = require('os'); os.cpus().length > 0 && os.loadavg().length === 3 && os.uptime() > 0 \
+         && os.freemem() > 0 && process.memoryUsage().rss > 0 && crypto.randomUUID().length\"",
+    );
+    assert_eq!(out, "36\n");
+}
+
+#[test]
 fn no_descriptor_but_stdio_is_open() {
     // The shell lists itself: 0, 1, 2 and the directory that ls reads.
     assert_eq!(output("ls /proc/self/fd | wc -l"), "4\n");
@@ -260,7 +280,7 @@ fn the_link_carries_packets_both_ways() {
         s.on('message', (m) => { console.log(String(m)); s.close(); });
         s.bind(5000, () => s.send('ping', 9, '198.18.1.7'));
     \""));
-    let Link::Tun(link) = running.guest.take_link().unwrap();
+    let Some(Link::Tun(link)) = running.guest.take_link() else { panic!("no TUN") };
     assert!(running.guest.take_link().is_none());
     assert_eq!(link.mtu, 1500);
     let header = if link.vnet_hdr { 10 } else { 0 };

@@ -33,11 +33,11 @@
 //! | 26 | QUIC and other UDP | `reach::row_26_*` |
 //! | 27 | fragments, options, lies about lengths and checksums | `packets::row_27_*`; what cannot be sent without privilege: `net::router::tests::no_other_protocol_fragment_or_extension_header_reaches_anything` |
 //! | 28 | ICMP, GRE, SCTP, extension headers | `packets::row_28_*`; likewise |
-//! | 29 | all of it over IPv6 | in each of them: addresses of both families |
+//! | 29 | all of it over IPv6 | in each of them: addresses of both families; the guest's packets: `sniff::*` |
 //! | 30 | the interface, routes, raw sockets | `packets::row_28_and_30_*`, `packets::row_30_*` |
 //! | 33 | forged sources, multicast, mDNS | `packets::row_27_and_33_*` |
 //! | 36 | floods | `floods::row_36_*` |
-//! | 37 | empty lists, bad rules, a warm store, a full disk | `closed::row_37_*` |
+//! | 37 | empty lists, bad rules, a warm store, a full disk, a datapath that fails | `closed::row_37_*` |
 //! | 38 | redirects | `reach::row_38_*` |
 //! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*` |
 //! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |

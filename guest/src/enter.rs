@@ -32,6 +32,9 @@ pub(crate) fn main() -> i32 {
 
 /// Leaves npxc's session and directory, and takes the control socket, which is standard input.
 fn prepare() -> Result<Channel, std::io::Error> {
+    // Whoever started npxc may have left it descriptors without the close-on-exec flag, sockets of a client
+    // perhaps: nothing in the sandbox may hold them, not even its first process, which lives as long as it does.
+    sys::close_from_3()?;
     sys::block_signals()?;
     // Out of the terminal's process group: its Ctrl-C is for npxc to handle. Fails only for a group leader.
     let _ = rustix::process::setsid();

@@ -90,10 +90,12 @@ impl Failure {
 }
 
 /// Attaches a step and what was attempted to an I/O error.
+#[cfg(target_os = "linux")]
 pub(crate) trait At<T> {
     fn at(self, step: Step, detail: impl Into<String>) -> Result<T, Failure>;
 }
 
+#[cfg(target_os = "linux")]
 impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
     fn at(self, step: Step, detail: impl Into<String>) -> Result<T, Failure> {
         self.map_err(|error| Failure::new(step, detail, &error.into()))

@@ -22,6 +22,16 @@ const MAX_FDS: usize = 8;
 /// How much is read at once.
 const CHUNK: usize = 16 << 10;
 
+// macOS knows neither: there the standard library ignores SIGPIPE, and no descriptor crosses to a virtual machine.
+#[cfg(target_os = "linux")]
+const SEND_FLAGS: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const SEND_FLAGS: SendFlags = SendFlags::empty();
+#[cfg(target_os = "linux")]
+const RECEIVE_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const RECEIVE_FLAGS: RecvFlags = RecvFlags::empty();
+
 /// One end of the control socket.
 #[derive(Debug)]
 pub struct Channel {
@@ -52,12 +62,7 @@ impl Channel {
         }
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
-            match rustix::net::sendmsg(
-                &self.socket,
-                &[IoSlice::new(rest)],
-                &mut ancillary,
-                SendFlags::NOSIGNAL,
-            ) {
+            match rustix::net::sendmsg(&self.socket, &[IoSlice::new(rest)], &mut ancillary, SEND_FLAGS) {
                 Ok(sent) => {
                     rest = &rest[sent..];
                     ancillary.clear();
@@ -94,7 +99,7 @@ impl Channel {
             &self.socket,
             &mut [IoSliceMut::new(&mut self.buffer[start..])],
             &mut ancillary,
-            RecvFlags::CMSG_CLOEXEC,
+            RECEIVE_FLAGS,
         );
         self.buffer.truncate(start + received.as_ref().map_or(0, |message| message.bytes));
         for message in ancillary.drain() {

@@ -4,13 +4,16 @@
 //! how, and checks it); [`report`] reads a log back for people; [`escape`] keeps hostile text harmless on the way.
 
 pub mod chain;
+mod error;
 pub mod escape;
 pub mod event;
 mod file;
 mod queue;
 pub mod report;
+mod throttle;
 pub mod writer;
 
+pub use error::AuditError;
 pub use event::Event;
-pub use file::Target;
-pub use writer::{AuditError, Log, Recorder, Totals, Unavailable};
+pub use file::{Target, newest};
+pub use writer::{Log, Recorder, Totals, Unavailable};

@@ -5,7 +5,6 @@
 //! and summarized, anything else is refused with [`Unavailable`], so that the caller denies what it cannot
 //! record. A disk that fails makes the log unavailable for good; the file then ends with its last whole line.
 
-use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,95 +16,17 @@ use uuid::Uuid;
 
 use super::Event;
 use super::chain;
+use super::error::AuditError;
 use super::escape::bounded_json;
 use super::file::{Opened, Sink, Target};
-use super::queue::{Queue, Tally, denial};
+use super::queue::{Queue, denial};
+use super::throttle::Throttle;
 
 /// Written in pieces of this size while a batch is long: one system call per some 200 lines.
 const PIECE: usize = 64 << 10;
 
-/// Denials of one protocol, reason and destination that get a line each in a session; more say nothing new.
-const IDENTICAL: u32 = 100;
-
-/// Destinations that are told apart for [`IDENTICAL`], about 1 MiB.
-const DESTINATIONS: usize = 4096;
-
-/// Denial lines at once, and per second in the long run (about 100 MB in an hour of flood).
-const BURST: f64 = 1000.0;
-const PER_SECOND: f64 = 100.0;
-
 /// How often counted denials are written while they keep coming.
 const SUMMARY: Duration = Duration::from_secs(1);
-
-/// Why there is no log. Nothing runs without one.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The directory could not be made.
-    #[error("the directory for audit logs, {}, cannot be made: {source}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file could not be opened or read.
-    #[error("the audit log {} cannot be opened: {source}", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A symbolic link, a pipe, a device.
-    #[error("the audit log {} is not a regular file", path.display())]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Something else is in the file.
-    #[error("{} holds something that is not an audit log of npxc; it is left as it is", path.display())]
-    NotALog {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another session writes it.
-    #[error("the audit log {} is being written by another npxc", path.display())]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The thread could not be started.
-    #[error("the thread that writes the audit log cannot be started: {0}")]
-    Thread(io::Error),
-    /// A write failed; the log ends early.
-    #[error("the audit log {} is incomplete: {detail}", path.display())]
-    Incomplete {
-        /// The file.
-        path: PathBuf,
-        /// What failed.
-        detail: String,
-    },
-}
-
-impl AuditError {
-    /// What a person can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Directory { .. } | Self::Open { .. } => {
-                "choose a place you can write with --audit-log PATH".to_owned()
-            }
-            Self::NotAFile { .. } | Self::NotALog { .. } => {
-                "name a new file, or a directory (one file per session)".to_owned()
-            }
-            Self::InUse { path } => format!(
-                "give a directory, which gets one file per session: --audit-log {}",
-                path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).display()
-            ),
-            Self::Incomplete { .. } => "free some space; what was written still verifies".to_owned(),
-            Self::Thread(_) => return None,
-        })
-    }
-}
 
 /// The event was not recorded: whatever it would have allowed must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -354,46 +275,6 @@ impl Writer {
         }
         self.buffer.clear();
         Ok(())
-    }
-}
-
-/// Decides which denials get a line of their own, and counts the others.
-struct Throttle {
-    tokens: f64,
-    refilled: Instant,
-    seen: HashMap<(String, String, String), u32>,
-    tally: Tally,
-}
-
-impl Default for Throttle {
-    fn default() -> Self {
-        Self { tokens: BURST, refilled: Instant::now(), seen: HashMap::new(), tally: Tally::default() }
-    }
-}
-
-impl Throttle {
-    fn refill(&mut self, now: Instant) {
-        let passed = now.duration_since(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + passed * PER_SECOND).min(BURST);
-        self.refilled = now;
-    }
-
-    fn passes(&mut self, protocol: &str, code: &str, destination: &str) -> bool {
-        let key = (protocol.to_owned(), code.to_owned(), destination.to_owned());
-        let room = self.seen.len() < DESTINATIONS;
-        if let Some(seen) = self.seen.get_mut(&key) {
-            if *seen >= IDENTICAL {
-                return false;
-            }
-            *seen += 1;
-        } else if room {
-            self.seen.insert(key, 1);
-        }
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
     }
 }
 

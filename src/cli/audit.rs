@@ -9,9 +9,10 @@ use clap::{Parser, Subcommand};
 
 use super::say;
 use super::table::{Table, bytes};
-use crate::audit::chain;
 use crate::audit::escape::printable;
 use crate::audit::report::{self, Denied, Reached, Report};
+use crate::audit::{self, chain};
+use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 
 /// Rows of a kind that are shown to a person.
@@ -27,18 +28,18 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show what a session reached and what it was denied
+    /// Show what a session reached and what it was denied; the newest one if none is named
     Show {
-        /// The log
-        file: PathBuf,
+        /// The log, or a directory of logs: then its newest [default: npxc's own directory]
+        file: Option<PathBuf>,
         /// For programs
         #[arg(long)]
         json: bool,
     },
     /// Check that a log is complete and as npxc wrote it; exit status 1 if it is not
     Verify {
-        /// The log
-        file: PathBuf,
+        /// The log, or a directory of logs: then its newest [default: npxc's own directory]
+        file: Option<PathBuf>,
         /// For programs
         #[arg(long)]
         json: bool,
@@ -47,9 +48,31 @@ enum Action {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     match &args.action {
-        Action::Show { file, json } => show(file, *json),
-        Action::Verify { file, json } => verify(file, *json),
+        Action::Show { file, json } => show(&log(file.as_deref())?, *json),
+        Action::Verify { file, json } => verify(&log(file.as_deref())?, *json),
     }
+}
+
+/// The log that is meant, said aloud when it was not named.
+fn log(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let directory = match named {
+        Some(path) if !path.is_dir() => return Ok(path.to_owned()),
+        Some(directory) => directory.to_owned(),
+        None => Directories::new(|name| std::env::var_os(name))?.audit(),
+    };
+    let newest = match audit::newest(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(unreadable(&directory, &error));
+        }
+        Ok(newest) => newest,
+        Err(_) => None,
+    };
+    let Some(path) = newest else {
+        return Err(Failure::new(ExitStatus::Config, format!("there is no log in {}", directory.display()))
+            .hint("run a package first, or name a log: npxc audit show FILE"));
+    };
+    say::note(&format!("the newest log is {}", path.display()));
+    Ok(path)
 }
 
 fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {

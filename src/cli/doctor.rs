@@ -17,7 +17,7 @@ use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
-use crate::runtime::native::{self, Outcome, StepReport};
+use crate::runtime::{self, Outcome, StepReport};
 
 /// How long one address of the registry may take to answer.
 const DIAL: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ impl Line {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let host = HostEnv::current();
-    let mut lines: Vec<Line> = native::check().into_iter().map(sandbox).collect();
+    let mut lines: Vec<Line> = runtime::check().into_iter().map(sandbox).collect();
     match Directories::new(|name| host.vars.get(name).cloned()) {
         Ok(directories) => {
             lines.extend(writable(&directories));

@@ -4,16 +4,20 @@ use std::fmt::Write as _;
 
 use crate::audit::Target;
 use crate::audit::escape::printable;
-use crate::config::Resolved;
-use crate::policy::{Mode, Rule};
+use crate::config::{LinkChoice, Resolved, RuntimeChoice};
+use crate::exit::Failure;
+use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
+use crate::session::Survey;
 
-pub(super) fn describe(run: &Resolved) -> String {
+/// `survey` is what a run would find; a machine that cannot run it is described as well.
+pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> String {
     let mut out = String::new();
     let mut row = |title: &str, value: String| {
         let _ = writeln!(out, "{title:<14} {}", printable(&value, 2000));
     };
     row("package", run.request.to_string());
+    row("installed", installed(survey));
     if let Some(bin) = &run.request.bin {
         row("bin", bin.clone());
     }
@@ -24,7 +28,7 @@ pub(super) fn describe(run: &Resolved) -> String {
     row("network", network(run));
     let mut rules = |title: &str, rules: &[Rule]| {
         for (index, rule) in rules.iter().enumerate() {
-            row(if index == 0 { title } else { "" }, rule.to_string());
+            row(if index == 0 { title } else { "" }, spelled_out(rule, survey));
         }
     };
     rules("allow", &run.network.allow);
@@ -67,7 +71,16 @@ pub(super) fn describe(run: &Resolved) -> String {
         "starts in",
         run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
     );
-    row("runtime", format!("{}, link {}", run.runtime, run.link));
+    let runtime = match run.runtime {
+        RuntimeChoice::Auto | RuntimeChoice::Native => "native",
+    };
+    let link = match run.link {
+        LinkChoice::Auto | LinkChoice::Tun => "tun",
+    };
+    row("runtime", format!("{runtime}, link {link}"));
+    if let Ok(survey) = survey {
+        row("node", survey.node.clone());
+    }
     let cpus =
         run.limits.cpus.map_or_else(|| "no limit on processors".to_owned(), |cpus| format!("{cpus} cores"));
     row(
@@ -87,6 +100,24 @@ pub(super) fn describe(run: &Resolved) -> String {
     out
 }
 
+fn installed(survey: &Result<Survey, Failure>) -> String {
+    match survey {
+        Ok(Survey { installed: Some(title), .. }) => title.clone(),
+        Ok(Survey { installed: None, .. }) => "not yet; a run installs it first".to_owned(),
+        Err(failure) => format!("unknown: {}", failure.message.lines().next().unwrap_or_default()),
+    }
+}
+
+/// A rule, and what a preset stands for on this machine.
+fn spelled_out(rule: &Rule, survey: &Result<Survey, Failure>) -> String {
+    let (HostPattern::Preset(name), Ok(survey)) = (rule.host(), survey) else {
+        return rule.to_string();
+    };
+    let stands_for = survey.presets.get(name).map(Vec::as_slice).unwrap_or_default();
+    let hosts: Vec<_> = stands_for.iter().map(ToString::to_string).collect();
+    format!("{rule} -> {}", if hosts.is_empty() { "nothing".to_owned() } else { hosts.join(", ") })
+}
+
 fn network(run: &Resolved) -> String {
     let extra = if run.network.ipv6 { ", IPv6 answers" } else { "" };
     let what = match run.network.mode {
@@ -96,4 +127,65 @@ fn network(run: &Resolved) -> String {
         Mode::Open => "open: every public destination is reached",
     };
     format!("{what} ({} addresses{extra})", run.network.addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::load::Asked;
+    use crate::config::values::EnvValue;
+    use crate::config::{self, Layer};
+    use crate::exit::ExitStatus;
+    use crate::package::HostEnv;
+
+    fn resolved(home: &std::path::Path) -> Resolved {
+        let layer = Layer {
+            allow: Rule::parse_list("@npm,api.example.com:443").unwrap(),
+            env: [("TOKEN".parse().unwrap(), EnvValue("hunter2".into()))].into(),
+            ..Layer::default()
+        };
+        let packages = vec!["server".parse().unwrap()];
+        let host = HostEnv {
+            vars: [("HOME".into(), home.into())].into(),
+            cwd: home.to_owned(),
+            home: home.to_owned(),
+        };
+        config::load(Asked { packages, layer, ..Asked::default() }, &host).unwrap()
+    }
+
+    #[test]
+    fn presets_version_runtime_and_names_are_spelled_out() {
+        let home = tempfile::tempdir().unwrap();
+        let run = resolved(home.path());
+        let survey = Survey {
+            installed: Some("server@1.2.3".to_owned()),
+            presets: [("npm".to_owned(), Rule::parse_list("r.example.com:443,s.example.com:4873").unwrap())]
+                .into(),
+            node: "20.1.0 (/usr/bin/node)".to_owned(),
+        };
+        let text = describe(&run, &Ok(survey));
+        for line in [
+            "installed      server@1.2.3\n",
+            "allow          @npm -> r.example.com:443, s.example.com:4873\n",
+            "\n               api.example.com:443\n",
+            "runtime        native, link tun\n",
+            "node           20.1.0 (/usr/bin/node)\n",
+            "environment    TOKEN\n",
+            "limits         4096 MiB of memory, no limit on processors, 512 processes\n",
+        ] {
+            assert!(text.contains(line), "{line}in {text}");
+        }
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let text = describe(&resolved(home.path()), &Err(Failure::new(ExitStatus::Install, "no node")));
+        assert!(
+            text.contains("installed      unknown: no node\n") && text.contains("allow          @npm\n"),
+            "{text}"
+        );
+    }
 }

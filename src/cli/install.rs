@@ -5,8 +5,10 @@ use std::ffi::OsString;
 use clap::Parser;
 
 use super::options::Options;
-use super::{log_to_stderr, resolve, say};
+use super::say::Stderr;
+use super::{log_to_stderr, resolve};
 use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
 use crate::session;
 
 /// Installs packages now, so that their first start is fast
@@ -25,6 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
+    let voice = Stderr::at(args.options.log_level);
     // With -p, the packages are one request, as they would be when they are run; the bin does not matter.
     let requests: Vec<Vec<OsString>> = if args.options.package.is_empty() {
         args.specs.iter().map(|spec| vec![spec.clone()]).collect()
@@ -39,10 +42,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     for mut resolved in resolved {
         resolved.request.bin = None;
         for warning in &resolved.warnings {
-            say::warning(warning);
+            voice.warning(warning);
         }
-        let title = session::install(&resolved, args.force, &say::Stderr)?;
-        say::note(&format!("{title} is installed"));
+        if let Some(title) = session::install(&resolved, args.force, &voice)? {
+            voice.say(&format!("{title} is installed already"));
+        }
     }
     Ok(ExitStatus::Success)
 }

@@ -18,6 +18,7 @@ pub mod options;
 mod probe;
 mod run;
 pub mod say;
+mod slips;
 mod store;
 mod table;
 
@@ -28,8 +29,9 @@ use clap::{CommandFactory as _, Parser};
 
 use crate::config::{self, Resolved};
 use crate::exit::{ExitStatus, Failure};
-use crate::package::HostEnv;
+use crate::package::{HostEnv, Progress as _};
 use options::Options;
+use say::Stderr;
 
 /// npxc's own commands.
 pub const NAMES: [&str; 9] =
@@ -46,7 +48,7 @@ Commands:
   list                      Show what is installed
   clean SPEC... | --all     Remove what is installed
   doctor                    Try what npxc needs, and explain what is missing
-  audit show|verify FILE    Read an audit log, or check that it is untouched
+  audit show|verify [FILE]  Read an audit log, or check that it is untouched
   Each has its own --help. To run a package of such a name: npxc -- probe
 
 Rules:
@@ -70,6 +72,9 @@ pub struct Args {
     /// The package and its arguments
     #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC", hide = true)]
     words: Vec<OsString>,
+    /// A `--` stood before the package: everything behind it is meant for the package.
+    #[arg(skip)]
+    marked: bool,
 }
 
 /// A command line that was understood.
@@ -112,11 +117,11 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
 }
 
 fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
-    let args = Args::try_parse_from(argv)?;
+    let mut args = Args::try_parse_from(argv)?;
     let at = argv.len() - args.words.len();
-    let absorbed = at > 1 && argv.get(at - 1).is_some_and(|word| word == "--");
+    args.marked = is_marked(argv, &args.words);
     let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    if absorbed || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
+    if args.marked || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
         return Ok(Command::Run(args));
     }
     // The command's own parser reads everything but its name, options before it included.
@@ -149,6 +154,12 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     }
 }
 
+/// Whether a `--` stands right before the package's words, which end `argv`.
+fn is_marked(argv: &[OsString], words: &[OsString]) -> bool {
+    let at = argv.len() - words.len();
+    at > 1 && argv.get(at - 1).is_some_and(|word| word == "--")
+}
+
 /// Prints what clap has to say: help and version on stdout, mistakes on stderr. A mistake is 1, not clap's 2,
 /// which is npxc's status for a missing sandbox.
 fn usage(error: &mut clap::Error) -> ExitStatus {
@@ -169,6 +180,15 @@ fn usage(error: &mut clap::Error) -> ExitStatus {
 fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
     let asked = options.asked(words)?;
     Ok(config::load(asked, &HostEnv::current())?)
+}
+
+/// Warns of options that went to the package. `words` begin with the spec.
+fn warn_of_slips(words: &[OsString], marked: bool, voice: Stderr) {
+    if let Some(option) = slips::behind_spec(words).filter(|_| !marked) {
+        let (warning, hint) = slips::about_option(option);
+        voice.warning(&warning);
+        voice.hint(&hint);
+    }
 }
 
 /// Starts npxc's own log on stderr.

@@ -81,7 +81,7 @@ pub struct Options {
     /// Write the audit log there; a directory gets one file per session
     #[arg(long, value_name = "PATH")]
     pub audit_log: Option<String>,
-    /// off, error, warn, info, debug or trace
+    /// off, error, warn, info, debug or trace; off and error: nothing but why npxc failed
     #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
     pub log_level: tracing_level::Level,
 
@@ -96,7 +96,7 @@ pub struct Options {
 /// The levels of `--log-level`.
 pub mod tracing_level {
     /// How much npxc says about its own work on stderr.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum)]
     #[allow(missing_docs, reason = "the words say it")]
     pub enum Level {
         Off,
@@ -231,7 +231,7 @@ pub fn again(matches: &clap::ArgMatches) -> Vec<OsString> {
 }
 
 fn rules(option: &str, texts: &[String]) -> Result<Vec<Rule>, ConfigError> {
-    let lists = all(option, texts, |text| Rule::parse_list(text).map_err(Fault::from))?;
+    let lists = all(option, texts, values::rules)?;
     Ok(lists.into_iter().flatten().collect())
 }
 

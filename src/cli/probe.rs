@@ -14,11 +14,15 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use self::client::Outcome;
 use super::options::{Options, again};
-use super::{log_to_stderr, parse_keeping, resolve, say};
+use super::say::Stderr;
+use super::{is_marked, log_to_stderr, parse_keeping, resolve, say, warn_of_slips};
 use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
+use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
+use crate::session;
 
 /// Starts a server, lists its tools, shows what it tried to reach, stops it
 #[derive(Debug, Parser)]
@@ -35,8 +39,8 @@ pub(super) struct Args {
     /// The tool's arguments, a JSON object
     #[arg(long = "args", value_name = "JSON", requires = "call")]
     arguments: Option<String>,
-    /// Longest time until the server answers, its installation included
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    /// Longest time from its start until the server answers `initialize`
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
     /// How long to watch the server after it listed its tools
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
@@ -47,12 +51,16 @@ pub(super) struct Args {
     /// The options as they were given.
     #[arg(skip)]
     again: Vec<OsString>,
+    /// A `--` stood before the package.
+    #[arg(skip)]
+    marked: bool,
 }
 
 impl Args {
     pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
         let (parsed, matches) = parse_keeping::<Self>(argv)?;
-        Ok(Self { again: again(&matches), ..parsed })
+        let marked = is_marked(argv, &parsed.words);
+        Ok(Self { again: again(&matches), marked, ..parsed })
     }
 }
 
@@ -63,12 +71,15 @@ struct Plan {
     call: Option<(String, serde_json::Map<String, serde_json::Value>)>,
     timeout: Duration,
     wait: Duration,
+    voice: Stderr,
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
     // Mistakes are told here, once, before anything is started.
-    let resolved = resolve(&args.options, &args.words)?;
+    let mut resolved = resolve(&args.options, &args.words)?;
+    let voice = Stderr::at(args.options.log_level);
+    warn_of_slips(&args.words, args.marked, voice);
     let call = match &args.call {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,
@@ -77,8 +88,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
     })?;
 
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Failure::new(ExitStatus::Config, format!("no temporary directory: {error}")))?;
+    let scratch = tempfile::tempdir().map_err(|error| {
+        let place = std::env::temp_dir();
+        Failure::new(ExitStatus::Config, format!("no directory can be made in {}: {error}", place.display()))
+            .hint("set TMPDIR to a directory that you may write, or unset it")
+    })?;
     let mut words = args.again.clone();
     let log = match (&args.options.audit_log, &resolved.audit) {
         (None, _) => {
@@ -99,8 +113,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 
     let before = log.metadata().map_or(0, |metadata| metadata.len());
     let timeout = Duration::from_secs(args.timeout);
-    let plan = Plan { program, args: words, call, timeout, wait: Duration::from_secs(args.wait) };
-    let outcome = client::run(&plan)?;
+    let plan = Plan { program, args: words, call, timeout, wait: Duration::from_secs(args.wait), voice };
+    let outcome = installed(&mut resolved, &log, voice)
+        .map_or_else(|failure| Ok(failed(failure)), |()| client::run(&plan))?;
     let network = read(&log, before)?;
     let title = resolved.request.to_string();
     if args.json {
@@ -113,6 +128,18 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),
     }
+}
+
+/// Installs the package first: that may take minutes, and the server's own time is to be counted from its start. Its
+/// steps go to the same log, so that what they reached is shown, too.
+fn installed(resolved: &mut Resolved, log: &Path, voice: Stderr) -> Result<(), Failure> {
+    resolved.audit = Target::File(log.to_owned());
+    session::install(resolved, false, &voice).map(drop)
+}
+
+/// Nothing was started.
+fn failed(failure: Failure) -> Outcome {
+    Outcome { failure: Some(failure), ..Outcome::default() }
 }
 
 fn arguments(text: Option<&str>) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {

@@ -1,18 +1,34 @@
 //! `npxc SPEC`: the main job.
 
-use super::{Args, dry_run, log_to_stderr, resolve, say};
+use super::say::{self, Stderr};
+use super::{Args, dry_run, log_to_stderr, resolve, slips, warn_of_slips};
 use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
 use crate::session;
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     log_to_stderr(args.options.log_level);
+    let voice = Stderr::at(args.options.log_level);
     let resolved = resolve(&args.options, &args.words)?;
     for warning in &resolved.warnings {
-        say::warning(warning);
+        voice.warning(warning);
     }
+    warn_of_slips(&args.words, args.marked, voice);
     if args.dry_run {
-        say::print(&dry_run::describe(&resolved));
+        say::print(&dry_run::describe(&resolved, &session::survey(&resolved)));
         return Ok(ExitStatus::Success);
     }
-    session::run(&resolved, &say::Stderr)
+    // A package of that name may be wanted: nothing is stopped, and one that is installed was meant.
+    if let Some(command) = slip(args)
+        && session::survey(&resolved).is_ok_and(|survey| survey.installed.is_none())
+    {
+        voice.hint(&format!("did you mean `npxc {command}`?"));
+    }
+    session::run(&resolved, &voice)
+}
+
+/// The command that the first word was probably meant to be.
+fn slip(args: &Args) -> Option<&'static str> {
+    let spec = args.words.first().filter(|_| !args.marked && args.options.package.is_empty())?;
+    slips::command(spec.to_str()?)
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write as _};
 
+use super::options::tracing_level::Level;
 use crate::audit::escape::printable;
 use crate::exit::Failure;
 use crate::package::Progress;
@@ -37,21 +38,41 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Progress of an installation, on stderr.
+/// npxc's words beside a package's: what it is doing, and what stops nothing. Of those, `--log-level error` and `off`
+/// want none; why a command failed is said at every level.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Stderr;
+pub struct Stderr {
+    level: Level,
+}
+
+impl Stderr {
+    /// For this `--log-level`.
+    pub fn at(level: Level) -> Self {
+        Self { level }
+    }
+
+    fn speaks(self) -> bool {
+        self.level >= Level::Warn
+    }
+}
 
 impl Progress for Stderr {
     fn say(&self, line: &str) {
-        note(line);
+        if self.speaks() {
+            note(line);
+        }
     }
 
     fn warning(&self, line: &str) {
-        warning(line);
+        if self.speaks() {
+            warning(line);
+        }
     }
 
     fn hint(&self, line: &str) {
-        hint(line);
+        if self.speaks() {
+            hint(line);
+        }
     }
 }
 

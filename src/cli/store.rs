@@ -28,12 +28,13 @@ pub(super) struct CleanArgs {
     #[arg(long, conflicts_with = "specs")]
     all: bool,
     /// Packages, with or without a version
-    #[arg(value_name = "PACKAGE-SPEC", required_unless_present = "all")]
+    #[arg(value_name = "PACKAGE-SPEC")]
     specs: Vec<String>,
 }
 
 pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
-    let entries = store()?.list()?;
+    let mut entries = store()?.list()?;
+    entries.sort_by_cached_key(|entry| (name(entry), entry.platform.clone()));
     if args.json {
         let rows: Vec<_> = entries
             .iter()
@@ -56,7 +57,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
         say::note("nothing is installed");
         return Ok(ExitStatus::Success);
     }
-    let mut table = Table::new(&["package", "size", "packages", "installed", "node"]);
+    let mut table = Table::new(&["package", "size", "packages", "installed", "node"]).uncut();
     for entry in &entries {
         let manifest = entry.manifest.as_ref();
         table.row(vec![
@@ -72,6 +73,11 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
 }
 
 pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
+    if args.specs.is_empty() && !args.all {
+        return Err(Failure::new(ExitStatus::Config, "no package is named").hint(
+            "npxc clean PACKAGE..., or npxc clean --all for everything; npxc list shows what there is",
+        ));
+    }
     let store = store()?;
     store.sweep();
     let entries = store.list()?;

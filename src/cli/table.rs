@@ -7,24 +7,38 @@ use crate::audit::escape::printable;
 /// Width when stdout is no terminal.
 const WIDTH: usize = 100;
 
+/// Longest cell of a table that is not cut: even 64 names, as many as one request may have, fit.
+const WHOLE: usize = 64 * 300;
+
 /// Narrowest last column.
 const NARROW: usize = 20;
 
 /// A table that is printed once it is complete. Cells may come from a server: they are made harmless.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
+    /// Whether the last column is cut to the terminal.
+    cut: bool,
     /// What stands below a row, by how many rows stand above.
     notes: Vec<(usize, String)>,
 }
 
 impl Table {
     pub(super) fn new(head: &[&str]) -> Self {
-        Self { rows: vec![head.iter().map(|title| (*title).to_owned()).collect()], notes: Vec::new() }
+        Self {
+            rows: vec![head.iter().map(|title| (*title).to_owned()).collect()],
+            cut: true,
+            notes: Vec::new(),
+        }
     }
 
     /// A table without a head.
     pub(super) fn bare() -> Self {
-        Self { rows: Vec::new(), notes: Vec::new() }
+        Self { rows: Vec::new(), cut: true, notes: Vec::new() }
+    }
+
+    /// The same with every cell whole, whatever the terminal makes of long lines: what is listed is copied from here.
+    pub(super) fn uncut(self) -> Self {
+        Self { cut: false, ..self }
     }
 
     pub(super) fn row(&mut self, cells: Vec<String>) {
@@ -41,10 +55,11 @@ impl Table {
     }
 
     fn render_to(&self, width: usize) -> String {
+        let longest = if self.cut { WIDTH * 4 } else { WHOLE };
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let mut widths = vec![0; columns];
         let rows: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(|cell| printable(cell, WIDTH * 4)).collect()).collect();
+            self.rows.iter().map(|row| row.iter().map(|cell| printable(cell, longest)).collect()).collect();
         for row in &rows {
             for (most, cell) in widths.iter_mut().zip(row) {
                 *most = (*most).max(cell.chars().count());
@@ -54,7 +69,7 @@ impl Table {
         for (number, row) in rows.iter().enumerate() {
             let mut line = String::from("  ");
             for (index, (cell, wide)) in row.iter().zip(&widths).enumerate() {
-                if index + 1 == columns {
+                if index + 1 == columns && self.cut {
                     let room = width.saturating_sub(line.chars().count()).max(NARROW);
                     line.push_str(&printable(cell, room));
                 } else {
@@ -103,6 +118,14 @@ mod tests {
             table.render_to(40),
             "  name         what\n  a-long-name  short\n  b            xxxxxxxxxxxxxxxxxxxxxxxx…\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_cut_is_whole() {
+        let long = "x".repeat(500);
+        let mut table = Table::new(&["name", "what"]).uncut();
+        table.row(vec![long.clone(), long.clone()]);
+        assert!(table.render_to(40).contains(&format!("  {long}  {long}\n")));
     }
 
     #[test]

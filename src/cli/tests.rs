@@ -139,6 +139,10 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
             "--network: `allowlst`: expected one of none, allowlist, observe, open\nhint: did you mean `allowlist`?",
         ),
         (
+            "--allow a.example.com,@nmp x",
+            "--allow: there is no preset @nmp\na.example.com,@nmp\n              ^\nhint: did you mean @npm?",
+        ),
+        (
             "--publish http x",
             "--publish: `http`: expected [IP:]PORT[:GUEST_PORT]\nhint: for example 8080, 8080:3000, 127.0.0.1:8080:3000 or [::1]:8080",
         ),

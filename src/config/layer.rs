@@ -51,6 +51,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// Whether this layer says what the package may use up.
+    pub fn chooses_limits(&self) -> bool {
+        self.memory.is_some() || self.cpus.is_some() || self.pids.is_some()
+    }
+
     /// The mode this layer asks for, if it says anything about it.
     pub fn wanted_mode(&self) -> Option<Mode> {
         let rules = !self.allow.is_empty() || !self.allow_private.is_empty();

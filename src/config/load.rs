@@ -18,6 +18,9 @@ use crate::runtime::Access;
 /// Largest configuration file that is read.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Longest name of a local package in its logs' names, which hold a time and a session's id as well.
+const MAX_LABEL: usize = 64;
+
 /// What the command line says beside its [`Layer`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asked {
@@ -108,7 +111,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     }
 
     let target = match &asked.audit_log {
-        None => per_session(directories.audit(), packages.first()),
+        None => per_session(directories.audit(), packages.first(), host),
         Some(text) => {
             let log = path("--audit-log", text, &host.cwd)?.as_path().to_owned();
             let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
@@ -121,7 +124,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
                     format!("the package may write {}, and could change its own log", mount.host.display());
                 return Err(option("--audit-log", text, Fault::new(what)));
             }
-            if log.is_dir() { per_session(log, packages.first()) } else { audit::Target::File(log) }
+            if log.is_dir() { per_session(log, packages.first(), host) } else { audit::Target::File(log) }
         }
     };
 
@@ -145,14 +148,26 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     })
 }
 
-fn per_session(directory: PathBuf, package: Option<&PackageSpec>) -> audit::Target {
+fn per_session(directory: PathBuf, package: Option<&PackageSpec>, host: &HostEnv) -> audit::Target {
     let package = match package {
+        Some(PackageSpec::Directory(path) | PackageSpec::Tarball(path)) => {
+            label(&path.absolute(&host.cwd, &host.home))
+        }
         Some(spec) => {
             spec.name().map_or_else(|| "local".to_owned(), crate::package::PackageName::path_component)
         }
         None => "none".to_owned(),
     };
     audit::Target::Directory { directory, package }
+}
+
+/// A local package's part of its logs' names: its base name, as far as every file system takes it.
+fn label(path: &Path) -> String {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = real.file_name().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let label: String = name.chars().map(plain).take(MAX_LABEL).collect();
+    if label.trim_matches(['.', '_']).is_empty() { "local".to_owned() } else { label }
 }
 
 /// The package that is meant by `asked` when its file names `package` and `version`.

@@ -130,6 +130,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
             memory: first(layers, |layer| layer.memory).unwrap_or(defaults.memory),
             cpus: first(layers, |layer| layer.cpus).or(defaults.cpus),
             pids: first(layers, |layer| layer.pids).unwrap_or(defaults.pids),
+            chosen: layers.iter().any(Layer::chooses_limits),
             ..defaults
         },
         runtime: first(layers, |layer| layer.runtime).unwrap_or_default(),

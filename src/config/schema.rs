@@ -106,7 +106,7 @@ enum Scalar {
 
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let file: GlobalFile = parse(path, text)?;
+    let file: GlobalFile = parse(path, text, below_defaults)?;
     Source { path, text }.layer(&file.defaults)
 }
 
@@ -115,7 +115,7 @@ pub fn package(
     path: &Path,
     text: &str,
 ) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
-    let file: PackageFile = parse(path, text)?;
+    let file: PackageFile = parse(path, text, |_| None)?;
     let source = Source { path, text };
     let package = source
         .one(file.package.as_ref(), |text| text.parse::<PackageSpec>().map_err(|error| spec_fault(&error)))?;
@@ -141,16 +141,36 @@ pub fn spec_fault(error: &crate::package::spec::SpecError) -> Fault {
     }
 }
 
-fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+/// Where a key that a package's file has stands in `npxc.toml`.
+fn below_defaults(key: &str) -> Option<String> {
+    match key {
+        "network" | "runtime" | "install" | "env" => Some(format!("in npxc.toml it is [defaults.{key}]")),
+        "mounts" => Some("in npxc.toml it is [[defaults.mounts]]".to_owned()),
+        "env_passthrough" => Some("in npxc.toml it stands below [defaults]".to_owned()),
+        _ => None,
+    }
+}
+
+/// `elsewhere` is the hint for a key that is right in another place.
+fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    elsewhere: impl Fn(&str) -> Option<String>,
+) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let offset = error.span().map_or(0, |span| span.start);
         let message = error.message().trim_end();
-        ConfigError::file(path, text, offset, unknown_key(message).unwrap_or_else(|| Fault::new(message)))
+        ConfigError::file(
+            path,
+            text,
+            offset,
+            unknown_key(message, elsewhere).unwrap_or_else(|| Fault::new(message)),
+        )
     })
 }
 
 /// A better word for serde's "unknown field `x`, expected one of `a`, `b`".
-fn unknown_key(message: &str) -> Option<Fault> {
+fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Option<Fault> {
     let mut words = message.strip_prefix("unknown field `")?.split('`').step_by(2);
     let key = words.next()?;
     let known: Vec<&str> = words.collect();
@@ -159,10 +179,10 @@ fn unknown_key(message: &str) -> Option<Fault> {
             Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
         );
     }
-    let hint = match nearest(key, known.iter().copied()) {
+    let hint = elsewhere(key).unwrap_or_else(|| match nearest(key, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("the keys here are {}", known.join(", ")),
-    };
+    });
     Some(Fault::new(format!("unknown key `{key}`")).hint(hint))
 }
 
@@ -227,7 +247,7 @@ impl Source<'_> {
     }
 
     fn rules(&self, texts: &[Text]) -> Result<Vec<Rule>, ConfigError> {
-        self.all(texts, |text| text.parse::<Rule>().map_err(Fault::from))
+        self.all(texts, values::rule)
     }
 
     fn all<T>(

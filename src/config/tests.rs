@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 
@@ -61,6 +61,7 @@ fn without_anything_nothing_is_granted() {
     assert_eq!(run.network.mode, Mode::None);
     assert!(run.mounts.is_empty() && run.env.is_empty() && run.publish.is_empty() && run.warnings.is_empty());
     assert_eq!(run.guest_cwd, None);
+    assert!(!run.limits.chosen);
     let directory = home.host.home.join(".local/state/npxc/audit");
     assert_eq!(run.audit, audit::Target::Directory { directory, package: "server".into() });
 }
@@ -96,6 +97,7 @@ fn flags_win_over_the_packages_file_over_the_global_file() {
     assert_eq!(shown(&run.network.deny), ["bad.example.com"]);
     assert_eq!((run.network.addresses, run.network.ipv6), (Addresses::Virtual, true));
     assert_eq!((run.limits.memory, run.limits.cpus, run.limits.pids), (1 << 28, Some(0.5), 99));
+    assert!(run.limits.chosen);
     assert_eq!(shown(&run.install.allow), ["dl.example.com:443"]);
     assert_eq!(run.runtime, RuntimeChoice::Auto);
     let env: Vec<_> =
@@ -189,8 +191,18 @@ fn mistakes_in_files_are_pointed_at() {
     let refused = home.refused("server");
     assert!(refused.starts_with("~/.config/npxc/npxc.toml:4:7: "), "{refused}");
     assert!(refused.contains("\n  \"exa mple.com\",\n      ^"), "{refused}");
-    let home = Home::new(&[("npxc.toml", "[network]\nallow = []\n")]);
-    assert!(home.refused("server").contains("unknown key `network`"));
+    for (text, hint) in [
+        (
+            "[network]\nallow = []\n",
+            "unknown key `network`\n[network]\n ^\nhint: in npxc.toml it is [defaults.network]",
+        ),
+        ("[[mounts]]\nhost = \"/x\"\n", "hint: in npxc.toml it is [[defaults.mounts]]"),
+        ("env_passthrough = []\n", "hint: in npxc.toml it stands below [defaults]"),
+        ("[defaults.netwrk]\n", "hint: did you mean `network`?"),
+    ] {
+        let refused = Home::new(&[("npxc.toml", text)]).refused("server");
+        assert!(refused.ends_with(hint), "{refused}");
+    }
 }
 
 #[test]
@@ -292,6 +304,21 @@ fn the_log_is_out_of_the_packages_reach() {
     assert_eq!(with("data", "data").unwrap().audit, target);
     for log in ["data/log.jsonl", "data"] {
         assert!(with(log, "data:rw").unwrap_err().what.contains("could change its own log"));
+    }
+}
+
+#[test]
+fn a_local_packages_logs_have_its_base_name() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("my server\u{202e}/v1")).unwrap();
+    for (spec, expected) in
+        [("./data", "data"), ("./my server\u{202e}", "my_server_"), ("./data/..", "HOME"), ("/", "local")]
+    {
+        let run = home.load(spec, flags()).unwrap();
+        let own = home.host.home.file_name().unwrap().to_str().unwrap();
+        let expected = if expected == "HOME" { own } else { expected };
+        let audit::Target::Directory { package, .. } = run.audit else { panic!("{spec}: a file") };
+        assert_eq!(package, expected, "{spec}");
     }
 }
 

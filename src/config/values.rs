@@ -6,13 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::error::{Fault, nearest};
-use crate::policy::{HostName, Mode};
+use crate::policy::{HostName, HostPattern, Mode, Rule};
 
 /// Least memory that node starts in, with room to do something.
 pub const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Least number of processes and threads: node alone has some 11.
 pub const LEAST_PIDS: u64 = 16;
+
+/// The presets there are. What one stands for on this machine is known when it is used; that it exists is known now.
+pub const PRESETS: [&str; 1] = ["npm"];
 
 /// What the guest's resolver hands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,6 +108,33 @@ impl fmt::Display for LinkChoice {
 pub fn mode(text: &str) -> Result<Mode, Fault> {
     let all = [Mode::None, Mode::Allowlist, Mode::Observe, Mode::Open].map(|mode| (mode.as_str(), mode));
     one_of(text, &all)
+}
+
+/// Rules, separated by commas, whose presets exist.
+pub fn rules(text: &str) -> Result<Vec<Rule>, Fault> {
+    let rules = Rule::parse_list(text)?;
+    let mut start = 0;
+    for (rule, item) in rules.iter().zip(text.split(',')) {
+        if let HostPattern::Preset(name) = rule.host()
+            && !PRESETS.contains(&name.as_str())
+        {
+            let at = start + item.chars().take_while(|c| *c != '@').count();
+            let hint = match nearest(name, PRESETS) {
+                Some(known) => format!("did you mean @{known}?"),
+                None => format!("there is @{}", PRESETS.join(", @")),
+            };
+            return Err(Fault::new(format!("there is no preset @{name}")).at(at).hint(hint));
+        }
+        start += item.chars().count() + 1;
+    }
+    Ok(rules)
+}
+
+/// One rule whose preset exists.
+pub fn rule(text: &str) -> Result<Rule, Fault> {
+    let rule = text.parse()?;
+    rules(text)?;
+    Ok(rule)
 }
 
 fn later(text: &str, what: &str, instead: &str) -> Fault {
@@ -303,6 +333,16 @@ mod tests {
         assert!(memory("99999999999T").is_err());
         assert!(cpus("0").is_err() && cpus("NaN").is_err() && cpus("inf").is_err() && cpus("0.5") == Ok(0.5));
         assert!(pids("1").is_err() && pids("128") == Ok(128));
+    }
+
+    #[test]
+    fn a_preset_that_does_not_exist_is_pointed_at() {
+        assert_eq!(rules("@npm, a.example.com").map(|rules| rules.len()), Ok(2));
+        let fault = rules("é.example.com, udp://@nmp:443").unwrap_err();
+        assert_eq!((fault.at, fault.what.as_str()), (Some(21), "there is no preset @nmp"));
+        assert_eq!(fault.hint.as_deref(), Some("did you mean @npm?"));
+        assert_eq!(rule("@internal").unwrap_err().hint.as_deref(), Some("there is @npm"));
+        assert!(rule("@npm").is_ok() && rule("@npm,@npm").is_err());
     }
 
     #[test]

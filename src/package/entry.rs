@@ -274,7 +274,7 @@ pub(super) mod tests {
         let several = manifest("@s/p", &[("x", "a.js"), ("y", "b.js")]);
         let error = path(&several, None).unwrap_err();
         assert!(error.to_string().contains("x, y"), "{error}");
-        assert_eq!(error.hints(), ["choose one with -p @s/p x | y"]);
+        assert_eq!(error.hints(), ["its programs are x, y; npxc -p PACKAGE PROGRAM starts one"]);
         assert_eq!(path(&several, Some("y")).unwrap(), "b.js");
         assert_eq!(path(&several, Some("dep")).unwrap(), "node_modules/dep/cli.js");
         assert!(path(&several, Some("../x")).is_err());

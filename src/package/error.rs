@@ -138,8 +138,8 @@ impl PackageError {
             }
             Self::Install(failure) => failure.hints.clone(),
             Self::Step(error) => error.hint.clone().into_iter().collect(),
-            Self::Bin { bins, package, .. } if !bins.is_empty() => {
-                vec![format!("choose one with -p {package} {}", bins.join(" | "))]
+            Self::Bin { bins, .. } if !bins.is_empty() => {
+                vec![format!("its programs are {}; npxc -p PACKAGE PROGRAM starts one", bins.join(", "))]
             }
             Self::NotAPackage { .. } => vec!["name a directory with a package.json, or a .tgz".to_owned()],
             Self::Config { origin, .. } => {

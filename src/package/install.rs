@@ -29,8 +29,8 @@ use super::tree;
 
 /// How often a waiting npxc looks whether the other one is done: a person does not notice it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a long step says that it goes on.
-const STILL_INTERVAL: Duration = Duration::from_secs(20);
+/// How often a long step says that it goes on: npm says nothing by itself, and silence looks like a hang.
+const STILL_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the size of what is being installed is looked at: a fast disk takes a gigabyte in that time.
 const SIZE_INTERVAL: Duration = Duration::from_secs(1);
 /// npm's cache while it downloads, on the store's file system and removed afterwards.

@@ -131,11 +131,12 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
         Some(end) => (&text[..end], &text[end + 1..]),
         None => (text, ""),
     };
+    if version.is_empty() && (is_path(name) || !name.starts_with('@') && is_tarball(name)) {
+        // `~@` is what `~` is, and so are all that would be written back as a path.
+        return local(name);
+    }
     if !name.starts_with('@') && name.contains('/') {
         return Err(SpecProblem::Hosted);
-    }
-    if !name.starts_with('@') && is_tarball(name) && name_end.is_none() {
-        return local(text);
     }
     let name: PackageName = name.parse().map_err(SpecProblem::Name)?;
     if let Some(target) = strip_prefix_ignoring_case(version, "npm:") {

@@ -138,7 +138,12 @@ pub fn make_read_only(root: &Path) -> Result<(), PackageError> {
 pub fn sync(root: &Path) -> Result<(), PackageError> {
     let fail = |e: io::Error| PackageError::io("sync", root, e);
     let dir = File::open(root).map_err(fail)?;
-    rustix::fs::syncfs(&dir).map_err(|e| fail(e.into()))
+    #[cfg(target_os = "linux")]
+    let synced = rustix::fs::syncfs(&dir).map_err(io::Error::from);
+    // Where there is no such call, the directory alone: an entry that is damaged by a power cut is found damaged.
+    #[cfg(not(target_os = "linux"))]
+    let synced = dir.sync_all();
+    synced.map_err(fail)
 }
 
 /// Removes a tree whatever its depth and modes are. Works through descriptors and keeps no path, so that neither

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use npxc_guest::step::Failure;
 
-use super::native::explain;
+use super::explain;
 
 /// A sandbox that could not be started, or was lost.
 #[derive(Debug, thiserror::Error)]

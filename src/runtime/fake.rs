@@ -2,9 +2,9 @@
 //! pair, the command is never executed, and the test decides how it ends. Stdio is dropped.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::sync::Notify;
 
 use super::{Ended, Guest, Launch, Link, Runtime, RuntimeError, Status, Stdio3, TunLink};
@@ -70,9 +70,12 @@ impl Runtime for Fake {
     }
 
     fn launch(&self, launch: &Launch, _stdio: Stdio3) -> Result<Guest, RuntimeError> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (ours, wire) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .map_err(|error| RuntimeError::io("socketpair")(error.into()))?;
+        let pair = UnixDatagram::pair().and_then(|(ours, wire)| {
+            ours.set_nonblocking(true)?;
+            wire.set_nonblocking(true)?;
+            Ok((OwnedFd::from(ours), OwnedFd::from(wire)))
+        });
+        let (ours, wire) = pair.map_err(RuntimeError::io("socketpair"))?;
         let mut state = self.shared.state();
         *state =
             State { launched: std::mem::take(&mut state.launched), wire: Some(wire), ..State::default() };

@@ -4,26 +4,48 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+mod carried;
 mod command;
+#[cfg(target_os = "linux")]
 mod control;
+#[cfg(target_os = "linux")]
 pub mod engine;
 mod error;
+mod explain;
 pub mod fake;
 mod mounts;
+#[cfg(target_os = "linux")]
 pub mod native;
+#[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // tokio registers descriptors by number
 mod ready;
+mod report;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::carried::guest_binary;
 pub use self::error::RuntimeError;
+pub use self::report::{Outcome, StepReport};
+
+/// Tries what the embedded runtime needs, step by step; nothing where there is no embedded runtime.
+pub fn check() -> Vec<StepReport> {
+    #[cfg(target_os = "linux")]
+    return native::check();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
+}
 
 /// A way to run a guest.
 pub trait Runtime {
     /// Its name, as on the command line and in the audit log.
     fn name(&self) -> &'static str;
+
+    /// The kind of link that its guests have: `tun`, `wireguard` or `socket`.
+    fn link(&self) -> &'static str {
+        "tun"
+    }
 
     /// Builds the sandbox and returns when it stands: the link can be taken, the command waits for
     /// [`Guest::release`]. Blocks for some milliseconds.
@@ -114,7 +136,9 @@ pub struct Guest {
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // one per run
 enum Process {
+    #[cfg(target_os = "linux")]
     Native(native::Process),
+    #[cfg(target_os = "linux")]
     Engine(engine::Process),
     Fake(fake::Process),
 }
@@ -133,7 +157,9 @@ impl Guest {
     /// Starts the command; the router has to be up by now.
     pub fn release(&mut self) -> Result<(), RuntimeError> {
         match &mut self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.release(),
+            #[cfg(target_os = "linux")]
             Process::Engine(process) => process.release(),
             Process::Fake(process) => process.release(),
         }
@@ -143,7 +169,9 @@ impl Guest {
     /// it returns the same again. A command that could not be executed is an error.
     pub async fn wait(&mut self) -> Result<Ended, RuntimeError> {
         match &mut self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.wait().await,
+            #[cfg(target_os = "linux")]
             Process::Engine(process) => process.wait().await,
             Process::Fake(process) => process.wait().await,
         }
@@ -152,7 +180,9 @@ impl Guest {
     /// SIGTERM to every process inside.
     pub fn terminate(&self) {
         match &self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.terminate(),
+            #[cfg(target_os = "linux")]
             Process::Engine(process) => process.terminate(),
             Process::Fake(process) => process.terminate(),
         }
@@ -161,7 +191,9 @@ impl Guest {
     /// SIGKILL to everything inside; [`wait`](Self::wait) then returns soon.
     pub fn kill(&self) {
         match &self.process {
+            #[cfg(target_os = "linux")]
             Process::Native(process) => process.kill(),
+            #[cfg(target_os = "linux")]
             Process::Engine(process) => process.kill(),
             Process::Fake(process) => process.kill(),
         }
@@ -217,10 +249,13 @@ pub struct Limits {
     pub pids: u64,
     /// Size of each private writable file system (`/tmp`, home), bytes.
     pub scratch: u64,
+    /// Somebody chose `memory`, `cpus` or `pids`, and wants to know if one is not kept exactly. Defaults are there
+    /// to keep a package from taking the machine down, which approximate ones do as well.
+    pub chosen: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 4 << 30, cpus: None, pids: 512, scratch: 1 << 30 }
+        Self { memory: 4 << 30, cpus: None, pids: 512, scratch: 1 << 30, chosen: false }
     }
 }

@@ -7,18 +7,23 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
 
 mod foreground;
+mod ground;
+#[allow(unsafe_code)] // the allocator's setting has no safe wrapper
+mod memory;
 mod record;
 mod run;
 mod step;
+mod survey;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
-use crate::audit::writer::AuditError;
-use crate::audit::{Event, Recorder};
+pub use self::survey::{Survey, survey};
+use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
 use crate::exit::{ExitStatus, Failure};

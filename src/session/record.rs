@@ -34,7 +34,7 @@ pub(super) fn start(
         version: subject.version,
         integrity: subject.integrity,
         runtime: runtime.name().to_owned(),
-        link: "tun".to_owned(),
+        link: runtime.link().to_owned(),
         network: policy.mode().as_str().to_owned(),
         allow: policy.allow(),
         allow_private: policy.allow_private(),

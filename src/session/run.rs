@@ -9,9 +9,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use super::foreground::{self, Cause, Conclusion, Signals};
+use super::ground::Ground;
 use super::record::{self, Subject};
 use super::step::Steps;
-use super::{Parts, Session, SessionError, raise_descriptor_limit};
+use super::{Parts, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use crate::audit::Log;
 use crate::config::{Addresses, Network, Resolved};
 use crate::egress::driver::Published;
@@ -25,8 +26,7 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule, RuleError};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::runtime::native::Native;
-use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Status, Stdio3};
+use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -41,13 +41,17 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
     })
 }
 
-/// Installs the package, again when `force` is set. Returns what was installed, as `name@version`.
-pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<String, Failure> {
+/// Installs the package, again when `force` is set; `words` hears of it. When there was nothing to do, returns what is
+/// there already, as `name@version`.
+pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<Option<String>, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
         let bench = Bench::of(resolved)?;
+        if !force && let Some(title) = super::survey(resolved)?.installed {
+            return Ok(Some(title));
+        }
         tokio::select! {
-            entry = bench.entry(resolved, words, force) => Ok(entry?.manifest.title()),
+            entry = bench.entry(resolved, words, force) => entry.map(|_| None),
             () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed")),
         }
     })
@@ -55,6 +59,7 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
+    give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(ExitStatus::Runtime, format!("cannot start the event loop: {error}"))
     })?;
@@ -78,24 +83,17 @@ struct Bench {
     trust: Trust,
     /// What hides npm's own configuration files, where the guest would see them.
     hidden: Vec<Mount>,
-    runtime: Native,
+    runtime: Box<dyn Runtime>,
 }
 
 impl Bench {
     fn of(resolved: &Resolved) -> Result<Self, Failure> {
         let host = HostEnv::current();
-        let node = Node::find(&host, &resolved.directories.cache)?;
+        let own = vec![resolved.directories.cache.join("empty")];
+        let Ground { runtime, node } = Ground::of(resolved, &host, own)?;
         let npm = NpmConfig::read(&host, &node, false)?;
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
-        let trusted = node
-            .mounts
-            .iter()
-            .map(|mount| mount.host.clone())
-            .chain([resolved.directories.data.clone(), resolved.directories.cache.join("empty")]);
-        let runtime = Native::new()
-            .trust(trusted.collect::<Vec<_>>())
-            .protect(resolved.directories.own().into_iter().cloned());
         let hidden = hide(&npm.files, &node, &resolved.directories.cache)?;
         Ok(Self { host, node, npm, store, trust, hidden, runtime })
     }
@@ -103,7 +101,7 @@ impl Bench {
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.host)?;
-        let runner = Steps::new(&self.runtime, resolved, &self.hidden);
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden);
         let installer = Installer {
             store: &self.store,
             node: &self.node,
@@ -130,7 +128,7 @@ impl Bench {
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7())?;
-        let start = record::start(subject(entry), &self.runtime, &policy, &resolved.mounts, &launch);
+        let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
         recorder.record(start).map_err(|_| unwritable(&log))?;
         let parts = Parts {
             launch,
@@ -169,7 +167,7 @@ impl Bench {
         signals: &mut Signals,
     ) -> Result<Conclusion, SessionError> {
         let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
-        let mut session = Session::start(&self.runtime, parts, stdio)?;
+        let mut session = Session::start(&*self.runtime, parts, stdio)?;
         for warning in session.warnings() {
             words.warning(warning);
         }
@@ -315,9 +313,10 @@ pub(super) fn pinned(network: &Network) -> Pinned {
 }
 
 fn pipes() -> std::io::Result<(GuestEnds, Stdio3)> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    use std::io::pipe;
     let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
-    Ok((GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, Stdio3 { stdin, stdout, stderr }))
+    let ends = GuestEnds { stdin: to_guest.into(), stdout: from_guest.into(), stderr: errors.into() };
+    Ok((ends, Stdio3 { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() }))
 }
 
 /// The exit status, and what is to be said about it. A guest that was asked to end did not end of a limit, whatever

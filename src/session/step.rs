@@ -21,18 +21,17 @@ use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::{Step, StepError, StepOutcome, StepRunner};
 use crate::policy::{Mode, Policy, PolicySpec};
-use crate::runtime::native::Native;
-use crate::runtime::{Ended, LimitHit, Mount, Status, Stdio3};
+use crate::runtime::{Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
 pub(super) struct Steps<'a> {
-    runtime: &'a Native,
+    runtime: &'a dyn Runtime,
     resolved: &'a Resolved,
     hidden: &'a [Mount],
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(runtime: &'a Native, resolved: &'a Resolved, hidden: &'a [Mount]) -> Self {
+    pub(super) fn new(runtime: &'a dyn Runtime, resolved: &'a Resolved, hidden: &'a [Mount]) -> Self {
         Self { runtime, resolved, hidden }
     }
 
@@ -63,8 +62,8 @@ impl<'a> Steps<'a> {
             .record(record::start(subject, self.runtime, &policy, &step.mounts, &launch))
             .map_err(|_| StepError::new("the audit log cannot be written", None))?;
         let denials = Denials::default();
-        let (out, stdout) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
-        let (err, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(plain)?;
+        let (out, stdout) = io::pipe().map_err(plain)?;
+        let (err, stderr) = io::pipe().map_err(plain)?;
         let stdin = File::open("/dev/null").map_err(plain)?.into();
         let parts = Parts {
             launch,
@@ -75,9 +74,13 @@ impl<'a> Steps<'a> {
             journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
         };
         let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
-        let mut session =
-            Session::start(self.runtime, parts, Stdio3 { stdin, stdout, stderr }).map_err(failed)?;
-        let (out, err) = (tail(out).map_err(plain)?, tail(err).map_err(plain)?);
+        let mut session = Session::start(
+            self.runtime,
+            parts,
+            Stdio3 { stdin, stdout: stdout.into(), stderr: stderr.into() },
+        )
+        .map_err(failed)?;
+        let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
         session.release().map_err(failed)?;
         let ended = session.wait().await;
         session.finish();

@@ -170,7 +170,8 @@ fn limits_are_required_or_their_absence_is_said() {
     let Some(world) = world() else { return };
     let engine = world.engine();
     let holds = engine.facts().unwrap().limits.memory;
-    let running = start(&engine, &sh("true"));
+    let limits = Limits { chosen: true, ..sh("").limits };
+    let running = start(&engine, &Launch { limits, ..sh("true") });
     let said = running.guest.warnings().iter().any(|warning| warning.contains("cannot limit"));
     assert_eq!(said, !holds, "{:?}", running.guest.warnings());
     drop(running);

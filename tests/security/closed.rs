@@ -1,6 +1,15 @@
 //! Whatever is missing, wrong or broken: nothing is allowed (row 37).
 
+use std::io::Read;
+
 use npxc::audit::Event;
+use npxc::egress::resolver::Pinned;
+use npxc::net::dns;
+use npxc::net::router::Journal;
+use npxc::policy::{Policy, PolicySpec};
+use npxc::runtime::native::Native;
+use npxc::runtime::{Launch, Limits, Stdio3};
+use npxc::session::{Parts, Session, SessionError};
 use serde_json::{Value, json};
 
 use super::harness::{Attack, Server, attack, directory, everyone, packets, page, place, sealed};
@@ -90,11 +99,21 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
     for who in everyone() {
         sealed();
         let server = Server::start(page("secret"));
-        // A connection each: one that stands is not cut.
+        // A connection each, and one that stands all the while.
         let fetch = json!({"do": "tcp", "to": "host.npxc.internal", "port": server.port, "half": true,
             "send": ["GET / HTTP/1.1\r\nHost: host.npxc.internal\r\n\r\n"]});
         let flood = json!({"do": "flood", "times": 200, "together": 10, "step": {"do": "tcp", "to": "192.0.2.7", "port": 1}});
-        let steps: Vec<Value> = vec![fetch.clone(), json!({"do": "told"}), flood, fetch.clone(), fetch];
+        let standing = json!({"do": "run", "patience": 60_000, "code": format!("
+            const socket = require('net').connect({}, 'host.npxc.internal');
+            const cut = new Promise((resolve) => {{
+                socket.on('error', (error) => resolve(error.code));
+                socket.on('end', () => resolve('end'));
+            }});
+            await new Promise((resolve) => socket.on('connect', resolve));
+            await one({{do: 'told'}});
+            await one({flood});
+            return {{cut: await cut}};", server.port)});
+        let steps: Vec<Value> = vec![fetch.clone(), standing, fetch.clone(), fetch];
         let rule = format!("host.npxc.internal:{}", server.port);
         // A disk that is full a little later.
         let mut run = attack(who, &json!(steps)).allow(&rule).no_signal().open().start();
@@ -103,11 +122,12 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
         run.tell("now");
         let seen = run.finish();
         assert!(seen.at(0)["data"].as_str().unwrap().ends_with("secret"), "while there is room: {seen:?}");
-        for at in [3, 4] {
+        assert_eq!(seen.at(1)["cut"], json!("ECONNRESET"), "{seen:?}");
+        for at in [2, 3] {
             assert!(seen.at(at)["error"].is_string(), "{seen:?}");
         }
         assert!(seen.err.contains("no connection is allowed from now on"), "{seen:?}");
-        assert_eq!(server.visits().len(), 1, "{seen:?}");
+        assert_eq!(server.visits().iter().filter(|visit| !visit.said.is_empty()).count(), 1, "{seen:?}");
         assert!(seen.log.ends_with('\n'), "whole lines only");
 
         for path in ["/dev/full", "/proc/self/mem", "/nonexistent/directory/file"] {
@@ -120,6 +140,58 @@ fn row_37_a_log_that_cannot_be_written_allows_nothing() {
         assert!(seen.code == Some(1) && seen.out.is_empty(), "{seen:?}");
         assert!(!place().base.join("elsewhere").exists());
     }
+}
+
+/// Fails in a way that nothing expects, on the datapath's own thread.
+struct Defect;
+
+impl Journal for Defect {
+    fn record(&mut self, event: Event) -> bool {
+        panic!("a defect in npxc, made by a test, at {event:?}")
+    }
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn row_37_a_datapath_that_fails_takes_the_guest_with_it() {
+    sealed();
+    // Deaf to every signal it may be deaf to, with a child, and never done.
+    let script = "trap '' TERM HUP INT; sleep 1000 & echo up; echo > /dev/tcp/192.0.2.7/1; sleep 1000";
+    let launch = Launch {
+        command: ["/bin/bash", "-c", script].map(Into::into).into(),
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        cwd: "/".into(),
+        mounts: Vec::new(),
+        limits: Limits::default(),
+        files: Vec::new(),
+    };
+    let parts = Parts {
+        launch,
+        policy: Policy::new(PolicySpec::default()).unwrap(),
+        dns: dns::Options::default(),
+        pinned: Pinned::new(),
+        published: Vec::new(),
+        journal: Box::new(Defect),
+    };
+    let (mut out, stdout) = std::io::pipe().unwrap();
+    let null = || std::fs::File::open("/dev/null").unwrap().into();
+    let stdio = Stdio3 { stdin: null(), stdout: stdout.into(), stderr: null() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let native = Native::with_program(place().base.join("npxc"));
+        let mut session = Session::start(&native, parts, stdio).unwrap();
+        session.release().unwrap();
+        let ended = session.wait().await;
+        assert!(matches!(ended, Err(SessionError::CutOff)), "{ended:?}");
+        // The end of the pipe: no process of the guest is left to hold it, though nobody has torn the session down.
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "up\n");
+        session.finish();
+    });
 }
 
 #[test]

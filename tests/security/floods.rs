@@ -1,6 +1,7 @@
 //! Too much of everything: connections, half-open ones, data that nobody reads, questions (row 36). Memory stays
 //! bounded, every denial is accounted for, and other flows go on.
 
+use npxc::audit::Event;
 use serde_json::{Value, json};
 
 use super::harness::{Datagrams, Manner, Server, attack, everyone, packets, page, root, sealed};
@@ -195,4 +196,25 @@ fn row_36_a_flood_of_datagrams_is_bounded() {
         // The bound is there for UDP; whether a TCP flow still finds a place is up to what expired.
         assert!(seen.opened().len() <= 4097, "{}", seen.opened().len());
     }
+}
+
+// Another C library's allocator is not npxc's to set.
+#[cfg(target_env = "gnu")]
+#[test]
+fn row_36_what_a_thousand_flows_used_is_given_back() {
+    sealed();
+    let server = Server::start(Manner::Pour);
+    let steps = json!([
+        // Nobody reads: every buffer there is fills.
+        {"do": "holding", "times": 1000, "to": "good.example.com", "port": server.port, "patience": 90_000,
+            "step": {"do": "tcp", "to": "192.0.2.7", "port": 1}},
+        {"do": "told", "patience": 90_000},
+    ]);
+    let mut run =
+        attack(everyone()[0], &steps).pinned("good.example.com", "127.0.0.1", server.port).open().start();
+    run.logs(|event| matches!(event, Event::FlowDeny { .. }));
+    run.shrinks(2);
+    run.tell("now");
+    let seen = run.finish();
+    assert_eq!(seen.at(0)["outcomes"], json!({"ok": 1000}), "{seen:?}");
 }

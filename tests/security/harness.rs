@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -272,6 +273,12 @@ impl Attack {
         self
     }
 
+    /// Leaves it a descriptor, as a careless client does.
+    pub(super) fn inherits(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.setup.inherited.push(descriptor.into());
+        self
+    }
+
     pub(super) fn audit(mut self, path: &Path) -> Self {
         self.audit = Some(path.to_owned());
         self
@@ -426,6 +433,22 @@ impl Running {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("never logged: {:?}", events(&self.audit));
+    }
+
+    /// Waits until npxc's own memory is this fraction of the most it has had.
+    pub(super) fn shrinks(&self, to: u64) {
+        let look = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+            (field(&status, "VmRSS:").unwrap(), field(&status, "VmHWM:").unwrap())
+        };
+        for _ in 0..LIMIT.as_millis() / 100 {
+            let (now, most) = look();
+            if now * to <= most {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("memory stays: {:?} KiB", look());
     }
 
     pub(super) fn pid(&self) -> rustix::process::Pid {
@@ -655,6 +678,8 @@ impl Visit {
 /// A TCP server of the test's own, on every address of the test's network.
 pub(super) struct Server {
     pub(super) port: u16,
+    /// It listens on every address there is, and not on the machine's IPv4 loopback only.
+    pub(super) everywhere: bool,
     visits: Arc<Mutex<Vec<Arc<Mutex<Visit>>>>>,
 }
 
@@ -694,7 +719,7 @@ impl Server {
                     .unwrap();
             }
         });
-        Self { port, visits }
+        Self { port, everywhere: SEALED.get(), visits }
     }
 
     /// Who came until now. npxc has ended, so nobody is on the way; a visit of the test's own is the mark behind

@@ -1,10 +1,13 @@
 //! The sandbox itself: system calls, processes, terminals, sockets and files of the host (rows 30, 39).
 
-use std::os::unix::net::UnixListener;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 
+use npxc::audit::Event;
 use serde_json::json;
 
-use super::harness::{attack, directory, everyone, give, place, sealed};
+use super::harness::{attack, directory, everyone, give, place, root, sealed};
 use super::inside;
 
 #[test]
@@ -39,6 +42,76 @@ fn row_39_kernel_interfaces_with_a_history_are_out_of_reach() {
         }
         assert_eq!(seen.code, Some(0), "killing pid 1 from inside is nothing: {seen:?}");
     }
+}
+
+#[test]
+fn row_39_descriptors_that_npxc_was_started_with_stay_outside() {
+    for who in everyone() {
+        let (client, kept) = UnixStream::pair().unwrap();
+        let inode = rustix::fs::fstat(&client).unwrap().st_ino;
+        let secret = place().base.join(format!("descriptor-{who:?}"));
+        fs::write(&secret, "secret").unwrap();
+        let steps = json!([
+            {"do": "tcp", "to": "192.0.2.7", "port": 1},
+            {"do": "told"},
+            {"do": "run", "code": "
+                const fs = require('fs');
+                const seen = {};
+                for (const pid of fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
+                    try {
+                        for (const fd of fs.readdirSync(`/proc/${pid}/fd`)) {
+                            try { seen[`${pid}/${fd}`] = fs.readlinkSync(`/proc/${pid}/fd/${fd}`); }
+                            catch (error) { seen[`${pid}/${fd}`] = error.code; }
+                        }
+                    } catch (error) { seen[pid] = error.code; }
+                }
+                return seen;"},
+            // What node opens for itself is closed when it starts another program.
+            {"do": "spawn", "argv": ["/bin/ls", "/proc/self/fd"]},
+        ]);
+        let mut run =
+            attack(who, &steps).inherits(client).inherits(fs::File::open(&secret).unwrap()).open().start();
+        run.logs(|event| matches!(event, Event::FlowDeny { .. }));
+        if root() {
+            let holders = holders(run.child.id(), &format!("socket:[{inode}]"));
+            assert!(holders.iter().all(|pid| *pid == run.child.id()), "{holders:?}");
+            assert_eq!(holders.len(), 1, "npxc itself has it, or nothing was tested");
+        }
+        run.tell("now");
+        let seen = run.finish();
+        drop(kept);
+        let open: BTreeMap<String, String> = serde_json::from_value(seen.at(2).clone()).unwrap();
+        let first: Vec<&String> = open
+            .iter()
+            .filter(|(at, _)| at.split('/').next() == Some("1"))
+            .map(|(_, target)| target)
+            .collect();
+        assert!(
+            !first.is_empty() && first.iter().all(|target| *target == "EACCES"),
+            "of process 1: {open:?}"
+        );
+        assert!(open.len() > 4, "{open:?}");
+        for target in open.values() {
+            assert!(!target.contains(&inode.to_string()) && !target.contains("descriptor-"), "{open:?}");
+        }
+        assert_eq!(seen.at(3)["out"], json!("0\n1\n2\n3\n"), "the last is the directory: {seen:?}");
+    }
+}
+
+/// The processes below `ancestor`, and itself, that have this open.
+fn holders(ancestor: u32, target: &str) -> Vec<u32> {
+    let parent = |pid: u32| -> Option<u32> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    let below = |pid: &u32| std::iter::successors(Some(*pid), |pid| parent(*pid)).any(|pid| pid == ancestor);
+    let has = |pid: &u32| {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        entries.flat_map(|entry| fs::read_link(entry.path())).any(|link| link.to_str() == Some(target))
+    };
+    let pids =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(below).filter(has).collect()
 }
 
 #[test]

@@ -1,33 +1,72 @@
 //! What a guest says on a flow that is allowed: other server names, other hosts, ambiguous requests, hellos in
-//! pieces (rows 4, 6-10).
+//! pieces (rows 4, 6-10); over IPv4 and over IPv6 (row 29).
 
+use npxc::audit::Event;
 use serde_json::{Value, json};
 
-use super::harness::{Attack, Manner, Seen, Server, Visit, attack, everyone, page, sealed};
+use super::harness::{Attack, Manner, Seen, Server, Visit, Who, attack, everyone, page, sealed};
 
 const NAME: &str = "good.example.com";
 const OTHER: &str = "evil.example.com";
 
-/// One connection to the allowed name for each of these.
-fn say(port: u16, all: &[Value]) -> Value {
-    let tcp = |said: &Value| {
-        let pieces = if said.is_array() { said.clone() } else { json!([said]) };
-        json!({"do": "tcp", "to": NAME, "port": port, "send": pieces, "half": true})
-    };
-    all.iter().map(tcp).collect()
+/// The family that the guest's packets are of, and with the test's own network npxc's, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    V4,
+    V6,
+}
+
+/// Everyone, over both families.
+fn ways() -> impl Iterator<Item = (Who, Over)> {
+    everyone().into_iter().flat_map(|who| [(who, Over::V4), (who, Over::V6)])
+}
+
+impl Over {
+    fn number(self) -> u8 {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 6,
+        }
+    }
+
+    /// One connection to the allowed name for each of these.
+    fn say(self, port: u16, all: &[Value]) -> Value {
+        let tcp = |said: &Value| {
+            let pieces = if said.is_array() { said.clone() } else { json!([said]) };
+            let family = self.number();
+            json!({"do": "tcp", "to": NAME, "family": family, "port": port, "send": pieces, "half": true})
+        };
+        all.iter().map(tcp).collect()
+    }
+
+    fn pinned(self, run: Attack, server: &Server) -> Attack {
+        let loopback = if self == Self::V6 && server.everywhere { "::1" } else { "127.0.0.1" };
+        let run = run.pinned(NAME, loopback, server.port);
+        if self == Self::V6 { run.ipv6() } else { run }
+    }
+
+    /// Whatever was judged came over this family.
+    #[track_caller]
+    fn assert_used(self, seen: &Seen) {
+        let mut judged = 0;
+        for event in &seen.events {
+            if let Event::FlowOpen { source, .. } | Event::FlowDeny { source, .. } = event {
+                assert_eq!(source.is_ipv6(), self == Self::V6, "{seen:?}");
+                judged += 1;
+            }
+        }
+        assert!(judged > 0, "{seen:?}");
+    }
 }
 
 fn hello(name: &str) -> Value {
     json!({"hello": {"servername": name}})
 }
 
-fn pinned(run: Attack, port: u16) -> Attack {
-    run.pinned(NAME, "127.0.0.1", port)
-}
-
 /// Every connection was cut, for one of these reasons, and nothing of it was forwarded.
 #[track_caller]
-fn assert_all_denied(seen: &Seen, server: &Server, said: &[Value], codes: &[&str]) {
+fn assert_all_denied(over: Over, seen: &Seen, server: &Server, said: &[Value], codes: &[&str]) {
+    over.assert_used(seen);
     let denied = seen.denied();
     for (at, said) in said.iter().enumerate() {
         let answer = seen.at(at);
@@ -48,14 +87,14 @@ fn assert_all_denied(seen: &Seen, server: &Server, said: &[Value], codes: &[&str
 
 #[test]
 fn row_04_an_allowed_names_address_is_good_for_that_name_only() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(Manner::HangUp);
         let said =
             [OTHER, "good.example.com.evil.example.com", "xgood.example.com", "example.com", "localhost"];
         let said = said.map(hello);
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
-        assert_all_denied(&seen, &server, &said, &["server-name-mismatch"]);
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
+        assert_all_denied(over, &seen, &server, &said, &["server-name-mismatch"]);
     }
 }
 
@@ -92,7 +131,7 @@ fn row_04_real_addresses_do_not_confuse_names_that_share_one() {
 
 #[test]
 fn row_06_every_request_of_a_connection_is_looked_at() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(page("fine"));
         let good = format!("GET /1 HTTP/1.1\r\nHost: {NAME}:{}\r\n\r\n", server.port);
@@ -115,7 +154,8 @@ fn row_06_every_request_of_a_connection_is_looked_at() {
             json!([upgrade, evil]),
             json!([{"text": format!("{good}{evil}"), "every": 7}]),
         ];
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
+        over.assert_used(&seen);
         assert_eq!(seen.denied().len(), said.len(), "{seen:?}");
         assert!(seen.denied().iter().all(|(_, code, _)| code == "host-mismatch"), "{seen:?}");
         let visits = server.visits();
@@ -128,7 +168,7 @@ fn row_06_every_request_of_a_connection_is_looked_at() {
 
 #[test]
 fn row_07_a_request_that_says_two_things_is_not_forwarded() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(page("secret"));
         let with = |headers: &str| json!(format!("GET / HTTP/1.1\r\n{headers}\r\n\r\n"));
@@ -161,14 +201,14 @@ fn row_07_a_request_that_says_two_things_is_not_forwarded() {
             with(&format!("Host: {NAME}\r\nTransfer-Encoding: xchunked")),
             with(&format!("Host: {NAME}\r\nTransfer-Encoding: chunked, identity")),
         ];
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
-        assert_all_denied(&seen, &server, &said, &["host-mismatch", "malformed-http"]);
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
+        assert_all_denied(over, &seen, &server, &said, &["host-mismatch", "malformed-http"]);
     }
 }
 
 #[test]
 fn row_08_an_address_as_server_name_is_denied_and_none_goes_by_the_pin() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(Manner::HangUp);
         // A name of the same length, so that only the bytes of the name change.
@@ -178,14 +218,14 @@ fn row_08_an_address_as_server_name_is_denied_and_none_goes_by_the_pin() {
         };
         let said = ["192.0.2.123", "127.0.0.1", "2130706433", "0x7f.0.0.1", "2001:db8::7", "[2001:db8::7]"];
         let said = said.map(literal);
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
         let codes = ["server-name-is-address", "server-name-mismatch", "malformed-tls"];
-        assert_all_denied(&seen, &server, &said, &codes);
+        assert_all_denied(over, &seen, &server, &said, &codes);
 
         // Without any name, and under an address rule with an odd one: the destination is fixed all the same.
         let server = Server::start(Manner::HangUp);
         let none = json!({"hello": {}});
-        let seen = pinned(attack(who, &say(server.port, &[none])), server.port).run();
+        let seen = over.pinned(attack(who, &over.say(server.port, &[none])), &server).run();
         assert!(seen.denied().is_empty(), "{seen:?}");
         let visits = server.visits();
         assert!(visits.len() == 1 && visits[0].said[0] == 22, "{visits:?}");
@@ -214,20 +254,20 @@ fn row_08_an_address_rule_covers_that_address_whatever_name_is_claimed() {
 
 #[test]
 fn row_09_an_encrypted_hello_is_judged_by_its_outer_name() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(Manner::HangUp);
         // encrypted_client_hello (RFC 9849).
         let outer = |name: &str| json!({"hello": {"servername": name}, "extension": 0xfe0d});
         let said = [outer("cloudflare-ech.example"), outer(OTHER)];
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
-        assert_all_denied(&seen, &server, &said, &["server-name-mismatch"]);
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
+        assert_all_denied(over, &seen, &server, &said, &["server-name-mismatch"]);
     }
 }
 
 #[test]
 fn row_10_a_hello_in_any_pieces_is_put_together_and_judged() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(Manner::HangUp);
         let cut = |name: &str, more: Value| {
@@ -243,12 +283,13 @@ fn row_10_a_hello_in_any_pieces_is_put_together_and_judged() {
             json!({"records": 64}),
         ];
         let said: Vec<Value> = cuts.iter().map(|more| cut(OTHER, more.clone())).collect();
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
-        assert_all_denied(&seen, &server, &said, &["server-name-mismatch", "malformed-tls"]);
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
+        assert_all_denied(over, &seen, &server, &said, &["server-name-mismatch", "malformed-tls"]);
 
         let server = Server::start(Manner::Greet("done"));
         let said: Vec<Value> = cuts.iter().skip(1).map(|more| cut(NAME, more.clone())).collect();
-        let steps: Vec<Value> = say(server.port, &said)
+        let steps: Vec<Value> = over
+            .say(server.port, &said)
             .as_array()
             .unwrap()
             .iter()
@@ -258,7 +299,7 @@ fn row_10_a_hello_in_any_pieces_is_put_together_and_judged() {
                 step
             })
             .collect();
-        let seen = pinned(attack(who, &json!(steps)), server.port).run();
+        let seen = over.pinned(attack(who, &json!(steps)), &server).run();
         assert_eq!(seen.opened().len(), said.len(), "{seen:?}");
         assert!(seen.denied().len() <= 1, "records of one byte may be refused, no others: {seen:?}");
     }
@@ -266,7 +307,7 @@ fn row_10_a_hello_in_any_pieces_is_put_together_and_judged() {
 
 #[test]
 fn row_10_a_hello_that_is_no_hello_or_has_no_end_is_refused() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(Manner::HangUp);
         let long = |start: &str, again: &str, times: usize| json!({"parts": [{"text": start}, {"text": again, "repeat": times}]});
@@ -289,15 +330,15 @@ fn row_10_a_hello_that_is_no_hello_or_has_no_end_is_refused() {
             long("GET / HTTP/1.1\r\nX: ", "a", 70_000),
             json!({"parts": [{"text": "GET / HTTP/1.1\r\n"}, {"text": "X: y\r\n", "repeat": 300}, "\r\n"]}),
         ];
-        let seen = pinned(attack(who, &say(server.port, &said)), server.port).run();
+        let seen = over.pinned(attack(who, &over.say(server.port, &said)), &server).run();
         let codes = ["malformed-tls", "sniff-too-large", "malformed-http", "host-mismatch"];
-        assert_all_denied(&seen, &server, &said, &codes);
+        assert_all_denied(over, &seen, &server, &said, &codes);
     }
 }
 
 #[test]
 fn row_10_a_hello_that_stops_halfway_stalls_nobody_else() {
-    for who in everyone() {
+    for (who, over) in ways() {
         sealed();
         let server = Server::start(page("alive"));
         let url = format!("http://{NAME}:{}/", server.port);
@@ -306,11 +347,11 @@ fn row_10_a_hello_that_stops_halfway_stalls_nobody_else() {
         let steps: Vec<Value> = halves
             .iter()
             .map(|half| {
-                json!({"do": "holding", "times": 100, "to": NAME, "port": server.port, "send": half,
+                json!({"do": "holding", "times": 100, "to": NAME, "family": over.number(), "port": server.port, "send": half,
                 "step": {"do": "fetch", "url": url}})
             })
             .collect();
-        let seen = pinned(attack(who, &json!(steps)), server.port).run();
+        let seen = over.pinned(attack(who, &json!(steps)), &server).run();
         for at in 0..halves.len() {
             assert_eq!(seen.at(at)["outcomes"], json!({"ok": 100}), "{seen:?}");
             assert_eq!(seen.at(at)["inner"]["body"], json!("alive"), "{seen:?}");

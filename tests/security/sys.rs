@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -86,6 +86,8 @@ pub(super) struct Setup {
     pub(super) identity: Option<(u32, u32)>,
     /// Ignores the signal for a file that grows too large.
     pub(super) no_signal: bool,
+    /// Descriptors of the test's that it inherits.
+    pub(super) inherited: Vec<OwnedFd>,
 }
 
 impl Setup {
@@ -113,6 +115,9 @@ impl Setup {
                 }
                 if self.no_signal {
                     libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                }
+                for descriptor in &self.inherited {
+                    check(libc::fcntl(descriptor.as_raw_fd(), libc::F_SETFD, 0))?;
                 }
                 if let Some((user, group)) = self.identity {
                     check(libc::setgroups(0, std::ptr::null()))?;

@@ -132,8 +132,6 @@ const TUNNEL: &[i64] = &[
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
     libc::SYS_recvmmsg,
-    libc::SYS_setsockopt,
-    libc::SYS_getsockopt,
     libc::SYS_fcntl,
     libc::SYS_close,
     libc::SYS_ppoll,
@@ -165,8 +163,7 @@ const TUNNEL: &[i64] = &[
 
 /// Installs the filter of the tunnel's process.
 pub(super) fn install_tunnel() -> Result<(), Failure> {
-    put("tunnel", tunnel())?;
-    sys::install_filter(&unknown()).at(Step::Seccomp, "unknown")
+    put("tunnel", tunnel())
 }
 
 /// Installs all filters. The last one may forbid nothing that installing needs, or it would have to be last.
@@ -232,6 +229,9 @@ fn tunnel() -> Compiled {
     let mut rules: Rules = TUNNEL.iter().map(|number| (*number, Vec::new())).collect();
     let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
     let data = || rule(&[(2, Length::Dword, Compare::MaskedEq(executable), 0)]);
+    #[allow(clippy::unnecessary_cast)] // the type differs between C libraries
+    let nonblocking = libc::FIONBIO as u64;
+    rules.insert(libc::SYS_ioctl, vec![rule(&[(1, Length::Dword, Compare::Eq, nonblocking)])?]);
     rules.insert(libc::SYS_mmap, vec![data()?]);
     rules.insert(libc::SYS_mprotect, vec![data()?]);
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());

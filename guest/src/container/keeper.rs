@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use npxc_link::wg::{Keys, Tunnel};
+use npxc_link::{pump, udp};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, WaitOptions};
@@ -26,8 +28,8 @@ use crate::wire::Channel;
 
 /// User and group of the tunnel's process: nobody else's, and inside what rootless engines map (65536 ids).
 const OWN_ID: u32 = 64_198;
-/// How long the first handshake may take. It needs milliseconds; a lost packet is sent again after five seconds.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long the first handshake may take. It needs milliseconds; a lost packet is sent again after half a second.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// From the keeper to process 1.
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,24 +175,37 @@ fn keep(mut control: Channel, parent: &mut Channel) -> Result<(), Failure> {
     parent.send(&Word::Specification(Box::new(spec)), &descriptors).at(Step::Start, "specification")?;
     drop(stdio);
     match wireguard {
-        Some((wireguard, identity)) => tunnel(&wireguard, identity, parent),
+        Some((wireguard, identity)) => tunnel(wireguard, identity, parent),
         None => Ok(()),
     }
 }
 
-fn tunnel(wireguard: &Wireguard, identity: Identity, parent: &mut Channel) -> Result<(), Failure> {
-    let _outer = socket(wireguard.endpoint)?;
+/// From the first frame of process 1 to the container's end.
+fn tunnel(wireguard: Wireguard, identity: Identity, parent: &mut Channel) -> Result<(), Failure> {
+    let outer = socket(wireguard.endpoint)?;
+    // The buffers are large only with the capability that is dropped below; and then nothing can change them.
+    udp::prepare(&outer).at(Step::Tunnel, "UDP socket")?;
     let open: Option<Open> = parent.receive().at(Step::Tunnel, "TUN")?;
-    let (Some(Open), Some(_tun), Some(namespace)) =
-        (open, parent.take_descriptor(), parent.take_descriptor())
+    let (Some(Open), Some(tun), Some(namespace)) = (open, parent.take_descriptor(), parent.take_descriptor())
     else {
         return Ok(());
     };
     let network = Some(LinkNameSpaceType::Network);
     rustix::thread::move_into_link_name_space(namespace.as_fd(), network).at(Step::Tunnel, "setns")?;
     drop(namespace);
+    let tunnel = tunnel_of(&wireguard);
+    let mtu = wireguard.mtu;
+    drop(wireguard);
     confine_keeper(identity)?;
-    Err(Failure::new(Step::Tunnel, "WireGuard", &std::io::Error::other("is not supported by this build")))
+    let established = || {
+        let _ = parent.send(&Word::Established, &[]);
+    };
+    pump::run(tun, outer, tunnel, mtu, established).at(Step::Tunnel, "moving packets")
+}
+
+fn tunnel_of(Wireguard { private, peer_public, preshared, .. }: &Wireguard) -> Tunnel {
+    let keys = Keys { private: *private, peer_public: *peer_public, preshared: *preshared };
+    Tunnel::new(&keys, None)
 }
 
 /// The outer socket, in the network namespace that the engine made.

@@ -13,25 +13,49 @@ use rustix::mount::MountAttrFlags;
 use super::tree::{self, Kind, Root};
 use crate::sys;
 
-/// Masked although anyone may read them: they tell about the host, not about the sandbox.
-const MASKED: [&str; 16] = [
+/// Masked although anyone may read them: they tell about the host's hardware, disks, kernel or load, not about the
+/// sandbox. All that the OCI runtimes mask by default, and more; what node's `os` module reads stays (`cpuinfo`,
+/// `loadavg`, `meminfo`, `stat`, `uptime`, `version`).
+const MASKED: [&str; 34] = [
     "acpi",
     "asound",
+    "buddyinfo",
     "bus",
     "cmdline",
+    "config.gz",
+    "consoles",
+    "diskstats",
     "driver",
     "dynamic_debug",
     "fs",
     "interrupts",
+    "iomem",
+    "ioports",
     "irq",
     "kallsyms",
+    "kcore",
     "key-users",
     "keys",
     "latency_stats",
+    "locks",
+    "mdstat",
+    "modules",
+    "mtrr",
+    "partitions",
+    "pressure",
     "sched_debug",
+    "schedstat",
     "scsi",
+    "softirqs",
+    "swaps",
     "timer_list",
+    "timer_stats",
+    "zoneinfo",
 ];
+/// Tells two sandboxes that they are on one machine, and a package which one.
+const BOOT_ID: &str = "sys/kernel/random/boot_id";
+/// Another value at every reading: what stands in for [`BOOT_ID`], so that its readers find what they can parse.
+const UUID: &str = "sys/kernel/random/uuid";
 
 /// A procfs that is mounted nowhere yet.
 pub(super) fn create() -> io::Result<OwnedFd> {
@@ -89,6 +113,10 @@ pub(super) fn close(root: &Root, proc: &OwnedFd, inside: &Path) -> io::Result<()
         } else {
             root.attach(&tree::copy(Path::new("/dev/null"), tree::DEVICE)?, &path, Kind::File)?;
         }
+    }
+    if inside.join(BOOT_ID).exists() {
+        let stand_in = tree::copy(&inside.join(UUID), tree::READ_ONLY)?;
+        root.attach(&stand_in, &Path::new("/proc").join(BOOT_ID), Kind::File)?;
     }
     sys::set_mount_attributes(proc.as_fd(), tree::READ_ONLY, false)
 }

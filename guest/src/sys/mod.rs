@@ -68,6 +68,13 @@ pub(crate) fn close_on_exec_from_3() -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but the standard ones. Only for a process that has opened no other yet.
+pub(crate) fn close_from_3() -> io::Result<()> {
+    // SAFETY: the caller owns no descriptor from 3 on: what is there was inherited, and no value stands for it.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) })?;
+    Ok(())
+}
+
 /// Closes every descriptor from 0 on. Only for a process that does nothing but wait from here on.
 pub(crate) fn close_everything() {
     // SAFETY: the caller gives up all its descriptors; none is used afterwards.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::audit::chain::verify;
+use crate::audit::throttle::IDENTICAL;
 
 fn start() -> Event {
     Event::SessionStart {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::{Display, Write as _};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
 use rmcp::model::{
@@ -19,9 +19,14 @@ use tokio::time::timeout;
 use super::Plan;
 use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
 
 /// Longest wait for an answer once the server has initialized.
 const ANSWER: Duration = Duration::from_mins(1);
+
+/// When a person who waits for the server is told so: first, and then as often.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+const NEXT_WORD: Duration = Duration::from_secs(10);
 
 /// How long npxc may take to end the server and write its log.
 const ENDING: Duration = Duration::from_secs(20);
@@ -32,6 +37,22 @@ const LINE: usize = 2000;
 
 /// What npxc's own lines on the child's stderr begin with.
 const OWN: &str = "npxc: ";
+
+/// What to do about something that does not initialize.
+const NOT_A_SERVER: &str =
+    "if it is a slow MCP server on stdio: --timeout SECONDS; to run something else by hand: npxc PACKAGE";
+
+/// Why the conversation ended early.
+struct Problem {
+    what: String,
+    hint: Option<&'static str>,
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Self {
+        Self { what, hint: None }
+    }
+}
 
 /// What came of a probe.
 #[derive(Debug, Default)]
@@ -76,7 +97,7 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         drop(child.stdin.take());
         let ended = timeout(ENDING, child.wait()).await.ok().and_then(Result::ok);
         if ended.is_none() {
-            say::warning("the server did not stop; it is killed");
+            plan.voice.warning("the server did not stop; it is killed");
             let _ = child.kill().await;
         }
         if let Some(listener) = listener {
@@ -90,16 +111,23 @@ pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     })
 }
 
-async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Result<(), String> {
+async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Result<(), Problem> {
     let (Some(stdout), Some(stdin)) = (child.stdout.take(), child.stdin.take()) else {
-        return Err("npxc has no stdio".to_owned());
+        return Err(Problem::from("npxc has no stdio".to_owned()));
     };
     let own = Implementation::new("npxc-probe", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), own);
-    let mut service = match timeout(plan.timeout, client.serve((stdout, stdin))).await {
+    let answer = announced(timeout(plan.timeout, client.serve((stdout, stdin))), plan);
+    let not_initialized = |what: String| Problem { what, hint: Some(NOT_A_SERVER) };
+    let mut service = match answer.await {
         Ok(Ok(service)) => service,
-        Ok(Err(error)) => return Err(format!("the server did not initialize: {error}")),
-        Err(_) => return Err(format!("the server did not initialize within {} s", plan.timeout.as_secs())),
+        Ok(Err(error)) => return Err(not_initialized(format!("the server did not initialize: {error}"))),
+        Err(_) => {
+            let seconds = plan.timeout.as_secs();
+            return Err(not_initialized(format!(
+                "the server did not answer `initialize` within {seconds} s"
+            )));
+        }
     };
     outcome.server = service.peer().peer_info().map(|info| info.as_ref().clone());
     let result = ask(service.peer(), plan, outcome).await;
@@ -107,7 +135,24 @@ async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Resu
         tokio::time::sleep(plan.wait).await;
     }
     let _ = service.close_with_timeout(ANSWER).await;
-    result
+    result.map_err(Problem::from)
+}
+
+/// The same future; says how long it takes.
+async fn announced<T>(answer: impl Future<Output = T>, plan: &Plan) -> T {
+    let started = Instant::now();
+    let mut answer = std::pin::pin!(answer);
+    let mut next = FIRST_WORD;
+    loop {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(next) => {
+                let seconds = started.elapsed().as_secs();
+                plan.voice.say(&format!("waiting for the server to answer `initialize` ({seconds} s)"));
+                next = NEXT_WORD;
+            }
+        }
+    }
 }
 
 async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), String> {
@@ -137,7 +182,7 @@ async fn answer<T, E: Display>(what: &str, request: impl Future<Output = Result<
 }
 
 fn explain<'a>(
-    problem: &str,
+    problem: &Problem,
     ended: Option<std::process::ExitStatus>,
     tail: impl Iterator<Item = &'a String>,
 ) -> Failure {
@@ -146,7 +191,7 @@ fn explain<'a>(
         Some(3) => ExitStatus::Install,
         Some(_) | None => ExitStatus::GuestDied,
     };
-    let mut message = problem.to_owned();
+    let mut message = problem.what.clone();
     if let Some(ended) = ended.filter(|ended| !ended.success()) {
         let _ = write!(message, "\nnpxc ended with {ended}");
     }
@@ -158,7 +203,7 @@ fn explain<'a>(
             message.push_str(line);
         }
     }
-    Failure::new(status, message)
+    Failure::new(status, message).hints(problem.hint.map(str::to_owned))
 }
 
 /// Reads the child's stderr to its end: shows npxc's own lines, keeps the last ones of all.

@@ -32,6 +32,7 @@ fn plan(args: &[&str]) -> Plan {
         call: None,
         timeout: Duration::from_mins(1),
         wait: Duration::ZERO,
+        voice: Stderr::default(),
     }
 }
 
@@ -84,7 +85,8 @@ fn a_server_that_never_answers_is_given_up() {
     plan.timeout = Duration::from_millis(200);
     let failure = client::run(&plan).unwrap().failure.unwrap();
     assert_eq!(failure.status, ExitStatus::GuestDied);
-    assert!(failure.message.contains("did not initialize within"), "{}", failure.message);
+    assert!(failure.message.contains("did not answer `initialize` within"), "{}", failure.message);
+    assert!(failure.hints[0].contains("--timeout"), "{:?}", failure.hints);
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //! what the guest says first, `Flow::pump` forwards. The guest is hostile: whatever one packet or one flow
 //! does, the others go on.
 
+mod journal;
+mod judge;
 mod open;
 mod questions;
 mod serve;
@@ -28,9 +30,9 @@ use super::pins::Pins;
 use super::reply::{self, Unreachable};
 use super::stack::{LinkProperties, Stack, Transmit};
 use super::table::{FlowId, Key, Table};
-use crate::audit::Event;
 use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol};
 
+pub use self::journal::Journal;
 pub use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6};
 
 /// Flows at most, whatever the configuration says: ten times what a busy browser opens.
@@ -52,14 +54,6 @@ const MOST_POOLED: usize = 32;
 const TICK: Duration = Duration::from_secs(5);
 /// DNS questions, over UDP and TCP together, whose answers are awaited; one beyond it gets no answer.
 const MOST_QUESTIONS: usize = 1024;
-
-/// Where verdicts go. Refuses when it cannot promise to keep a line; then nothing is allowed.
-pub trait Journal: Send {
-    /// Records an event; false if it cannot be kept.
-    fn record(&mut self, event: Event) -> bool;
-    /// Whether the next event could be kept.
-    fn healthy(&self) -> bool;
-}
 
 /// What the router needs to know at the start.
 pub struct Options {
@@ -153,6 +147,8 @@ pub struct Router {
     next_flow: u64,
     next_port: u16,
     ticked: Option<Instant>,
+    /// The log has failed, and every flow was told.
+    cut_off: bool,
     dropped: HashMap<Malformed, u64>,
     reached: HashMap<&'static str, (u64, String)>,
     forged: u64,
@@ -214,6 +210,7 @@ impl Router {
             next_flow: 1,
             next_port: FIRST_PORT,
             ticked: None,
+            cut_off: false,
             dropped: HashMap::new(),
             reached: HashMap::new(),
             forged: 0,
@@ -282,9 +279,16 @@ impl Router {
         self.table.next_timer()
     }
 
-    /// Marks the flows whose time has come.
+    /// Marks the flows whose time has come; all of them, once the log has failed.
     pub fn wake(&mut self, now: Instant) {
         self.table.wake(now);
+        if !self.cut_off && !self.journal.healthy() {
+            // What the log does not hold must not happen: that goes for open flows, too. It stays so for good.
+            self.cut_off = true;
+            for id in self.table.ids() {
+                self.table.mark(id);
+            }
+        }
         if self.ticked.is_none_or(|ticked| now.saturating_duration_since(ticked) >= TICK) {
             self.ticked = Some(now);
             self.responder.tick(now);
@@ -333,6 +337,8 @@ impl Router {
         if let Some(Entry { state: State::Datagrams { queue, last, up, .. }, .. }) = self.table.get_mut(id) {
             *last = now;
             match queue {
+                // The flow ends in the next round.
+                _ if !self.journal.healthy() => {}
                 Some(queue) if queue.len() < UDP_QUEUE => queue.push(payload.to_vec()),
                 Some(_) => {}
                 None => {
@@ -341,89 +347,6 @@ impl Router {
                 }
             }
         }
-    }
-
-    /// Writes a denial.
-    fn deny(
-        &mut self,
-        packet: &Packet<'_>,
-        name: Option<HostName>,
-        why: &DenyReason,
-        sniffed: Option<String>,
-    ) {
-        let protocol = match packet.transport {
-            Transport::Tcp(_) => "tcp".to_owned(),
-            Transport::Udp { .. } => "udp".to_owned(),
-            Transport::Echo(_) | Transport::Icmp | Transport::Upkeep => "icmp".to_owned(),
-            Transport::Other(number) => number.to_string(),
-        };
-        self.deny_flow(protocol, packet.source_end(), packet.destination_end(), name, why, sniffed);
-    }
-
-    fn deny_flow(
-        &mut self,
-        protocol: String,
-        source: SocketAddr,
-        guest_destination: SocketAddr,
-        name: Option<HostName>,
-        why: &DenyReason,
-        sniffed: Option<String>,
-    ) {
-        self.journal.record(Event::FlowDeny {
-            protocol,
-            name: name.map(|name| name.to_string()),
-            source,
-            guest_destination,
-            sniffed,
-            code: why.code().to_owned(),
-            reason: why.to_string(),
-            hint: why.hint(),
-        });
-    }
-
-    fn drop_malformed(&mut self, why: Malformed) {
-        // The first is said at once, the rest in one line when the session ends.
-        if let Some(count) = self.dropped.get_mut(&why) {
-            *count += 1;
-        } else {
-            self.dropped.insert(why, 0);
-            self.limit("malformed packets dropped", &why.to_string(), 1);
-        }
-    }
-
-    fn record_forged(&mut self, example: &str) {
-        let count = self.forged - self.forged_recorded;
-        if count > 0 {
-            self.forged_recorded = self.forged;
-            self.limit("forged source address", example, count);
-        }
-    }
-
-    /// A bound that one packet after the other may reach: the first is said at once, the rest in a line per tick.
-    fn reached(&mut self, what: &'static str, detail: String) {
-        if let Some((count, last)) = self.reached.get_mut(what) {
-            *count += 1;
-            *last = detail;
-        } else {
-            self.limit(what, &detail, 1);
-            self.reached.insert(what, (0, detail));
-        }
-    }
-
-    fn record_reached(&mut self) {
-        let mut lines = Vec::new();
-        self.reached.retain(|what, (count, detail)| {
-            lines.extend((*count > 0).then(|| (*what, std::mem::take(detail), *count)));
-            // One that was quiet for a tick is said at once again.
-            std::mem::take(count) > 0
-        });
-        for (what, detail, count) in lines {
-            self.limit(what, &detail, count);
-        }
-    }
-
-    fn limit(&mut self, what: &str, detail: &str, count: u64) {
-        self.journal.record(Event::Limit { what: what.to_owned(), detail: detail.to_owned(), count });
     }
 }
 

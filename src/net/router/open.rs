@@ -4,10 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use super::judge::{Granted, admit};
 use super::serve::isolate;
 use super::{
     Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router,
-    State, TOMBSTONE, Token, UDP_IDLE, gateway, is_unicast,
+    State, TOMBSTONE, Token, UDP_IDLE, gateway,
 };
 use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
@@ -15,20 +16,14 @@ use crate::net::flow::{Flow, How};
 use crate::net::packet::{Packet, Tcp, Transport};
 use crate::net::pins::Pinned;
 use crate::net::reply::{self, Unreachable};
-use crate::net::sniff::{Expected, Guard};
+use crate::net::sniff::Guard;
 use crate::net::stack::Transmit;
 use crate::net::table::{FlowId, Key};
-use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
+use crate::policy::{DenyReason, Dialable, HostName, Permit, Protocol};
 
 /// A SYN is kept while its flow is opened, with its payload if it has one (TCP Fast Open); bytes. A larger one
 /// would have come in several packets.
 const MOST_SYN: usize = 1500;
-
-/// What a verdict allows, and the name it is about.
-struct Granted {
-    permit: Permit,
-    name: Option<HostName>,
-}
 
 impl Router {
     /// A first SYN.
@@ -242,65 +237,6 @@ impl Router {
         ids.into_iter().filter(|&id| self.table.get_mut(id).is_some_and(opens)).count()
     }
 
-    /// The verdict about a flow that does not exist yet.
-    fn judge(&mut self, key: &Key) -> Result<Granted, (Option<HostName>, DenyReason)> {
-        let address = key.remote.ip();
-        let (names, by_address) = match self.pins.lookup(address) {
-            Some(Pinned::Virtual(name)) => (vec![name.clone()], false),
-            Some(Pinned::Real(names)) => (names.to_vec(), true),
-            None => (Vec::new(), true),
-        };
-        let first = names.first().cloned();
-        if !self.journal.healthy() {
-            return Err((first, DenyReason::AuditUnavailable));
-        }
-        if !is_unicast(address) {
-            // Whatever a rule covers: it would be everybody on the host's network at once.
-            return Err((first, DenyReason::MulticastNotAllowed { address }));
-        }
-        let destinations = names
-            .into_iter()
-            .map(Destination::Name)
-            .chain(by_address.then_some(Destination::Address(address)));
-        let mut refusal = None;
-        for destination in destinations {
-            let name = match &destination {
-                Destination::Name(name) => Some(name.clone()),
-                Destination::Address(_) => None,
-            };
-            let request = Request { protocol: key.protocol, destination, port: key.remote.port() };
-            match self.policy.decide(&request) {
-                Verdict::Allow(_) if self.table.len() >= self.most_flows => {
-                    return Err((name, DenyReason::TooManyFlows { limit: self.most_flows }));
-                }
-                Verdict::Allow(permit) => return Ok(Granted { permit, name }),
-                Verdict::Deny(why) => refusal.get_or_insert((name, why)),
-            };
-        }
-        Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
-    }
-
-    /// The names the guest may claim on this flow.
-    fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
-        match (self.pins.lookup(key.remote.ip()), name) {
-            (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
-                names
-                    .iter()
-                    .filter(|name| {
-                        let destination = Destination::Name((*name).clone());
-                        let request =
-                            Request { protocol: key.protocol, destination, port: key.remote.port() };
-                        matches!(self.policy.decide(&request), Verdict::Allow(_))
-                    })
-                    .cloned()
-                    .collect(),
-            ),
-            (_, Some(name)) => Expected::Name(name.clone()),
-            // Reached by a rule about the address itself: what it is called does not matter.
-            (_, None) => Expected::Unnamed,
-        }
-    }
-
     /// Resolves the name anew, or takes the address the guest was given: that one is judged by the same floor,
     /// at the same place as a resolved one.
     fn resolve_or_dial(&mut self, id: FlowId, key: &Key, granted: Granted, out: &mut dyn Transmit) {
@@ -371,34 +307,6 @@ impl Router {
             observed: permit.observed().map(ToString::to_string),
             hint: permit.observed().and_then(DenyReason::hint),
         })
-    }
-}
-
-/// The addresses that may be dialled, in the resolver's order; why none, if none.
-fn admit(permit: &Permit, name: &HostName, outcome: LookupOutcome) -> Result<Vec<Dialable>, DenyReason> {
-    let failed = |why: &str| DenyReason::ResolutionFailed { name: name.clone(), why: why.to_owned() };
-    let addresses = match outcome {
-        LookupOutcome::Addresses(addresses) => addresses,
-        LookupOutcome::NotFound => return Err(failed("the name does not exist")),
-        LookupOutcome::NoRecords | LookupOutcome::Records(_) => {
-            return Err(failed("the name has no address"));
-        }
-        LookupOutcome::Failed(why) => return Err(failed(&why)),
-    };
-    let mut refusal = None;
-    let mut candidates = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        match permit.admit(address) {
-            Ok(dialable) => candidates.push(dialable),
-            Err(why) => {
-                refusal.get_or_insert(why);
-            }
-        }
-    }
-    if candidates.is_empty() {
-        Err(refusal.unwrap_or_else(|| failed("the name has no address")))
-    } else {
-        Ok(candidates)
     }
 }
 

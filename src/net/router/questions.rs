@@ -12,6 +12,7 @@ use crate::net::packet::Packet;
 use crate::net::reply;
 use crate::net::stack::{Stack, Transmit};
 use crate::net::table::{FlowId, Key};
+use crate::policy::DenyReason;
 
 /// Connections to the resolver at most: a resolver library uses one or two.
 const MOST_RESOLVER_FLOWS: usize = 64;
@@ -115,6 +116,12 @@ impl Router {
         self.record_questions();
         match reaction {
             Reaction::Answer(answer) => Some((question, answer)),
+            // A name that is asked for leaves the host, and that would not be recorded.
+            Reaction::Lookup(id, _) if !self.journal.healthy() => {
+                let failed = LookupOutcome::Failed(DenyReason::AuditUnavailable.to_string());
+                let answers = self.responder.answered(now, id, failed, &mut self.pins);
+                answers.into_iter().next().map(|(_, answer)| (question, answer))
+            }
             Reaction::Lookup(id, lookup) => {
                 self.wait(origin, question);
                 self.actions.push_back(Action::Lookup(Token::Question(id), lookup));

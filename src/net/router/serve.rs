@@ -42,7 +42,7 @@ impl Router {
     }
 
     /// Moves a flow's bytes, sends its packets, and ends it when it is over. Without an upstream only the
-    /// guest's side moves.
+    /// guest's side moves; without a log nothing does, and the flow ends.
     pub fn service(
         &mut self,
         now: Instant,
@@ -55,9 +55,12 @@ impl Router {
         let mut messages = Vec::new();
         let mut ended = None;
         let mut wake = None;
+        let recorded = self.journal.healthy();
         let sound = match &mut entry.state {
             State::Relay(flow) => isolate(|| {
-                if let Some(upstream) = upstream {
+                if !recorded {
+                    flow.abort(How::Refused);
+                } else if let Some(upstream) = upstream {
                     refusal = flow.pump(now, upstream).refusal;
                 }
                 refusal = refusal.take().or(flow.expire(now).refusal);
@@ -71,6 +74,10 @@ impl Router {
                 ended = resolving.ended();
                 wake = resolving.stack.poll_at(now);
             }),
+            State::Datagrams { .. } if !recorded => {
+                ended = Some(How::Refused);
+                true
+            }
             State::Datagrams { last, .. } => {
                 let idle = *last + UDP_IDLE;
                 (ended, wake) = if idle <= now { (Some(How::Idle), None) } else { (None, Some(idle)) };
@@ -103,7 +110,9 @@ impl Router {
     /// A datagram from a UDP flow's upstream.
     pub fn datagram(&mut self, now: Instant, id: FlowId, payload: &[u8], out: &mut dyn Transmit) {
         let Some((key, mut entry)) = self.table.take(id) else { return };
-        if let State::Datagrams { last, down, .. } = &mut entry.state {
+        if let State::Datagrams { last, down, .. } = &mut entry.state
+            && self.journal.healthy()
+        {
             *last = now;
             *down += payload.len() as u64;
             reply::datagram(key.remote, key.guest, payload, out);

@@ -31,6 +31,13 @@ fn what_npx_takes() {
 }
 
 #[test]
+fn an_empty_version_does_not_make_a_name_of_a_path() {
+    assert!(matches!(spec("~@"), PackageSpec::Directory(_)));
+    assert!(matches!(spec("x.tgz@"), PackageSpec::Tarball(_)));
+    assert_eq!(spec("x.tgz@1.0.0"), registry("x.tgz", VersionSpec::Exact("1.0.0".into())));
+}
+
+#[test]
 fn local_ones() {
     for text in ["./dir", "../dir", "/abs/dir", ".", "..", "~/dir", "file:dir", "./@s/x"] {
         assert!(matches!(spec(text), PackageSpec::Directory(_)), "{text}");

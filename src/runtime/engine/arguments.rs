@@ -122,10 +122,12 @@ pub(super) fn arguments(
         // Otherwise /run and /var/tmp become writable, without a size.
         line.word("--read-only-tmpfs=false");
     }
-    // Sticky and open instead of owned: podman has no owner for them, and there is one user inside.
+    // Sticky and open instead of owned: podman has no owner for them, and there is one user inside. runc gives them the
+    // mode of the image's directory all the same; the guest's first process sees to that.
+    let bare = if kind == Kind::Podman { ",notmpcopyup" } else { "" };
     for path in ["/tmp", HOME] {
         let size = container.limits.scratch;
-        line.option("--tmpfs", format!("{path}:rw,exec,nosuid,nodev,size={size},mode=1777"));
+        line.option("--tmpfs", format!("{path}:rw,exec,nosuid,nodev,size={size},mode=1777{bare}"));
     }
     line.mount(container.program, Path::new(PROGRAM), false, None)?;
     line.mount(container.run, Path::new(RUN), false, None)?;

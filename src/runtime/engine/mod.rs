@@ -14,7 +14,6 @@
 //! it. Nothing in here decides what may be reached.
 
 mod arguments;
-mod binary;
 mod bind;
 mod detect;
 mod facts;
@@ -34,6 +33,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use npxc_guest::spec::{
     ContainerLink, HOME, INNER_ID, MTU, Place as Surroundings, Purpose, Spec, Supervise, Wireguard,
@@ -41,7 +41,6 @@ use npxc_guest::spec::{
 use npxc_guest::wire::Channel;
 
 use self::arguments::{Bound, Container as Words};
-pub use self::binary::guest_binary;
 pub use self::bind::dispatch;
 pub use self::detect::{Found, detect};
 pub use self::facts::{CanLimit, Facts};
@@ -54,6 +53,7 @@ use self::peer::{Allowed, First};
 use self::place::Place;
 use self::process::Container;
 pub(super) use self::process::Process;
+pub use super::carried::guest_binary;
 use super::command::{Client, essence};
 use super::control::Control;
 use super::native::cgroup::Watch;
@@ -138,6 +138,8 @@ pub struct Engine {
     trusted: Vec<PathBuf>,
     protected: Vec<PathBuf>,
     known: Mutex<Option<Known>>,
+    /// The last launch used the socket, whatever was preferred.
+    socket: AtomicBool,
 }
 
 impl Engine {
@@ -164,6 +166,7 @@ impl Engine {
             trusted: Vec::new(),
             protected: Vec::new(),
             known: Mutex::new(None),
+            socket: AtomicBool::new(false),
         }
     }
 
@@ -294,16 +297,26 @@ impl Runtime for Engine {
         self.kind.as_str()
     }
 
+    fn link(&self) -> &'static str {
+        match self.link {
+            LinkChoice::Socket => "socket",
+            LinkChoice::Wireguard => "wireguard",
+            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => "socket",
+            LinkChoice::Auto => "wireguard",
+        }
+    }
+
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
         leftovers::look(self);
         let mut known = self.known()?;
         let prepared = self.prepare(launch, &known.facts)?;
         let mut warnings = prepared.warnings.clone();
-        let mut link = first_link(self.link, self.kind, &known.facts, &mut warnings);
+        let mut way = first_link(self.link, self.kind, &known.facts, &mut warnings);
         loop {
-            match self.attempt(launch, &prepared, &known, link, &stdio) {
+            match self.attempt(launch, &prepared, &known, way, &stdio) {
                 Ok((process, link)) => {
                     self.learn(&known);
+                    self.socket.store(way == Way::Socket, Ordering::Relaxed);
                     warnings.extend(self.without_limits(&known, &launch.limits)?);
                     return Ok(Guest {
                         link: Some(link),
@@ -316,10 +329,10 @@ impl Runtime for Engine {
                     // Before a container runs that would not be allowed to.
                     self.without_limits(&known, &launch.limits)?;
                 }
-                Err(Unable::NoNetwork(error)) if self.link == LinkChoice::Auto && link == Way::Wireguard => {
+                Err(Unable::NoNetwork(error)) if self.link == LinkChoice::Auto && way == Way::Wireguard => {
                     warnings
                         .push(format!("using the link `socket`, since `wireguard` cannot be had: {error}"));
-                    link = Way::Socket;
+                    way = Way::Socket;
                 }
                 Err(Unable::NoNetwork(error) | Unable::Failed(error)) => return Err(error),
             }
@@ -433,6 +446,9 @@ impl Engine {
                 what: format!("{} cannot limit {missing} on this host, and `require_limits` is set", self.kind.as_str()),
                 hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: `require_limits = false`".into()),
             });
+        }
+        if !limits.chosen {
+            return Ok(Vec::new());
         }
         Ok(vec![format!(
             "{} cannot limit {missing} on this host: npxc watches memory and processes itself, twice a second",

@@ -5,39 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use npxc_guest::spec::{Place, Purpose, Report, Spec};
 use npxc_guest::step::Step;
 
+use super::Native;
 use super::cgroup::Cgroup;
-use super::{Native, explain};
-use crate::runtime::{Limits, RuntimeError};
-
-/// What came of one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StepReport {
-    /// The step, for people.
-    pub step: &'static str,
-    /// How it went.
-    pub outcome: Outcome,
-}
-
-/// How a step went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It works; what is worth knowing about it, perhaps nothing.
-    Passed(String),
-    /// npxc can do without.
-    Warning {
-        /// What is missing.
-        why: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// The native runtime does not work.
-    Failed {
-        /// What is missing.
-        why: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-}
+use crate::runtime::report::{Outcome, StepReport};
+use crate::runtime::{Limits, RuntimeError, explain};
 
 impl Native {
     /// Tries every step of building a sandbox. Blocks for some milliseconds.
@@ -75,7 +46,7 @@ impl Native {
 }
 
 /// Tries every step of building a sandbox with this program; see [`Native::check`].
-pub fn check() -> Vec<StepReport> {
+pub(in crate::runtime) fn check() -> Vec<StepReport> {
     Native::new().check()
 }
 

@@ -5,7 +5,6 @@
 
 pub(super) mod cgroup;
 mod check;
-pub(super) mod explain;
 mod process;
 
 use std::ffi::OsString;
@@ -19,7 +18,7 @@ use npxc_guest::wire::Channel;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use self::cgroup::Cgroup;
-pub use self::check::{Outcome, StepReport, check};
+pub(super) use self::check::check;
 pub(super) use self::process::Process;
 use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, mounts};
 
@@ -178,12 +177,12 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
     }
     if !held.pids {
         // The kernel exempts root, and counts all of a user's processes before 5.14.
-        if !rustix::process::geteuid().is_root() && explain::kernel_at_least(5, 14) {
+        if !rustix::process::geteuid().is_root() && kernel_at_least(5, 14) {
             supervise.nproc = Some(limits.pids + OWN_PROCESSES);
         }
         supervise.pids = Some(limits.pids);
     }
-    if !(held.memory && held.pids) {
+    if limits.chosen && !(held.memory && held.pids) {
         warnings.push(
             "no cgroup of one's own here: memory and process limits are watched by npxc, twice a second \
              (start npxc with `systemd-run --user --scope` for exact ones)"
@@ -196,6 +195,14 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
     supervise
 }
 
+/// Whether the running kernel is at least this version.
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+}
+
 /// The command's environment, with the few variables that belong to the sandbox where they are missing.
 fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let mut all = given.to_vec();
@@ -205,4 +212,20 @@ fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_nobody_chose_are_no_reason_to_warn() {
+        let mut warnings = Vec::new();
+        let supervise = without_cgroup(&Limits::default(), &Cgroup::default(), &mut warnings);
+        assert!(supervise.memory.is_some() && supervise.pids.is_some());
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let limits = Limits { chosen: true, cpus: Some(1.0), ..Limits::default() };
+        without_cgroup(&limits, &Cgroup::default(), &mut warnings);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
 }

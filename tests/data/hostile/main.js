@@ -93,8 +93,8 @@ async function pieces(element) {
 
 const steps = {
   /// Connects, writes `send`, reads until the other side ends (or, with `enough`, until that many bytes came).
-  async tcp({ to, port, send = [], enough = Infinity, from, half = false, deaf = false }) {
-    const socket = net.connect({ host: to, port, localAddress: from, noDelay: true, allowHalfOpen: true,
+  async tcp({ to, port, family, send = [], enough = Infinity, from, half = false, deaf = false }) {
+    const socket = net.connect({ host: to, port, family, localAddress: from, noDelay: true, allowHalfOpen: true,
       autoSelectFamily: false });
     const seen = { connected: false, error: null, data: '', ended: false };
     const closed = new Promise((resolve) => {
@@ -223,12 +223,12 @@ const steps = {
   },
 
   /// Opens connections and keeps them open, doing nothing, while the inner step runs.
-  async holding({ times, to, port, send, step }) {
+  async holding({ times, to, port, family, send, step }) {
     const held = [];
     const outcomes = {};
     const note = (key) => { outcomes[key] = (outcomes[key] ?? 0) + 1; };
     const open = () => new Promise((resolve) => {
-      const socket = net.connect({ host: to, port, autoSelectFamily: false });
+      const socket = net.connect({ host: to, port, family, autoSelectFamily: false });
       socket.pause();
       socket.once('connect', () => { note('ok'); if (send) socket.write(bytes(send)); resolve(); });
       socket.once('error', (error) => { note(error.code ?? String(error)); resolve(); });

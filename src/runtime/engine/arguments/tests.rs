@@ -17,7 +17,7 @@ fn facts(version: &str) -> Facts {
 }
 
 fn limits() -> Limits {
-    Limits { memory: 1 << 30, cpus: Some(1.5), pids: 100, scratch: 1 << 20 }
+    Limits { memory: 1 << 30, cpus: Some(1.5), pids: 100, scratch: 1 << 20, ..Limits::default() }
 }
 
 fn bounds() -> [Bound; 3] {
@@ -70,8 +70,8 @@ fn podman_as_root_without_a_network() {
          --memory 1073741824 --memory-swap 1073741824 --pids-limit 106 --cpus 1.5
          --ulimit core=0:0 --ulimit nofile=20000:20000 --ulimit nproc=9000:9000
          --read-only --read-only-tmpfs=false
-         --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777
-         --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777
+         --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
+         --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
          --mount type=bind,source=/s/run,target=/npxc/run,readonly
          --mount type=bind,source=/home/me/project,target=/work
@@ -97,8 +97,8 @@ fn podman_as_a_user_with_a_network_after_refusals() {
          --userns keep-id:uid=1000,gid=1000
          --ulimit core=0:0 --ulimit nofile=1024:1024 --ulimit nproc=1024:1024
          --read-only --read-only-tmpfs=false
-         --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777
-         --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777
+         --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
+         --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
          --mount type=bind,source=/s/run,target=/npxc/run,readonly
          --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",

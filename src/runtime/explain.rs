@@ -183,14 +183,6 @@ fn apparmor(program: &str) -> String {
     )
 }
 
-/// Whether the running kernel is at least this version.
-pub(super) fn kernel_at_least(major: u32, minor: u32) -> bool {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -1,0 +1,424 @@
+//! `unshare` plays the engine. Needs root, since an engine's work does; without it the tests pass without a word.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use npxc_guest::spec::{ContainerLink, Order, Place, Spec};
+use npxc_guest::step::Step;
+use npxc_link::wg::Keys;
+
+use crate::play::{Entered, Outside, null, root, sh, start};
+
+/// What an engine grants, as `setpriv` names it.
+const GRANTED: &str = "-all,+net_admin,+setuid,+setgid,+setpcap";
+
+/// Starts a container as an engine would: its own namespaces, few capabilities. `network`: an own network namespace.
+fn enter(spec: &Spec, granted: &str, network: bool) -> Entered {
+    enter_with(spec, granted, network, null().as_fd())
+}
+
+fn enter_with(spec: &Spec, granted: &str, network: bool, stdin: BorrowedFd<'_>) -> Entered {
+    start(spec, stdin, |directory| {
+        let mut engine = Command::new("unshare");
+        engine
+            .args(["--mount", "--pid", "--fork", "--mount-proc", "--ipc", "--uts", "--kill-child"])
+            .args(network.then_some("--net"))
+            .args(["setpriv", "--bounding-set", granted, "--inh-caps", "-all"])
+            .arg(env!("CARGO_BIN_EXE_npxc-guest"))
+            .arg("enter")
+            .arg(directory.join("control"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        engine
+    })
+}
+
+/// Starts with a TUN link and lets it run.
+fn run(script: &str, user: u32) -> (String, Option<i32>) {
+    let mut entered = enter(&sh(script, user, ContainerLink::Tun), GRANTED, true);
+    entered.ready();
+    let _tun = entered.channel.take_descriptor().unwrap();
+    entered.go();
+    entered.finish()
+}
+
+#[test]
+fn the_workload_has_no_capability_and_the_user_that_was_asked_for() {
+    if !root() {
+        return;
+    }
+    for user in [1000, 0] {
+        let (text, code) = run("cat /proc/self/status; id -u; id -g; id -G", user);
+        assert_eq!(code, Some(0), "{text}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert!(text.contains(&format!("{set}:\t0000000000000000\n")), "{text}");
+        }
+        assert!(text.contains("NoNewPrivs:\t1\n") && text.contains("Seccomp:\t2\n"), "{text}");
+        assert!(text.ends_with(&format!("{user}\n{user}\n{user}\n")), "{text}");
+    }
+}
+
+#[test]
+fn the_first_process_cannot_be_read_or_ended_from_inside() {
+    if !root() {
+        return;
+    }
+    for user in [1000, 0] {
+        let script = "kill -KILL 1; kill -TERM 1; kill -STOP 1; \
+            for name in environ mem maps fd ns/net root cwd exe syscall; do \
+                (ls -l /proc/1/$name/ || head -c1 /proc/1/$name || readlink /proc/1/$name) >/dev/null 2>&1 && echo read $name; \
+            done; echo still here";
+        let (text, code) = run(script, user);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains("still here"), "{text}");
+        for name in ["environ", "mem", "maps", "fd", "ns/net", "root", "cwd", "exe", "syscall"] {
+            assert!(!text.contains(&format!("read {name}\n")), "as {user}: {text}");
+        }
+    }
+}
+
+#[test]
+fn the_tun_is_the_only_interface_and_carries_packets() {
+    if !root() {
+        return;
+    }
+    let script = "ls /proc/sys/net/ipv4/conf | sort | tr '\\n' ' '; cat /proc/net/if_inet6; \
+        python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b\"hello\", (\"192.0.2.1\", 9)); \
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.sendto(b\"hello six\", (\"2001:db8::1\", 9))'";
+    let mut entered = enter(&sh(script, 1000, ContainerLink::Tun), GRANTED, true);
+    let ready = entered.ready();
+    assert!(ready.vnet_hdr && ready.offload && ready.ipv6, "{ready:?}");
+    let tun = entered.channel.take_descriptor().unwrap();
+    entered.go();
+    let (text, code) = entered.finish();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("all default lo npxc0 "), "{text}");
+    // Loopback's and ours, none that the kernel made up.
+    assert_eq!(text.lines().count(), 2, "{text}");
+    let packets = packets(&tun);
+    assert!(packets.iter().any(|packet| packet.ends_with(b"hello")), "{packets:?}");
+    assert!(packets.iter().any(|packet| packet.ends_with(b"hello six")), "{packets:?}");
+}
+
+/// Everything that waits in a TUN.
+fn packets(tun: &OwnedFd) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    let mut buffer = vec![0; 70_000];
+    while let Ok(length) = rustix::io::read(tun, &mut buffer) {
+        packets.push(buffer[..length].to_vec());
+    }
+    packets
+}
+
+#[test]
+fn the_lifeline_ends_everything() {
+    if !root() {
+        return;
+    }
+    let script = "(trap '' TERM; sleep 1000) & setsid sleep 1000 & echo started; wait";
+    let mut entered = enter(&sh(script, 1000, ContainerLink::Tun), GRANTED, true);
+    entered.ready();
+    entered.go();
+    let mut started = [0; 8];
+    entered.stdout.read_exact(&mut started).unwrap();
+    rustix::net::shutdown(&entered.channel, rustix::net::Shutdown::Write).unwrap();
+    // Ends only when the last process that holds it has ended.
+    assert_eq!(entered.output(), "");
+    entered.engine.wait().unwrap();
+}
+
+#[test]
+fn terminate_reaches_the_workload_whatever_its_user() {
+    if !root() {
+        return;
+    }
+    for user in [1000, 0] {
+        let script = "trap 'echo bye; exit 7' TERM; echo started; while :; do sleep 1000 & wait; done";
+        let mut entered = enter(&sh(script, user, ContainerLink::Tun), GRANTED, true);
+        entered.ready();
+        entered.go();
+        let mut started = [0; 8];
+        entered.stdout.read_exact(&mut started).unwrap();
+        entered.channel.send(&Order::Terminate, &[]).unwrap();
+        let (text, code) = entered.finish();
+        assert_eq!((text.contains("bye"), code), (true, Some(7)), "{text}");
+    }
+}
+
+#[test]
+fn an_end_of_file_before_the_specification_or_the_start_ends_it() {
+    if !root() {
+        return;
+    }
+    let mut entered = enter(&sh("echo ran", 1000, ContainerLink::Tun), GRANTED, true);
+    entered.ready();
+    rustix::net::shutdown(&entered.channel, rustix::net::Shutdown::Write).unwrap();
+    assert_eq!(entered.report(), None);
+    assert_eq!(entered.output(), "");
+}
+
+#[test]
+fn what_cannot_be_done_is_named() {
+    if !root() {
+        return;
+    }
+    let mut missing = sh("", 1000, ContainerLink::Tun);
+    missing.command = vec!["no-such-program".into()];
+    let mut entered = enter(&missing, GRANTED, true);
+    entered.ready();
+    entered.go();
+    let failure = entered.failure();
+    assert_eq!((failure.step, failure.errno), (Step::Exec, libc::ENOENT));
+    assert_eq!(failure.detail, "no-such-program");
+    drop(entered);
+
+    let mut entered = enter(&sh("", 1000, ContainerLink::Tun), "-all,+setuid,+setgid,+setpcap", true);
+    let failure = entered.failure();
+    assert_eq!((failure.step, failure.errno), (Step::Loopback, libc::EPERM), "{failure}");
+    drop(entered);
+
+    let mut entered = enter(&sh("", u32::MAX, ContainerLink::Tun), GRANTED, true);
+    assert_eq!(entered.failure().step, Step::User);
+    drop(entered);
+
+    let mut native = sh("", 1000, ContainerLink::Tun);
+    native.place = Place::Namespaces;
+    assert_eq!(enter(&native, GRANTED, true).failure().step, Step::Start);
+}
+
+#[test]
+fn it_is_of_no_use_as_anything_but_the_first_process() {
+    for arguments in [&["enter", "/nonexistent"][..], &["enter"], &[]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_npxc-guest")).args(arguments).output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.starts_with("npxc-guest: "), "{text}");
+    }
+    assert!(Path::new(env!("CARGO_BIN_EXE_npxc-guest")).is_absolute());
+}
+
+/// Name, address of the outer interface.
+const OUTER: (&str, &str) = ("eth0", "10.99.0.1");
+
+/// Moves this thread, and with it the containers it starts, into a network namespace of its own.
+fn outside() -> Outside {
+    // SAFETY: the thread runs one test and no other code depends on its network namespace.
+    #[allow(unsafe_code)]
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+    let (name, address) = OUTER;
+    for line in [
+        "link set lo up".to_owned(),
+        format!("link add {name} type veth peer name host0"),
+        format!("address add {address}/24 dev {name}"),
+        format!("link set {name} up"),
+        "link set host0 up".to_owned(),
+        format!("route add default via {address} dev {name}"),
+    ] {
+        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+    }
+    Outside::at(address)
+}
+
+fn enter_tunnel(outside: &Outside, script: &str, user: u32) -> Entered {
+    let granted = format!("{GRANTED},+sys_admin");
+    let mut entered = enter(&sh(script, user, outside.link()), &granted, false);
+    let ready = entered.ready();
+    assert!(ready.ipv6, "{ready:?}");
+    assert!(entered.channel.take_descriptor().is_none());
+    entered
+}
+
+/// Sends to an address and prints what comes back.
+const ASK: &str = "
+import socket, sys
+def ask(family, address, text):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    s.sendto(text, (address, 9))
+    print(s.recv(65536).decode())
+ask(socket.AF_INET, '198.51.100.1', b'four')
+ask(socket.AF_INET6, '2001:db8::1', b'six')
+";
+
+#[test]
+fn the_tunnel_carries_packets_both_ways_and_is_the_only_interface() {
+    if !root() {
+        return;
+    }
+    let outside = outside();
+    let script = format!("python3 -c \"{ASK}\" && ls /proc/sys/net/ipv4/conf | sort | tr '\\n' ' '");
+    let mut entered = enter_tunnel(&outside, &script, 1000);
+    entered.go();
+    let (text, code) = entered.finish();
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text, "four\nsix\nall default lo wg0 ");
+}
+
+#[test]
+fn the_outer_network_is_out_of_reach() {
+    if !root() {
+        return;
+    }
+    for user in [1000, 0] {
+        let outside = outside();
+        let port = outside.service.local_addr().unwrap().port();
+        // Each way to name an interface; then plainly, which goes into the tunnel like anything else.
+        let script = format!(
+            "python3 -c \"
+import socket, struct, os
+for index in range(2, 40):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        pktinfo = struct.pack('@i4s4s', index, bytes(4), bytes(4))
+        s.sendmsg([b'probe'], [(socket.IPPROTO_IP, 8, pktinfo)], 0, ('{address}', {port}))
+        print('interface', socket.if_indextoname(index))
+    except OSError: pass
+    try: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(b'probe', ('ff02::1', 9, 0, index))
+    except OSError: pass
+for name in ('{name}', 'host0'):
+    s = socket.socket()
+    try:
+        s.setsockopt(socket.SOL_SOCKET, 25, name.encode())
+        print('bound to', name)
+    except OSError as error: print(os.strerror(error.errno))
+try: socket.socket(socket.AF_INET, socket.SOCK_RAW, 17); print('raw')
+except OSError: pass
+s = socket.socket()
+s.settimeout(0.3)
+try: s.connect(('{address}', {port})); print('connected')
+except OSError: pass
+print('done')
+\"",
+            name = OUTER.0,
+            address = OUTER.1
+        );
+        let mut entered = enter_tunnel(&outside, &script, user);
+        entered.go();
+        let (text, code) = entered.finish();
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(text, "interface wg0\nNo such device\nNo such device\ndone\n");
+        assert!(outside.service.accept().is_err());
+        let port = port.to_be_bytes();
+        let syn = |packet: &Vec<u8>| packet[9] == 6 && packet[22..24] == port;
+        assert!(outside.seen.try_iter().any(|packet| syn(&packet)));
+    }
+}
+
+/// The processes of a container as the host sees them: its first one, and that one's children.
+fn processes(engine: &Child) -> Vec<u32> {
+    let children = |pid: u32| -> Vec<u32> {
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        text.split_whitespace().map(|word| word.parse().unwrap()).collect()
+    };
+    let first = children(engine.id());
+    assert_eq!(first.len(), 1);
+    first.iter().copied().chain(children(first[0])).collect()
+}
+
+/// Whether a process has any of these in its writable memory.
+fn holds(pid: u32, needles: &[Vec<u8>]) -> bool {
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    assert!(maps.lines().count() > 5, "{maps}");
+    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+        let (start, end) = line.split_whitespace().next().unwrap().split_once('-').unwrap();
+        let [start, end] = [start, end].map(|text| u64::from_str_radix(text, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        if std::os::unix::fs::FileExt::read_exact_at(&memory, &mut bytes, start).is_err() {
+            return false;
+        }
+        needles.iter().any(|needle| bytes.windows(needle.len()).any(|window| window == needle))
+    })
+}
+
+#[test]
+fn nobody_but_the_keeper_has_held_the_keys_and_nobody_can_harm_it() {
+    if !root() {
+        return;
+    }
+    for user in [1000, 0] {
+        let outside = outside();
+        let script = format!(
+            "for pid in 1 2; do kill -9 $pid; kill -STOP $pid; \
+             for name in environ maps fd ns/net root cwd exe; do \
+                 (ls -l /proc/$pid/$name/ || cat /proc/$pid/$name) >/dev/null 2>&1 && echo read $pid $name; \
+             done; done; echo waiting; read line; python3 -c \"{ASK}\""
+        );
+        let (input, mut write) = std::io::pipe().unwrap();
+        let granted = format!("{GRANTED},+sys_admin");
+        let mut entered = enter_with(&sh(&script, user, outside.link()), &granted, false, input.as_fd());
+        entered.ready();
+        entered.go();
+        let mut text = [0; 1];
+        let mut line = String::new();
+        while !line.ends_with("waiting\n") {
+            entered.stdout.read_exact(&mut text).unwrap();
+            line.push(text[0].into());
+        }
+        assert_eq!(line, "waiting\n");
+
+        let processes = processes(&entered.engine);
+        let [first, keeper, workload] = processes[..] else { panic!("{processes:?}") };
+        let json = |key: &[u8; 32]| serde_json::to_vec(key).unwrap();
+        let Keys { private, preshared, .. } = &outside.guest;
+        let needles = vec![private.to_vec(), preshared.to_vec(), json(private), json(preshared)];
+        for pid in [first, workload] {
+            assert!(!holds(pid, &needles));
+        }
+        assert!(holds(keeper, &needles), "the search finds nothing");
+        let status = fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+        assert!(status.contains("Uid:\t64198\t64198\t64198\t64198\n"), "{status}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+        }
+        assert!(status.contains("Seccomp:\t2\n"), "{status}");
+        // Nobody is left in the network that the engine made.
+        let network = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+        assert!(network(keeper) == network(first) && network(workload) == network(first));
+        assert_ne!(network(first), network(entered.engine.id()));
+
+        write.write_all(b"\n").unwrap();
+        let (text, code) = entered.finish();
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.starts_with("four\nsix\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_lost_keeper_ends_the_session_and_says_so() {
+    if !root() {
+        return;
+    }
+    let outside = outside();
+    let mut entered = enter_tunnel(&outside, "echo started; sleep 1000", 1000);
+    entered.go();
+    entered.stdout.read_exact(&mut [0; 8]).unwrap();
+    let keeper = i32::try_from(processes(&entered.engine)[1]).unwrap();
+    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+    rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(entered.failure().step, Step::Tunnel);
+    assert_eq!(entered.output(), "");
+}
+
+#[test]
+fn a_handshake_that_nobody_answers_is_named() {
+    if !root() {
+        return;
+    }
+    let outside = outside();
+    let silent = UdpSocket::bind((OUTER.1, 0)).unwrap();
+    let ContainerLink::Wireguard(mut wireguard) = outside.link() else { panic!() };
+    wireguard.endpoint = silent.local_addr().unwrap();
+    let spec = sh("echo ran", 1000, ContainerLink::Wireguard(wireguard));
+    let failure = enter(&spec, &format!("{GRANTED},+sys_admin"), false).failure();
+    assert_eq!(failure.step, Step::Handshake);
+    assert!(failure.detail.contains(&silent.local_addr().unwrap().to_string()), "{failure}");
+
+    let mut without = enter(&sh("", 1000, outside.link()), GRANTED, false);
+    let failure = without.failure();
+    assert_eq!((failure.step, failure.errno), (Step::Namespaces, libc::EPERM));
+}

@@ -1,0 +1,126 @@
+//! npxc's own words on stderr: said when they help, and no more of them than were asked for.
+
+use super::world::world;
+
+fn stderr(arguments: &[&str]) -> String {
+    let fixture = world().fixture().display().to_string();
+    let words: Vec<&str> =
+        arguments.iter().map(|word| if *word == "FIXTURE" { fixture.as_str() } else { word }).collect();
+    let (output, _) = world().npxc(&words).output();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn warnings_are_said_unless_the_log_level_is_above_them() {
+    let said = stderr(&["--cwd", "/", "FIXTURE", "exit", "0"]);
+    assert!(said.contains("npxc: warning: the package cannot see /"), "{said}");
+    for level in ["error", "off"] {
+        let said = stderr(&["--log-level", level, "--memory", "1G", "--cwd", "/", "FIXTURE", "exit", "0"]);
+        assert_eq!(said, "", "{level}");
+    }
+}
+
+#[test]
+fn a_start_without_chosen_limits_says_nothing() {
+    stderr(&["install", "FIXTURE"]);
+    assert_eq!(stderr(&["FIXTURE", "exit", "0"]), "");
+}
+
+#[test]
+fn an_option_behind_the_package_is_passed_on_with_a_warning() {
+    let said = stderr(&["FIXTURE", "exit", "0", "--allow", "api.example.com"]);
+    let mut lines = said.lines().filter(|line| !line.contains("install"));
+    assert!(
+        lines.next().unwrap().starts_with("npxc: warning: --allow stands behind the package's name"),
+        "{said}"
+    );
+    assert!(lines.next().unwrap().starts_with("npxc: hint: npxc --allow ... PACKAGE"), "{said}");
+    for meant in
+        [&["FIXTURE", "exit", "0", "--", "--allow", "x"][..], &["--", "FIXTURE", "exit", "0", "--allow", "x"]]
+    {
+        let said = stderr(meant);
+        assert!(!said.contains("warning"), "{meant:?}: {said}");
+    }
+}
+
+#[test]
+fn a_mistyped_command_is_pointed_out_and_not_stopped() {
+    let mut npxc = world().npxc(&["porbe", "server"]);
+    npxc.command.env("npm_config_registry", "http://127.0.0.1:9/").env("npm_config_fetch_retries", "0");
+    let (output, audit) = npxc.output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert_eq!(stderr.lines().next(), Some("npxc: hint: did you mean `npxc probe`?"));
+    assert_eq!(audit.sessions("fetch"), 1);
+}
+
+#[test]
+fn the_newest_log_needs_no_name() {
+    let state = world().scratch("state");
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_STATE_HOME", &state).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (status, _, said) = run(&["audit", "show"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("there is no log in "), "{said}");
+    run(&[&world().fixture().display().to_string(), "exit", "0"]);
+    for action in ["show", "verify"] {
+        let (status, shown, said) = run(&["audit", action]);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.starts_with("npxc: the newest log is ") && said.contains("-fixture-"), "{said}");
+        assert!(!shown.is_empty());
+    }
+}
+
+#[test]
+fn a_probe_says_what_is_wrong_with_its_surroundings_and_its_server() {
+    let fixture = world().fixture().display().to_string();
+    let probe = |tmp: &str, timeout: &str, mode: &[&str]| {
+        let mut words = vec!["probe", "--timeout", timeout, fixture.as_str()];
+        words.extend(mode);
+        let output = world().command(&words).env("TMPDIR", tmp).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = probe("/no/such/place", "60", &["exit", "0"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no directory can be made in /no/such/place") && said.contains("TMPDIR"), "{said}");
+    let tmp = world().scratch("tmp").display().to_string();
+    // One that ends, and one that never says anything.
+    for (mode, timeout, problem) in [
+        (&["exit", "0"][..], "60", "the server did not initialize: "),
+        (&["listen", "8080"], "1", "the server did not answer `initialize` within 1 s"),
+    ] {
+        let (status, said) = probe(&tmp, timeout, mode);
+        assert_eq!(status, Some(4), "{said}");
+        assert!(said.contains(problem) && said.contains("npxc: hint: if it is a slow MCP server"), "{said}");
+    }
+}
+
+#[test]
+fn an_installation_is_told_once_and_listed_by_name() {
+    let data = world().scratch("data");
+    let fixture = world().fixture().display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_DATA_HOME", &data).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (_, _, said) = run(&["install", &fixture]);
+    assert_eq!(said.matches("installed").count(), 1, "{said}");
+    let (_, _, said) = run(&["install", &fixture]);
+    assert!(said.ends_with(" is installed already\n") && said.lines().count() == 1, "{said}");
+    let (_, listed, _) = run(&["list"]);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let (_, shown, _) = run(&["--dry-run", "--allow", "@npm", &fixture]);
+    assert!(shown.contains("allow          @npm -> ") && !shown.contains("not yet"), "{shown}");
+    let (status, _, said) = run(&["clean"]);
+    assert_eq!(status, Some(1));
+    assert!(said.contains("--all"), "{said}");
+    let (status, _, said) = run(&["-p", &fixture, "nosuchbin"]);
+    assert_eq!(status, Some(3));
+    assert!(said.contains("npxc: hint: its programs are "), "{said}");
+}
