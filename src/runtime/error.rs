@@ -26,6 +26,30 @@ pub enum RuntimeError {
     /// The sandbox's process ended or fell silent without a word.
     #[error("the sandbox ended unexpectedly{0}")]
     Lost(&'static str),
+    /// There is no such engine, or it cannot be executed.
+    #[error("cannot run {}: {source}", program.display())]
+    NoEngine {
+        /// The engine's program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An engine refused a command.
+    #[error("`{command}` failed: {said}")]
+    Engine {
+        /// The first words of the command.
+        command: String,
+        /// What it said about it.
+        said: String,
+    },
+    /// An engine cannot do what was asked for.
+    #[error("{what}")]
+    Unfit {
+        /// What it cannot do.
+        what: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// A system call on npxc's side failed.
     #[error("{operation}: {source}")]
     Io {
@@ -45,6 +69,11 @@ impl RuntimeError {
             Self::Lost(_) => {
                 Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
             }
+            Self::NoEngine { .. } => Some(
+                "install the engine, or name its program by `container_cli`; `npxc doctor` lists what is usable".into(),
+            ),
+            Self::Engine { .. } => Some("`npxc doctor` tries what an engine has to be able to do".into()),
+            Self::Unfit { hint, .. } => hint.clone(),
             Self::Io { .. } => None,
         }
     }

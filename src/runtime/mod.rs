@@ -4,12 +4,21 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+mod carried;
+mod command;
+#[cfg(target_os = "linux")]
+mod control;
+#[cfg(target_os = "linux")]
 pub mod engine;
 mod error;
 mod explain;
 pub mod fake;
+mod mounts;
 #[cfg(target_os = "linux")]
 pub mod native;
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)] // tokio registers descriptors by number
+mod ready;
 mod report;
 
 use std::ffi::OsString;
@@ -17,6 +26,7 @@ use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use self::carried::guest_binary;
 pub use self::error::RuntimeError;
 pub use self::report::{Outcome, StepReport};
 
@@ -128,6 +138,8 @@ pub struct Guest {
 enum Process {
     #[cfg(target_os = "linux")]
     Native(native::Process),
+    #[cfg(target_os = "linux")]
+    Engine(engine::Process),
     Fake(fake::Process),
 }
 
@@ -147,6 +159,8 @@ impl Guest {
         match &mut self.process {
             #[cfg(target_os = "linux")]
             Process::Native(process) => process.release(),
+            #[cfg(target_os = "linux")]
+            Process::Engine(process) => process.release(),
             Process::Fake(process) => process.release(),
         }
     }
@@ -157,6 +171,8 @@ impl Guest {
         match &mut self.process {
             #[cfg(target_os = "linux")]
             Process::Native(process) => process.wait().await,
+            #[cfg(target_os = "linux")]
+            Process::Engine(process) => process.wait().await,
             Process::Fake(process) => process.wait().await,
         }
     }
@@ -166,6 +182,8 @@ impl Guest {
         match &self.process {
             #[cfg(target_os = "linux")]
             Process::Native(process) => process.terminate(),
+            #[cfg(target_os = "linux")]
+            Process::Engine(process) => process.terminate(),
             Process::Fake(process) => process.terminate(),
         }
     }
@@ -175,6 +193,8 @@ impl Guest {
         match &self.process {
             #[cfg(target_os = "linux")]
             Process::Native(process) => process.kill(),
+            #[cfg(target_os = "linux")]
+            Process::Engine(process) => process.kill(),
             Process::Fake(process) => process.kill(),
         }
     }

@@ -13,15 +13,17 @@ mod keeper;
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::mount::MountFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
 
 use self::keeper::{Handshake, Keeper};
 use crate::confine::Identity;
-use crate::spec::{Container, ContainerLink, MTU, Place, Ready, Report, Spec};
+use crate::spec::{Container, ContainerLink, HOME, MTU, Place, Ready, Report, Spec};
 use crate::step::{At, Failure, Step};
 use crate::wire::Channel;
 use crate::workload::Workload;
@@ -47,6 +49,8 @@ pub(crate) fn main(control: &Path) -> i32 {
 }
 
 fn connect(control: &Path) -> Result<Channel, Failure> {
+    // What the engine has forgotten to close.
+    sys::close_from_3().at(Step::Start, "descriptors")?;
     sys::block_signals().at(Step::Start, "signals")?;
     // From here on nobody in the container can look into this process or its children.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Start, "dumpable")?;
@@ -67,6 +71,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
     let mut ready = Ready::default();
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
     confine::limits()?;
+    open_scratch();
     let (tun, keeper) = match &container.link {
         ContainerLink::Tun => {
             keeper.dismiss();
@@ -74,6 +79,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
         }
         ContainerLink::Wireguard(wireguard) => {
             sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
+            hide_outer_interfaces();
             let tun = set_up(WIREGUARD, wireguard.mtu, &mut ready)?;
             keeper.open(tun)?;
             match keeper.handshake(channel, wireguard.endpoint)? {
@@ -99,6 +105,24 @@ fn container(spec: &Spec) -> Result<&Container, Failure> {
             let error = std::io::Error::other("is for another kind of sandbox");
             Err(Failure::new(Step::Start, "specification", &error))
         }
+    }
+}
+
+/// Lets the workload write where it shall: runc gives a tmpfs the mode of the image's directory, whatever was asked for.
+/// They are this process's own, so that takes no capability; in an image where they are not, they are as they shall be.
+fn open_scratch() {
+    for path in ["/tmp", HOME] {
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1777));
+    }
+}
+
+/// The engine's sysfs goes on showing the network namespace that it was mounted in: what it knows of the outer
+/// interface (names, hardware addresses, counters) is nobody's business inside. Best effort, as nothing can be reached
+/// through it.
+fn hide_outer_interfaces() {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    for path in ["/sys/class/net", "/sys/devices/virtual/net"] {
+        let _ = rustix::mount::mount("tmpfs", path, "tmpfs", flags, c"size=4096,mode=0555");
     }
 }
 

@@ -90,23 +90,7 @@ impl Cgroup {
 
     /// The limit that was hit so far, if one was.
     pub(super) fn limit_hit(&self) -> Option<LimitHit> {
-        let counter = |file: &str, key: &str| {
-            self.groups.iter().any(|group| {
-                fs::read_to_string(group.join(file)).is_ok_and(|content| {
-                    content.lines().any(|line| {
-                        line.strip_prefix(key)
-                            .is_some_and(|rest| rest.trim().parse::<u64>().is_ok_and(|count| count > 0))
-                    })
-                })
-            })
-        };
-        if counter("memory.events", "oom_kill ") || counter("memory.oom_control", "oom_kill ") {
-            Some(LimitHit::Memory)
-        } else if counter("pids.events", "max ") {
-            Some(LimitHit::Pids)
-        } else {
-            None
-        }
+        limit_hit(&self.groups)
     }
 
     /// Removes the directories; everything inside has ended.
@@ -114,6 +98,55 @@ impl Cgroup {
         for group in self.groups.drain(..) {
             let _ = fs::remove_dir(group);
         }
+    }
+}
+
+/// The control groups that somebody else put a process into: only looked at.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Watch {
+    groups: Vec<PathBuf>,
+}
+
+impl Watch {
+    /// Those of process `pid`, where they are visible from here.
+    pub(in crate::runtime) fn of(pid: u32) -> Self {
+        let (Ok(theirs), Ok(own), Ok(mounts)) = (
+            fs::read_to_string(format!("/proc/{pid}/cgroup")),
+            fs::read_to_string("/proc/self/cgroup"),
+            fs::read_to_string("/proc/self/mountinfo"),
+        ) else {
+            return Self::default();
+        };
+        // A group that npxc is in counts npxc as well.
+        let shared: Vec<PathBuf> =
+            hierarchies(&own, &mounts).into_iter().map(|hierarchy| hierarchy.own).collect();
+        let groups = hierarchies(&theirs, &mounts).into_iter().map(|hierarchy| hierarchy.own);
+        Self { groups: groups.filter(|group| !shared.contains(group)).collect() }
+    }
+
+    /// The limit that was hit so far, if one was.
+    pub(in crate::runtime) fn limit_hit(&self) -> Option<LimitHit> {
+        limit_hit(&self.groups)
+    }
+}
+
+fn limit_hit(groups: &[PathBuf]) -> Option<LimitHit> {
+    let counter = |file: &str, key: &str| {
+        groups.iter().any(|group| {
+            fs::read_to_string(group.join(file)).is_ok_and(|content| {
+                content.lines().any(|line| {
+                    line.strip_prefix(key)
+                        .is_some_and(|rest| rest.trim().parse::<u64>().is_ok_and(|count| count > 0))
+                })
+            })
+        })
+    };
+    if counter("memory.events", "oom_kill ") || counter("memory.oom_control", "oom_kill ") {
+        Some(LimitHit::Memory)
+    } else if counter("pids.events", "max ") {
+        Some(LimitHit::Pids)
+    } else {
+        None
     }
 }
 

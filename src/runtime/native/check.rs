@@ -35,9 +35,9 @@ impl Native {
         };
         let mut process = self.helper()?;
         let null: OwnedFd = std::fs::File::open("/dev/null").map_err(RuntimeError::io("/dev/null"))?.into();
-        let _ = process.channel.send(&spec, &[null.as_fd(); 3]);
+        let _ = process.control.channel.send(&spec, &[null.as_fd(); 3]);
         while let Some(report) =
-            process.channel.receive().map_err(RuntimeError::io("waiting for the sandbox"))?
+            process.control.channel.receive().map_err(RuntimeError::io("waiting for the sandbox"))?
         {
             reports.extend(step_report(report));
         }

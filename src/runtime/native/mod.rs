@@ -3,12 +3,9 @@
 //! This side starts the helper (`npxc __guest`, see [`npxc_guest`]), checks what may be mounted, puts it into a
 //! cgroup where it may, and talks to it over the control socket. It never forks by itself: npxc has threads.
 
-mod cgroup;
+pub(super) mod cgroup;
 mod check;
-mod mounts;
 mod process;
-#[allow(unsafe_code)] // tokio registers descriptors by number
-mod ready;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -23,7 +20,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::cgroup::Cgroup;
 pub(super) use self::check::check;
 pub(super) use self::process::Process;
-use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
+use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, mounts};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
 /// seconds; a helper that hangs must not hang npxc.
@@ -139,11 +136,11 @@ impl Native {
         };
         let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
         // A helper that could not read it has said why, or its silence is the error below.
-        let _ = process.channel.send(&spec, &descriptors);
+        let _ = process.control.channel.send(&spec, &descriptors);
         drop(stdio);
         let (mut init, mut ready) = (None, None);
         loop {
-            match process.channel.receive::<Report>() {
+            match process.control.channel.receive::<Report>() {
                 Ok(Some(Report::Forked(pid))) => init = u32::try_from(pid).ok(),
                 Ok(Some(Report::Ready(report))) => ready = Some(report),
                 Ok(Some(Report::Failed(failure))) => return Err(RuntimeError::Step(failure)),
@@ -156,8 +153,12 @@ impl Native {
                 Err(source) => return Err(RuntimeError::io("waiting for the sandbox")(source)),
             }
             if let (Some(init), Some(ready)) = (init, &mut ready) {
-                let fd = process.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
-                process.set_nonblocking()?;
+                let fd = process
+                    .control
+                    .channel
+                    .take_descriptor()
+                    .ok_or(RuntimeError::Lost(": it sent no link"))?;
+                process.control.set_nonblocking()?;
                 let link = TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
                 let mut warnings = checked.warnings;
                 warnings.append(&mut ready.warnings);

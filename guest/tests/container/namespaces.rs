@@ -1,141 +1,40 @@
-//! The first process of a container, for real: every test plays npxc over the control socket, and `unshare` plays the
-//! engine. Needs root, since an engine's work does; without it the tests pass without a word.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
-#![cfg(target_os = "linux")]
+//! `unshare` plays the engine. Needs root, since an engine's work does; without it the tests pass without a word.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
 
-use npxc_guest::spec::{
-    Container, ContainerLink, Order, Place, Purpose, Ready, Report, Spec, Supervise, Wireguard,
-};
-use npxc_guest::step::{Failure, Step};
-use npxc_guest::wire::Channel;
-use npxc_link::wg::{Keys, Received, Tunnel};
+use npxc_guest::spec::{ContainerLink, Order, Place, Spec};
+use npxc_guest::step::Step;
+use npxc_link::wg::Keys;
 
-/// Longest wait for anything; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::play::{Entered, Outside, null, root, sh, start};
+
 /// What an engine grants, as `setpriv` names it.
 const GRANTED: &str = "-all,+net_admin,+setuid,+setgid,+setpcap";
 
-fn root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// A container whose first process has connected.
-struct Entered {
-    engine: Child,
-    channel: Channel,
-    stdout: std::io::PipeReader,
-    stderr: std::io::PipeReader,
-    directory: PathBuf,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
-        let _ = self.engine.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
-
-/// A shell command's specification.
-fn sh(script: &str, user: u32, link: ContainerLink) -> Spec {
-    Spec {
-        purpose: Purpose::Run,
-        command: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
-        env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into())],
-        cwd: "/".into(),
-        mounts: Vec::new(),
-        files: Vec::new(),
-        scratch: 0,
-        place: Place::Container(Container { user, group: user, link }),
-    }
-}
-
 /// Starts a container as an engine would: its own namespaces, few capabilities. `network`: an own network namespace.
 fn enter(spec: &Spec, granted: &str, network: bool) -> Entered {
-    enter_with(spec, granted, network, fs::File::open("/dev/null").unwrap().as_fd())
+    enter_with(spec, granted, network, null().as_fd())
 }
 
 fn enter_with(spec: &Spec, granted: &str, network: bool, stdin: BorrowedFd<'_>) -> Entered {
-    let directory = std::env::temp_dir().join(format!("npxc-guest-{}", unique()));
-    fs::create_dir(&directory).unwrap();
-    let control = directory.join("control");
-    let listener = UnixListener::bind(&control).unwrap();
-    let engine = Command::new("unshare")
-        .args(["--mount", "--pid", "--fork", "--mount-proc", "--ipc", "--uts", "--kill-child"])
-        .args(network.then_some("--net"))
-        .args(["setpriv", "--bounding-set", granted, "--inh-caps", "-all"])
-        .arg(env!("CARGO_BIN_EXE_npxc-guest"))
-        .arg("enter")
-        .arg(&control)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (socket, _) = listener.accept().unwrap();
-    let timeout = rustix::net::sockopt::Timeout::Recv;
-    rustix::net::sockopt::set_socket_timeout(&socket, timeout, Some(PATIENCE)).unwrap();
-    let channel = Channel::new(socket.into());
-    let (stdout, output) = std::io::pipe().unwrap();
-    let (stderr, errors) = std::io::pipe().unwrap();
-    channel.send(spec, &[stdin, output.as_fd(), errors.as_fd()]).unwrap();
-    Entered { engine, channel, stdout, stderr, directory }
-}
-
-fn unique() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-impl Entered {
-    fn report(&mut self) -> Option<Report> {
-        self.channel.receive().unwrap()
-    }
-
-    fn ready(&mut self) -> Ready {
-        match self.report() {
-            Some(Report::Ready(ready)) => ready,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn failure(&mut self) -> Failure {
-        match self.report() {
-            Some(Report::Failed(failure)) => failure,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn go(&mut self) {
-        self.channel.send(&Order::Go(Supervise::default()), &[]).unwrap();
-    }
-
-    /// Runs to the end: what it wrote, and its exit status.
-    fn finish(mut self) -> (String, Option<i32>) {
-        let report = self.report();
-        let Some(Report::Ended { code, .. }) = report else { panic!("{report:?}") };
-        let _ = self.engine.wait();
-        (self.output(), code)
-    }
-
-    /// All output; ends when everything inside has.
-    fn output(&mut self) -> String {
-        let mut text = String::new();
-        self.stdout.read_to_string(&mut text).unwrap();
-        self.stderr.read_to_string(&mut text).unwrap();
-        text
-    }
+    start(spec, stdin, |directory| {
+        let mut engine = Command::new("unshare");
+        engine
+            .args(["--mount", "--pid", "--fork", "--mount-proc", "--ipc", "--uts", "--kill-child"])
+            .args(network.then_some("--net"))
+            .args(["setpriv", "--bounding-set", granted, "--inh-caps", "-all"])
+            .arg(env!("CARGO_BIN_EXE_npxc-guest"))
+            .arg("enter")
+            .arg(directory.join("control"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        engine
+    })
 }
 
 /// Starts with a TUN link and lets it run.
@@ -302,84 +201,35 @@ fn it_is_of_no_use_as_anything_but_the_first_process() {
     assert!(Path::new(env!("CARGO_BIN_EXE_npxc-guest")).is_absolute());
 }
 
-/// npxc's end of a tunnel, in the network that an engine would have made. Every UDP datagram that comes through the
-/// tunnel is sent back; what came is remembered.
-struct Outside {
-    endpoint: SocketAddr,
-    guest: Keys,
-    /// A service of the host, which nobody may reach.
-    service: std::net::TcpListener,
-    seen: mpsc::Receiver<Vec<u8>>,
-}
-
 /// Name, address of the outer interface.
 const OUTER: (&str, &str) = ("eth0", "10.99.0.1");
 
-impl Outside {
-    /// Moves this thread, and with it the containers it starts, into a network namespace of its own.
-    fn new() -> Self {
-        // SAFETY: the thread runs one test and no other code depends on its network namespace.
-        #[allow(unsafe_code)]
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
-        let (name, address) = OUTER;
-        for line in [
-            "link set lo up".to_owned(),
-            format!("link add {name} type veth peer name host0"),
-            format!("address add {address}/24 dev {name}"),
-            format!("link set {name} up"),
-            "link set host0 up".to_owned(),
-            format!("route add default via {address} dev {name}"),
-        ] {
-            assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
-        }
-        let (ours, guest) = npxc_link::wg::key_pairs().unwrap();
-        let socket = UdpSocket::bind((address, 0)).unwrap();
-        let endpoint = socket.local_addr().unwrap();
-        let service = std::net::TcpListener::bind((address, 0)).unwrap();
-        service.set_nonblocking(true).unwrap();
-        let (sender, seen) = mpsc::channel();
-        std::thread::spawn(move || echo(&socket, &ours, &sender));
-        Self { endpoint, guest, service, seen }
+/// Moves this thread, and with it the containers it starts, into a network namespace of its own.
+fn outside() -> Outside {
+    // SAFETY: the thread runs one test and no other code depends on its network namespace.
+    #[allow(unsafe_code)]
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+    let (name, address) = OUTER;
+    for line in [
+        "link set lo up".to_owned(),
+        format!("link add {name} type veth peer name host0"),
+        format!("address add {address}/24 dev {name}"),
+        format!("link set {name} up"),
+        "link set host0 up".to_owned(),
+        format!("route add default via {address} dev {name}"),
+    ] {
+        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
     }
-
-    fn link(&self) -> ContainerLink {
-        let Keys { private, peer_public, preshared } = self.guest;
-        let endpoint = self.endpoint;
-        ContainerLink::Wireguard(Wireguard { private, peer_public, preshared, endpoint, mtu: 1420 })
-    }
-
-    fn enter(&self, script: &str, user: u32) -> Entered {
-        let granted = format!("{GRANTED},+sys_admin");
-        let mut entered = enter(&sh(script, user, self.link()), &granted, false);
-        let ready = entered.ready();
-        assert!(ready.ipv6, "{ready:?}");
-        assert!(entered.channel.take_descriptor().is_none());
-        entered
-    }
+    Outside::at(address)
 }
 
-/// Ends with the process, like the namespace that its socket holds.
-fn echo(socket: &UdpSocket, keys: &Keys, seen: &mpsc::Sender<Vec<u8>>) {
-    let mut tunnel = Tunnel::new(keys, None);
-    let (mut datagram, mut packet, mut out) = (vec![0; 65_536], vec![0; 66_000], vec![0; 66_000]);
-    while let Ok((length, from)) = socket.recv_from(&mut datagram) {
-        let mut reply = |bytes: &[u8]| drop(socket.send_to(bytes, from));
-        let received = tunnel.decrypt(from, &datagram[..length], &mut packet, &mut reply);
-        let Received::Packet(inner) = received else { continue };
-        let _ = seen.send(inner.to_vec());
-        // Source and destination change places, which no checksum notices.
-        let mut back = inner.to_vec();
-        let (source, ports) = match back[0] >> 4 {
-            4 if back[9] == 17 => (12, 20),
-            6 if back[6] == 17 => (8, 40),
-            _ => continue,
-        };
-        let half = if source == 12 { 4 } else { 16 };
-        back[source..source + 2 * half].rotate_left(half);
-        back[ports..ports + 4].rotate_left(2);
-        let length = tunnel.encrypt(&back, &mut out);
-        let _ = socket.send_to(&out[..length], from);
-    }
+fn enter_tunnel(outside: &Outside, script: &str, user: u32) -> Entered {
+    let granted = format!("{GRANTED},+sys_admin");
+    let mut entered = enter(&sh(script, user, outside.link()), &granted, false);
+    let ready = entered.ready();
+    assert!(ready.ipv6, "{ready:?}");
+    assert!(entered.channel.take_descriptor().is_none());
+    entered
 }
 
 /// Sends to an address and prints what comes back.
@@ -399,9 +249,9 @@ fn the_tunnel_carries_packets_both_ways_and_is_the_only_interface() {
     if !root() {
         return;
     }
-    let outside = Outside::new();
+    let outside = outside();
     let script = format!("python3 -c \"{ASK}\" && ls /proc/sys/net/ipv4/conf | sort | tr '\\n' ' '");
-    let mut entered = outside.enter(&script, 1000);
+    let mut entered = enter_tunnel(&outside, &script, 1000);
     entered.go();
     let (text, code) = entered.finish();
     assert_eq!(code, Some(0), "{text}");
@@ -414,7 +264,7 @@ fn the_outer_network_is_out_of_reach() {
         return;
     }
     for user in [1000, 0] {
-        let outside = Outside::new();
+        let outside = outside();
         let port = outside.service.local_addr().unwrap().port();
         // Each way to name an interface; then plainly, which goes into the tunnel like anything else.
         let script = format!(
@@ -446,7 +296,7 @@ print('done')
             name = OUTER.0,
             address = OUTER.1
         );
-        let mut entered = outside.enter(&script, user);
+        let mut entered = enter_tunnel(&outside, &script, user);
         entered.go();
         let (text, code) = entered.finish();
         assert_eq!(code, Some(0), "{text}");
@@ -491,7 +341,7 @@ fn nobody_but_the_keeper_has_held_the_keys_and_nobody_can_harm_it() {
         return;
     }
     for user in [1000, 0] {
-        let outside = Outside::new();
+        let outside = outside();
         let script = format!(
             "for pid in 1 2; do kill -9 $pid; kill -STOP $pid; \
              for name in environ maps fd ns/net root cwd exe; do \
@@ -543,8 +393,8 @@ fn a_lost_keeper_ends_the_session_and_says_so() {
     if !root() {
         return;
     }
-    let outside = Outside::new();
-    let mut entered = outside.enter("echo started; sleep 1000", 1000);
+    let outside = outside();
+    let mut entered = enter_tunnel(&outside, "echo started; sleep 1000", 1000);
     entered.go();
     entered.stdout.read_exact(&mut [0; 8]).unwrap();
     let keeper = i32::try_from(processes(&entered.engine)[1]).unwrap();
@@ -559,7 +409,7 @@ fn a_handshake_that_nobody_answers_is_named() {
     if !root() {
         return;
     }
-    let outside = Outside::new();
+    let outside = outside();
     let silent = UdpSocket::bind((OUTER.1, 0)).unwrap();
     let ContainerLink::Wireguard(mut wireguard) = outside.link() else { panic!() };
     wireguard.endpoint = silent.local_addr().unwrap();

@@ -1,0 +1,223 @@
+//! The directory of one session: the control socket, the guest's program and the files that are mounted, and who it
+//! all belongs to. Private by the directory above it, which only this user may enter; open itself, because container
+//! root may be another user.
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, HOME};
+
+use super::arguments::{Bound, CONTROL, PREFIX};
+use super::owner::Owner;
+use crate::runtime::RuntimeError;
+
+/// Says whose directory it is.
+const OWNER: &str = "owner";
+/// The longest path of a unix socket (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
+/// A session's directory; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+}
+
+impl Place {
+    /// Makes the directory for session `id` below `root`, which is made as well.
+    pub(super) fn create(root: &Path, id: &str, owner: Owner) -> Result<Self, RuntimeError> {
+        let fail = RuntimeError::io("the session's directory");
+        let make = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+            // Also where it was there before: files in it are for container root to read, and nobody else.
+            fs::set_permissions(root, Permissions::from_mode(0o700))?;
+            let place = Self { path: root.join(format!("{PREFIX}{id}")) };
+            if place.path.join("run").join(CONTROL).as_os_str().len() > LONGEST_SOCKET {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidFilename,
+                    "the path is too long for a socket",
+                ));
+            }
+            DirBuilder::new().mode(0o700).create(&place.path)?;
+            // First of all, so that whatever is left of it can be recognized.
+            place.put(OWNER, owner.to_string().as_bytes(), 0o600)?;
+            place.directory("run")?;
+            place.directory("etc")?;
+            place.directory("files")?;
+            fs::set_permissions(&place.path, Permissions::from_mode(0o711))?;
+            Ok(place)
+        };
+        make().map_err(fail)
+    }
+
+    fn directory(&self, name: &str) -> io::Result<()> {
+        let path = self.path.join(name);
+        DirBuilder::new().create(&path)?;
+        // Whatever the umask is.
+        fs::set_permissions(path, Permissions::from_mode(0o711))
+    }
+
+    fn put(&self, name: &str, content: &[u8], mode: u32) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+        file.write_all(content)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(path)
+    }
+
+    /// Where the control socket is; mounted as a directory, because an engine needs something to mount before the
+    /// socket's removal.
+    pub(super) fn run(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// The control socket: anybody inside may connect, of whom one is accepted.
+    pub(super) fn listen(&self) -> Result<UnixListener, RuntimeError> {
+        let path = self.run().join(CONTROL);
+        let listen = || {
+            let listener = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        listen().map_err(RuntimeError::io("the control socket"))
+    }
+
+    /// Takes the control socket away: nobody else connects.
+    pub(super) fn close(&self) {
+        let _ = fs::remove_file(self.run().join(CONTROL));
+    }
+
+    /// Writes the guest's program.
+    pub(super) fn program(&self, binary: &[u8]) -> Result<PathBuf, RuntimeError> {
+        self.put("guest", binary, 0o755).map_err(RuntimeError::io("writing the guest's program"))
+    }
+
+    /// Writes what every container gets in `/etc`, and the launch's own files after that.
+    pub(super) fn files(
+        &self,
+        (user, group): (u32, u32),
+        files: &[(PathBuf, Vec<u8>)],
+    ) -> Result<Vec<Bound>, RuntimeError> {
+        let own = [
+            ("resolv.conf", format!("nameserver {GATEWAY_V4}\nnameserver {GATEWAY_V6}\n")),
+            ("hosts", "127.0.0.1 localhost npxc\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
+            ("hostname", "npxc\n".to_owned()),
+            ("passwd", passwd(user, group)),
+            ("group", format!("root:x:0:\ntty:x:5:\nuser:x:{group}:\nnogroup:x:65534:\n")),
+        ];
+        let write = || {
+            let mut bounds = Vec::new();
+            let mut add = |host: PathBuf, guest: &Path| {
+                bounds.push(Bound { host, guest: guest.to_owned(), writable: false, nested: false });
+            };
+            for (name, content) in &own {
+                let guest = Path::new("/etc").join(name);
+                if !files.iter().any(|(path, _)| *path == guest) {
+                    add(self.put(&format!("etc/{name}"), content.as_bytes(), 0o644)?, &guest);
+                }
+            }
+            for (number, (guest, content)) in files.iter().enumerate() {
+                add(self.put(&format!("files/{number}"), content, 0o644)?, guest);
+            }
+            Ok(bounds)
+        };
+        write().map_err(RuntimeError::io("writing the container's files"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn passwd(user: u32, group: u32) -> String {
+    let root = if user == 0 { String::new() } else { "root:x:0:0:root:/root:/sbin/nologin\n".to_owned() };
+    format!(
+        "{root}user:x:{user}:{group}:user:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n"
+    )
+}
+
+/// The directories below `root` whose owners are no more: session id and path. At most `most`.
+pub(super) fn dead(root: &Path, most: usize) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).into_iter().flatten().flatten().take(most) {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        // One without a word in it was left between two system calls, or is just being made: its npxc will say.
+        let Ok(text) = fs::read_to_string(entry.path().join(OWNER)) else { continue };
+        if text.parse().is_ok_and(|owner: Owner| owner.is_dead()) {
+            found.push((id.to_owned(), entry.path()));
+        }
+    }
+    found
+}
+
+/// Removes the directory of a dead session.
+pub(super) fn remove(path: &Path) -> bool {
+    fs::remove_dir_all(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_place_is_private_from_above_and_goes_when_it_is_dropped() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().join("sessions");
+        let place = Place::create(&root, "7", Owner::this()).unwrap();
+        let path = root.join("npxc-7");
+        assert_eq!((mode(&root), mode(&path), mode(&path.join("run"))), (0o700, 0o711, 0o711));
+        let _listener = place.listen().unwrap();
+        assert_eq!(mode(&path.join("run/control")), 0o666);
+        place.close();
+        assert!(!path.join("run/control").exists());
+        let program = place.program(b"ELF").unwrap();
+        assert_eq!(mode(&program), 0o755);
+        // The same session cannot be made twice.
+        assert!(Place::create(&root, "7", Owner::this()).is_err());
+        drop(place);
+        assert!(!path.exists() && root.exists());
+    }
+
+    #[test]
+    fn files_of_the_launch_win_over_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::create(root.path(), "7", Owner::this()).unwrap();
+        let given = [
+            (PathBuf::from("/home/user/.npmrc"), b"a=b".to_vec()),
+            (PathBuf::from("/etc/hosts"), b"mine".to_vec()),
+        ];
+        let bounds = place.files((1000, 1000), &given).unwrap();
+        let hosts: Vec<_> = bounds.iter().filter(|bound| bound.guest == Path::new("/etc/hosts")).collect();
+        assert_eq!(hosts.len(), 1);
+        assert_eq!(fs::read(&hosts[0].host).unwrap(), b"mine");
+        assert!(bounds.iter().all(|bound| !bound.writable));
+        let passwd = fs::read_to_string(root.path().join("npxc-7/etc/passwd")).unwrap();
+        assert!(passwd.contains("user:x:1000:1000:user:/home/user:"), "{passwd}");
+    }
+
+    #[test]
+    fn only_what_the_dead_left_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let living = Place::create(root.path(), "living", Owner::this()).unwrap();
+        let gone = Owner { start: 1, ..Owner::this() };
+        let left = std::mem::ManuallyDrop::new(Place::create(root.path(), "left", gone).unwrap());
+        fs::create_dir(root.path().join("npxc-nobodys")).unwrap();
+        fs::create_dir(root.path().join("other")).unwrap();
+        let found = dead(root.path(), 100);
+        assert_eq!(found, vec![("left".to_owned(), left.path.clone())]);
+        assert!(remove(&found[0].1));
+        assert!(dead(root.path(), 100).is_empty() && living.path.exists());
+    }
+}

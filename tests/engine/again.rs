@@ -1,0 +1,192 @@
+//! Starts this file again: with podman as an ordinary user, and with docker.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::world::{self, DIRECTORY, GUEST, KIND, PROGRAM};
+
+/// The user of the run as an ordinary user; made for it, and removed after it.
+const USER: &str = "npxc-engine-test";
+/// Rootless podman wants a shared root, and `/dev/net/tun` as it is on an ordinary machine.
+const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs /dev/net && \
+                      mknod -m 666 /dev/net/tun c 10 200 && chmod 666 /dev/fuse; \
+                      exec setpriv --reuid npxc-engine-test --regid npxc-engine-test --init-groups --inh-caps=-all \"$@\"";
+/// How long a daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
+}
+
+fn skip(what: &str) -> bool {
+    eprintln!("left out: {what}");
+    true
+}
+
+fn unable() -> bool {
+    !rustix::process::geteuid().is_root() && skip("containers as another user and of docker (needs root)")
+        || world::guest().is_none()
+            && npxc::runtime::engine::guest_binary().is_empty()
+            && skip("containers (this npxc carries no guest program)")
+}
+
+fn copy(from: PathBuf, to: PathBuf) -> PathBuf {
+    fs::copy(from, &to).unwrap();
+    fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+    to
+}
+
+fn finish(name: &str, output: &std::process::Output) {
+    let report =
+        format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "with {name}:\n{report}");
+    eprintln!("with {name}:\n{report}");
+}
+
+/// A user for the time of a test.
+struct User;
+
+impl User {
+    fn make(home: &Path) -> Self {
+        let made = Command::new("useradd")
+            .args(["--create-home", "--home-dir"])
+            .arg(home)
+            .arg(USER)
+            .status()
+            .unwrap();
+        assert!(made.success(), "cannot make the user {USER}");
+        Self
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").arg(USER).status();
+    }
+}
+
+#[test]
+fn all_of_it_holds_with_podman_as_an_ordinary_user() {
+    if world::again() || unable() {
+        return;
+    }
+    if !["podman", "useradd", "newuidmap", "unshare", "setpriv"].into_iter().all(have) {
+        skip("rootless podman (needs podman, useradd and newuidmap)");
+        return;
+    }
+    // Short: engines and sockets have little room for a path.
+    let directory = tempfile::Builder::new().prefix("npxc-e").tempdir().unwrap();
+    let path = directory.path();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    let user = User::make(&path.join("home"));
+    let home = path.join("home");
+    let tests = copy(std::env::current_exe().unwrap(), path.join("tests"));
+    let npxc = copy(env!("CARGO_BIN_EXE_npxc").into(), path.join("npxc"));
+    let image = fs::File::create(home.join("image.tar")).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/local-node");
+    let made = Command::new(script).args(["x", "-"]).stdout(image).stderr(Stdio::null()).status().unwrap();
+    assert!(made.success());
+    fs::create_dir(home.join("run")).unwrap();
+    let owned = Command::new("chown").args(["-R", &format!("{USER}:")]).arg(&home).status().unwrap();
+    assert!(owned.success());
+
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(tests).args(["--test-threads", "2"]);
+    command.env(KIND, "podman").env(DIRECTORY, &home).env(PROGRAM, npxc);
+    command.env("HOME", &home).env("USER", USER).env("XDG_RUNTIME_DIR", home.join("run"));
+    if let Some(guest) = world::guest() {
+        command.env(GUEST, copy(guest, path.join("guest")));
+    }
+    let output = command.current_dir(&home).stdin(Stdio::null()).output().unwrap();
+    // Files of its subordinate ids are nobody's outside of its namespace, and its pause process holds it.
+    let reset = format!("{SCRIPT}; true");
+    let _ = Command::new("unshare")
+        .args(["-m", "sh", "-c", &reset, "sh", "podman", "system", "migrate"])
+        .env("HOME", &home)
+        .env("XDG_RUNTIME_DIR", home.join("run"))
+        .current_dir(&home)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    drop(user);
+    finish("podman as an ordinary user", &output);
+}
+
+/// A docker daemon of the test's own.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    fn start(directory: &Path) -> Result<Self, String> {
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let option = |name: &str, path: &str| format!("--{name}={}", directory.join(path).display());
+        let child = Command::new("dockerd")
+            .arg(format!("--host=unix://{}", directory.join("docker.sock").display()))
+            .args([option("data-root", "data"), option("exec-root", "exec"), option("pidfile", "pid")])
+            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        let mut daemon = Self { child };
+        let deadline = Instant::now() + PATIENCE;
+        while !daemon.answers(directory) {
+            if daemon.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+                return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(daemon)
+    }
+
+    fn answers(&self, directory: &Path) -> bool {
+        let socket = format!("unix://{}", directory.join("docker.sock").display());
+        let mut command = Command::new("docker");
+        command.args(["--host", &socket, "version"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn all_of_it_holds_with_docker() {
+    if world::again() || unable() {
+        return;
+    }
+    if !["docker", "dockerd"].into_iter().all(have) {
+        skip("docker (needs docker and dockerd)");
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("npxc-d").tempdir().unwrap();
+    let daemon = match Daemon::start(directory.path()) {
+        Ok(daemon) => daemon,
+        Err(why) => {
+            skip(&format!("docker (its daemon does not start: {why})"));
+            return;
+        }
+    };
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--test-threads", "2"])
+        .env(KIND, "docker")
+        .env(DIRECTORY, directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    drop(daemon);
+    finish("docker", &output);
+}

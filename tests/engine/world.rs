@@ -1,0 +1,220 @@
+//! What every test starts from: the engine of this run with a store of its own, the image, the guest's program.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, guest_binary, image};
+use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
+
+/// The engine of a run that was started by another: `podman` or `docker`.
+pub(super) const KIND: &str = "NPXC_TEST_ENGINE";
+/// Its directory.
+pub(super) const DIRECTORY: &str = "NPXC_TEST_ENGINE_DIRECTORY";
+/// A static guest program, for an npxc that carries none.
+pub(super) const GUEST: &str = "NPXC_TEST_GUEST";
+/// The npxc that is started as a helper.
+pub(super) const PROGRAM: &str = "NPXC_TEST_PROGRAM";
+/// The name of the image.
+pub(super) const IMAGE: &str = "localhost/npxc-node:test";
+
+/// An engine to test with.
+pub(super) struct World {
+    pub(super) kind: Kind,
+    pub(super) directory: PathBuf,
+    /// What precedes every command of the engine.
+    pub(super) arguments: Vec<OsString>,
+    guest: Option<PathBuf>,
+    program: PathBuf,
+    image: Image,
+}
+
+/// The world of this run; `None`, and a word on stderr, where something is missing.
+pub(super) fn world() -> Option<&'static World> {
+    static WORLD: LazyLock<Result<World, String>> = LazyLock::new(World::make);
+    WORLD.as_ref().inspect_err(|why| eprintln!("left out: {why}")).ok()
+}
+
+/// The directory of this run.
+pub(super) fn directory() -> PathBuf {
+    std::env::var_os(DIRECTORY).map_or_else(|| std::env::temp_dir().join("npxc-engine"), PathBuf::from)
+}
+
+/// Whether this run was started by another.
+pub(super) fn again() -> bool {
+    std::env::var_os(KIND).is_some()
+}
+
+/// A static guest program outside of npxc, if the environment names one.
+pub(super) fn guest() -> Option<PathBuf> {
+    std::env::var_os(GUEST).map(PathBuf::from)
+}
+
+fn global_arguments(kind: Kind, directory: &Path) -> Vec<OsString> {
+    match kind {
+        Kind::Podman => ["--root", "--runroot", "--tmpdir"]
+            .into_iter()
+            .flat_map(|option| [option.into(), directory.join(option.trim_start_matches('-')).into()])
+            .collect(),
+        Kind::Docker => {
+            vec!["--host".into(), format!("unix://{}", directory.join("docker.sock").display()).into()]
+        }
+    }
+}
+
+impl World {
+    fn make() -> Result<Self, String> {
+        let kind = if std::env::var_os(KIND).is_some_and(|kind| kind == "docker") {
+            Kind::Docker
+        } else {
+            Kind::Podman
+        };
+        if !again() && !rustix::process::geteuid().is_root() {
+            return Err("containers of podman as root (this is an ordinary user)".into());
+        }
+        let directory = directory();
+        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        let arguments = global_arguments(kind, &directory);
+        let guest = guest();
+        if guest.is_none() && guest_binary().is_empty() {
+            return Err(format!("containers (this npxc carries no guest program; set {GUEST})"));
+        }
+        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into()).into();
+        let engine = Engine::new(kind, directory.join("s")).program(kind.as_str().into(), arguments.clone());
+        engine.facts().map_err(|error| format!("containers of {} ({error})", kind.as_str()))?;
+        let image = image::ensure(&engine, IMAGE, &mut |_| {}).or_else(|_| {
+            import(kind, &directory, &arguments)?;
+            image::ensure(&engine, IMAGE, &mut |_| {}).map_err(|error| error.to_string())
+        })?;
+        Ok(Self { kind, directory, arguments, guest, program, image })
+    }
+
+    /// The engine under test.
+    pub(super) fn engine(&self) -> Engine {
+        self.engine_in(self.directory.join("s"))
+    }
+
+    /// With its sessions in another directory.
+    pub(super) fn engine_in(&self, sessions: PathBuf) -> Engine {
+        let engine = Engine::new(self.kind, sessions)
+            .program(self.kind.as_str().into(), self.arguments.clone())
+            .image(self.image.clone())
+            .link(LinkChoice::Socket)
+            .helper(self.program.clone());
+        match &self.guest {
+            Some(guest) => engine.guest(guest.clone()),
+            None => engine,
+        }
+    }
+
+    /// The engine's own program, as a person would call it.
+    pub(super) fn command(&self, words: &[&str]) -> Output {
+        Command::new(self.kind.as_str())
+            .args(&self.arguments)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The names of npxc's containers and networks that the engine knows.
+    pub(super) fn known(&self) -> String {
+        let list = |words: &[&str]| String::from_utf8(self.command(words).stdout).unwrap();
+        list(&["ps", "--all", "--format", "{{.Names}}", "--filter", "name=npxc-"])
+            + &list(&["network", "ls", "--format", "{{.Name}}", "--filter", "name=npxc-"])
+    }
+}
+
+/// Makes the image of this machine's node, once for all runs of this file.
+fn import(kind: Kind, directory: &Path, arguments: &[OsString]) -> Result<(), String> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/local-node");
+    let given = directory.join("image.tar");
+    let output = if given.exists() {
+        // An ordinary user may not reach the project.
+        Command::new(kind.as_str())
+            .args(arguments)
+            .args(["import", "--change", "ENV PATH=/usr/bin:/bin"])
+            .arg(given)
+            .arg(IMAGE)
+            .output()
+    } else {
+        Command::new(script).args([IMAGE, kind.as_str()]).args(arguments).output()
+    };
+    let output = output.map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("containers (images/local-node: {said})")) }
+}
+
+/// Tests that look at what the engine has as a whole do not run beside each other, nor beside any other test.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn launch(command: &[&str]) -> Launch {
+    Launch {
+        command: command.iter().map(Into::into).collect(),
+        env: Vec::new(),
+        cwd: "/home/user".into(),
+        mounts: Vec::new(),
+        limits: Limits { memory: 1 << 30, pids: 64, cpus: None, scratch: 16 << 20, ..Limits::default() },
+        files: Vec::new(),
+    }
+}
+
+pub(super) fn sh(script: &str) -> Launch {
+    launch(&["/bin/sh", "-c", script])
+}
+
+/// A container with its ends of the workload's stdio.
+pub(super) struct Running {
+    pub(super) guest: Guest,
+    pub(super) stdin: Option<std::io::PipeWriter>,
+    pub(super) stdout: std::io::PipeReader,
+    pub(super) stderr: std::io::PipeReader,
+}
+
+pub(super) fn try_start(engine: &Engine, launch: &Launch) -> Result<Running, RuntimeError> {
+    let (stdin, input) = std::io::pipe().unwrap();
+    let (stdout, output) = std::io::pipe().unwrap();
+    let (stderr, errors) = std::io::pipe().unwrap();
+    let stdio = Stdio3 { stdin: stdin.into(), stdout: output.into(), stderr: errors.into() };
+    let guest = engine.launch(launch, stdio)?;
+    Ok(Running { guest, stdin: Some(input), stdout, stderr })
+}
+
+pub(super) fn start(engine: &Engine, launch: &Launch) -> Running {
+    let mut running =
+        try_start(engine, launch).unwrap_or_else(|error| panic!("{error}\nhint: {:?}", error.hint()));
+    running.guest.release().unwrap();
+    running
+}
+
+pub(super) fn wait(guest: &mut Guest) -> Result<Ended, RuntimeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(guest.wait())
+}
+
+/// Runs a command to its end: how it ended, what it wrote.
+pub(super) fn run(engine: &Engine, launch: &Launch) -> (Ended, String, String) {
+    let mut running = start(engine, launch);
+    drop(running.stdin.take());
+    let (mut out, mut err) = (String::new(), String::new());
+    running.stdout.read_to_string(&mut out).unwrap();
+    running.stderr.read_to_string(&mut err).unwrap();
+    (wait(&mut running.guest).unwrap(), out, err)
+}
+
+pub(super) fn exited(code: i32) -> Ended {
+    Ended { status: Status::Exited(code), limit: None }
+}
+
+/// What a script writes; it has to succeed.
+pub(super) fn output(engine: &Engine, script: &str) -> String {
+    let (ended, out, err) = run(engine, &sh(script));
+    assert_eq!(ended, exited(0), "{out}\n{err}");
+    out
+}
