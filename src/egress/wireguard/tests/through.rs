@@ -114,6 +114,7 @@ fn converse(mut kernel: Kernel, to: Ipv4Addr, port: u16) -> Vec<u8> {
     let (mut sent, mut answer) = (0, Vec::new());
     loop {
         guest.poll(clock(), &mut kernel, &mut sockets);
+        let before = (sent, answer.len());
         let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
         while socket.can_send() && sent < TRANSFER {
             let part: Vec<u8> = (sent..TRANSFER.min(sent + 16_384)).map(byte).collect();
@@ -127,6 +128,10 @@ fn converse(mut kernel: Kernel, to: Ipv4Addr, port: u16) -> Vec<u8> {
         }
         if !socket.may_recv() && answer.len() >= TRANSFER || !socket.is_active() {
             return answer;
+        }
+        if before != (sent, answer.len()) {
+            // There is data or a wider window to tell of.
+            continue;
         }
         let delay = guest.poll_delay(clock(), &sockets).map_or(1000, |delay| delay.total_millis().min(1000));
         kernel.wait(std::time::Duration::from_millis(delay));
