@@ -115,7 +115,7 @@ impl Pump {
     /// From the peer to the TUN.
     fn receive(&mut self) -> io::Result<()> {
         match self.inbox.fill(&self.udp) {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if fatal(&error) => return Err(error),
             // Nothing there, or an earlier datagram that nobody listened for.
             Err(_) => return Ok(()),

@@ -30,8 +30,6 @@ pub(super) struct WireGuard {
     peer: Option<SocketAddr>,
     properties: LinkProperties,
     inbox: Inbox,
-    /// The socket had nothing more when it was read last.
-    drained: bool,
     coalescer: Coalescer,
     /// A packet's buffer, between `receive` and `give_back`.
     received: Vec<u8>,
@@ -52,7 +50,6 @@ impl WireGuard {
             peer: None,
             properties: LinkProperties { mtu: link.mtu, offload: true },
             inbox: Inbox::new(),
-            drained: false,
             coalescer: Coalescer::new(),
             received: Vec::new(),
             outbox: Outbox::new(),
@@ -86,17 +83,12 @@ impl WireGuard {
         true
     }
 
+    /// Reads on until the system says that there is nothing: it reports the next datagram only after that.
     fn refill(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.drained) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         match self.inbox.fill(&self.socket) {
-            Ok(more) => {
-                self.drained = !more;
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             // What an earlier datagram met on its way, at a container network that comes and goes.
-            Err(error) if passes(error.kind()) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) if passes(error.kind()) => Ok(()),
             Err(error) => Err(error),
         }
     }

@@ -10,6 +10,9 @@ use smoltcp::wire::{
 use super::*;
 use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6};
 
+#[cfg(target_os = "linux")]
+mod through;
+
 const MTU: u16 = 1420;
 
 /// The other end: a tunnel, and sockets it can move between.
