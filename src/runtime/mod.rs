@@ -48,6 +48,12 @@ pub trait Runtime {
         "tun"
     }
 
+    /// User and group, as this machine counts, that what is mounted writable has to belong to, where these are not
+    /// npxc's own.
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        Ok(None)
+    }
+
     /// Builds the sandbox and returns when it stands: the link can be taken, the command waits for
     /// [`Guest::release`]. Blocks for some milliseconds.
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError>;
