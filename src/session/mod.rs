@@ -4,7 +4,8 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
+//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `survey`
+//! what a run would find.
 
 mod foreground;
 mod ground;

@@ -24,7 +24,7 @@ use crate::package::entry::MANIFEST;
 use crate::package::{
     Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
 };
-use crate::policy::{Policy, PolicySpec, Rule, RuleError};
+use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 
@@ -101,17 +101,17 @@ impl Bench {
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.host)?;
-        let runner = Steps::new(&*self.runtime, resolved, &self.hidden);
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, presets(&self.npm));
         let installer = Installer {
             store: &self.store,
             node: &self.node,
             config: &self.npm,
-            host: &self.host,
+            trust: &self.trust,
             runner: &runner,
         };
         let options = InstallOptions {
             ignore_scripts: resolved.install.ignore_scripts,
-            allow_install: resolved.install.allow.iter().map(ToString::to_string).collect(),
+            allow_install: resolved.install.allow.clone(),
             force,
         };
         Ok(installer.ensure(&request, &options, words).await?)
@@ -260,16 +260,7 @@ fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + 
 
 /// What the presets stand for on this host.
 pub(super) fn presets(npm: &NpmConfig) -> BTreeMap<String, Vec<Rule>> {
-    BTreeMap::from([("npm".to_owned(), registries(npm))])
-}
-
-/// A registry that no rule can name (a host in an odd notation) is left out; the others still count.
-fn registries(npm: &NpmConfig) -> Vec<Rule> {
-    npm.rules().iter().filter_map(|rule| rule.parse().ok()).collect()
-}
-
-pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
-    rules.iter().map(|rule| rule.parse()).collect()
+    BTreeMap::from([("npm".to_owned(), npm.rules())])
 }
 
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {

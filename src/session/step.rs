@@ -1,7 +1,7 @@
 //! A step of an install as a session: the same sandbox, router and log as a run, with its output kept instead of
 //! shown.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::foreground::Cause;
 use super::record::{self, Subject};
-use super::run::{parse_rules, pinned};
+use super::run::pinned;
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;
@@ -20,7 +20,7 @@ use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::{Step, StepError, StepOutcome, StepRunner};
-use crate::policy::{Mode, Policy, PolicySpec};
+use crate::policy::{Mode, Policy, PolicySpec, Rule};
 use crate::runtime::{Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
@@ -28,11 +28,17 @@ pub(super) struct Steps<'a> {
     runtime: &'a dyn Runtime,
     resolved: &'a Resolved,
     hidden: &'a [Mount],
+    presets: BTreeMap<String, Vec<Rule>>,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(runtime: &'a dyn Runtime, resolved: &'a Resolved, hidden: &'a [Mount]) -> Self {
-        Self { runtime, resolved, hidden }
+    pub(super) fn new(
+        runtime: &'a dyn Runtime,
+        resolved: &'a Resolved,
+        hidden: &'a [Mount],
+        presets: BTreeMap<String, Vec<Rule>>,
+    ) -> Self {
+        Self { runtime, resolved, hidden, presets }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
@@ -42,10 +48,10 @@ impl<'a> Steps<'a> {
             } else {
                 Mode::Allowlist
             },
-            allow: parse_rules(&step.allow).map_err(plain)?,
-            allow_private: parse_rules(&step.allow_private).map_err(plain)?,
+            allow: step.allow.clone(),
+            allow_private: step.allow_private.clone(),
             deny: self.resolved.network.deny.clone(),
-            ..PolicySpec::default()
+            presets: self.presets.clone(),
         })
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
