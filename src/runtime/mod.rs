@@ -13,6 +13,7 @@ pub mod native;
 mod report;
 
 use std::ffi::OsString;
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -58,6 +59,19 @@ pub struct Stdio3 {
 pub enum Link {
     /// A descriptor of the TUN itself.
     Tun(TunLink),
+    /// A WireGuard tunnel across a container network.
+    WireGuard(WireGuardLink),
+}
+
+/// npxc's end of a tunnel, before the guest has shaken hands.
+#[derive(Debug)]
+pub struct WireGuardLink {
+    /// Bound to the one address that the guest may send to.
+    pub socket: UdpSocket,
+    /// The keys of this session.
+    pub keys: npxc_link::wg::Keys,
+    /// Of the guest's `wg0`, bytes of an IP packet.
+    pub mtu: u16,
 }
 
 /// npxc's end of the guest's only network interface: one `read` or `write` is one packet.
