@@ -23,11 +23,12 @@ fn podman(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// The static program, which npxc's build script has made.
+/// The static program, which npxc's build script has made; the newest.
 fn program() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_npxc-guest")).parent()?.parent()?.join("guest");
     let built = fs::read_dir(target).ok()?.flatten().map(|entry| entry.path().join("guest/npxc-guest"));
-    built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH)).find(|path| path.is_file())
+    let here = built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH));
+    here.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
 /// An image, a network, containers: all gone when dropped.
@@ -78,7 +79,15 @@ impl Engine {
             engine
                 .args(ENGINE)
                 .args(["run", "--rm", "--name", &self.name, "--network", network, "--log-driver", "none"])
-                .args(["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--cap-add", capabilities])
+                .args([
+                    "--read-only",
+                    "--tmpfs",
+                    "/tmp:mode=1777,notmpcopyup",
+                    "--cap-drop",
+                    "ALL",
+                    "--cap-add",
+                    capabilities,
+                ])
                 .args(["--device", "/dev/net/tun", "--user", "0:0", "--entrypoint", "/npxc/guest"])
                 .args(LIMITS)
                 .arg("-v")
