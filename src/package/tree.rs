@@ -120,11 +120,12 @@ pub fn is_too_large(root: &Path) -> bool {
 /// Makes a tree another user's. Nobody may be writing to it.
 pub fn give(root: &Path, user: u32, group: u32) -> Result<(), PackageError> {
     let owner = (Some(rustix::fs::Uid::from_raw(user)), Some(rustix::fs::Gid::from_raw(group)));
-    walk(root, |path, _, _| {
+    let change = |path: &Path| {
         rustix::fs::chownat(rustix::fs::CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| PackageError::io("change the owner of", path, error.into()))?;
-        Ok(true)
-    })
+            .map_err(|error| PackageError::io("change the owner of", path, error.into()))
+    };
+    change(root)?;
+    walk(root, |path, _, _| change(path).map(|()| true))
 }
 
 /// Takes everybody's permission to write away.
