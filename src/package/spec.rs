@@ -131,7 +131,7 @@ fn parse(text: &str) -> Result<PackageSpec, SpecProblem> {
         Some(end) => (&text[..end], &text[end + 1..]),
         None => (text, ""),
     };
-    if version.is_empty() && (is_path(name) || !name.starts_with('@') && is_tarball(name)) {
+    if version.trim().is_empty() && (is_path(name) || !name.starts_with('@') && is_tarball(name)) {
         // `~@` is what `~` is, and so are all that would be written back as a path.
         return local(name);
     }

@@ -34,6 +34,7 @@ fn what_npx_takes() {
 fn an_empty_version_does_not_make_a_name_of_a_path() {
     assert!(matches!(spec("~@"), PackageSpec::Directory(_)));
     assert!(matches!(spec("x.tgz@"), PackageSpec::Tarball(_)));
+    assert!(matches!(spec("x.tar.gz@ "), PackageSpec::Tarball(_)));
     assert_eq!(spec("x.tgz@1.0.0"), registry("x.tgz", VersionSpec::Exact("1.0.0".into())));
 }
 
