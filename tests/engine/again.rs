@@ -16,7 +16,7 @@ const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs
                       mknod -m 666 /dev/net/tun c 10 200 && \
                       exec setpriv --reuid npxc-engine-test --regid npxc-engine-test --init-groups --inh-caps=-all \"$@\"";
 /// How long a daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn have(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
