@@ -2,7 +2,8 @@
 //! runs with podman as root; two of its tests run it again, with podman as an ordinary user and with docker, whose
 //! daemon is started for it. What is missing on this machine is left out with a word on stderr.
 //!
-//! Engines keep everything in a directory of the run's own: images, containers, networks and daemon are gone after it.
+//! Engines keep everything in a directory of the run's own. podman's as root is below the target directory and keeps
+//! the image for the next run; everything else is gone after it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(target_os = "linux")]
 

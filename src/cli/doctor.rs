@@ -17,6 +17,8 @@ use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
+use crate::runtime::apple::Apple;
+use crate::runtime::engine::{self, Engine, Kind};
 use crate::runtime::{self, Outcome, StepReport};
 
 /// How long one address of the registry may take to answer.
@@ -71,6 +73,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Ok(directories) => {
             lines.extend(writable(&directories));
             lines.extend(packages(&host, &directories, args.online));
+            lines.extend(engines(&host, &directories));
         }
         Err(error) => {
             lines.push(Line::new("directories", "home", State::Failed, error.to_string()).hints(error.hint));
@@ -93,6 +96,25 @@ fn sandbox(report: StepReport) -> Line {
         Outcome::Failed { why, hint } => (State::Failed, why, hint),
     };
     Line::new("sandbox", report.step, state, detail).hints(hint)
+}
+
+/// The container engines that are here. They are alternatives: none of them has to be.
+fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
+    let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
+    let engines = [Kind::Podman, Kind::Docker].map(|kind| Engine::new(kind, sessions.clone()));
+    let found = engine::detect(&engines.each_ref());
+    let lines = found.into_iter().filter(|found| !found.missing()).map(|found| {
+        let notes = found.notes.join("; ");
+        let line = |state, detail: String| Line::new("engines", found.kind.as_str(), state, detail);
+        match (&found.facts, &found.problem) {
+            (Ok(_), None) => line(State::Passed, notes),
+            (Ok(_), Some(problem)) => line(State::Warning, format!("{problem} ({notes})")),
+            (Err(error), _) => line(State::Warning, error.to_string()).hints(error.hint()),
+        }
+    });
+    let apple = cfg!(target_os = "macos").then(|| Apple::new().check()).into_iter().flatten();
+    let apple = apple.map(|report| Line { area: "apple", ..sandbox(report) });
+    lines.chain(apple).collect()
 }
 
 fn writable(directories: &Directories) -> Vec<Line> {

@@ -10,6 +10,8 @@ use crate::config::{ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
 use crate::package::{PackageSpec, Store};
+use crate::runtime::RuntimeError;
+use crate::runtime::engine::{Engine, Kind, leftovers};
 
 /// Shows what is installed
 #[derive(Debug, Parser)]
@@ -27,6 +29,9 @@ pub(super) struct CleanArgs {
     /// Everything
     #[arg(long, conflicts_with = "specs")]
     all: bool,
+    /// What a killed npxc left: containers, networks and their files. The next run clears them away, too
+    #[arg(long, conflicts_with_all = ["all", "specs"])]
+    orphans: bool,
     /// Packages, with or without a version
     #[arg(value_name = "PACKAGE-SPEC")]
     specs: Vec<String>,
@@ -73,6 +78,9 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
 }
 
 pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
+    if args.orphans {
+        return orphans();
+    }
     if args.specs.is_empty() && !args.all {
         return Err(Failure::new(ExitStatus::Config, "no package is named").hint(
             "npxc clean PACKAGE..., or npxc clean --all for everything; npxc list shows what there is",
@@ -110,6 +118,43 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     }
     say::print(&said);
     Ok(ExitStatus::Success)
+}
+
+/// Removes what dead sessions left in every engine that is here.
+fn orphans() -> Result<ExitStatus, Failure> {
+    let directories = Directories::new(|name| std::env::var_os(name))?;
+    let sessions = directories.sessions(std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+    let mut status = ExitStatus::Success;
+    let mut said = String::new();
+    for kind in [Kind::Podman, Kind::Docker] {
+        let removed = match leftovers::remove(&Engine::new(kind, sessions.clone())) {
+            Ok(removed) => removed,
+            // No engine, nothing left in it.
+            Err(RuntimeError::NoEngine { .. }) => continue,
+            Err(error) => {
+                say::warning(&format!("{}: {error}", kind.as_str()));
+                status = ExitStatus::Runtime;
+                continue;
+            }
+        };
+        for (what, names) in [("container", &removed.containers), ("network", &removed.networks)] {
+            for name in names {
+                let _ = writeln!(said, "{} {what} {name} is removed", kind.as_str());
+            }
+        }
+        for name in &removed.failed {
+            say::warning(&format!("{}: {name} could not be removed", kind.as_str()));
+            status = ExitStatus::Runtime;
+        }
+        if removed.directories > 0 {
+            let _ = writeln!(said, "the files of {} sessions are removed", removed.directories);
+        }
+    }
+    if said.is_empty() && status == ExitStatus::Success {
+        say::note("nothing was left behind");
+    }
+    say::print(&said);
+    Ok(status)
 }
 
 fn store() -> Result<Store, Failure> {

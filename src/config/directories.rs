@@ -63,6 +63,13 @@ impl Directories {
         self.state.join("audit")
     }
 
+    /// Where sessions in containers keep their files: this user's, on this machine, with a short path. `runtime` is
+    /// `XDG_RUNTIME_DIR`.
+    pub fn sessions(&self, runtime: Option<&OsStr>) -> PathBuf {
+        let runtime = runtime.map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
+        runtime.map_or_else(|| self.state.join("run"), |path| path.join("npxc"))
+    }
+
     /// The directories that a package must never be able to change: its own policy, its own code, its own log.
     pub fn own(&self) -> [&PathBuf; 4] {
         [&self.config, &self.data, &self.state, &self.cache]

@@ -65,7 +65,7 @@ impl RuntimeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Step(failure) => explain::hint(failure),
-            Self::Mount { hint, .. } => hint.clone(),
+            Self::Mount { hint, .. } | Self::Unfit { hint, .. } => hint.clone(),
             Self::Lost(_) => {
                 Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
             }
@@ -73,7 +73,6 @@ impl RuntimeError {
                 "install the engine, or name its program by `container_cli`; `npxc doctor` lists what is usable".into(),
             ),
             Self::Engine { .. } => Some("`npxc doctor` tries what an engine has to be able to do".into()),
-            Self::Unfit { hint, .. } => hint.clone(),
             Self::Io { .. } => None,
         }
     }

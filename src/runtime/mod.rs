@@ -4,6 +4,7 @@
 //! Data comes from `session`, which resolves what a run is granted; it goes to the sandbox. Nothing in here
 //! decides what may be reached.
 
+pub mod apple;
 mod carried;
 mod command;
 #[cfg(target_os = "linux")]

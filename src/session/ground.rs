@@ -122,7 +122,7 @@ pub(super) fn chosen(kind: engine::Kind, resolved: &Resolved, host: &HostEnv) ->
         Wireguard => engine::LinkChoice::Wireguard,
         Socket => engine::LinkChoice::Socket,
     };
-    let engine = Engine::new(kind, sessions(resolved, host))
+    let engine = Engine::new(kind, resolved.directories.sessions(host.var("XDG_RUNTIME_DIR")))
         .link(link)
         .require_limits(options.require_limits)
         .run_arguments(options.arguments.iter().map(Into::into));
@@ -130,13 +130,6 @@ pub(super) fn chosen(kind: engine::Kind, resolved: &Resolved, host: &HostEnv) ->
         Some(program) => engine.program(program.clone(), []),
         None => engine,
     }
-}
-
-/// Where the sessions of engines have their files: a directory of this user's on this machine, with a short path.
-fn sessions(resolved: &Resolved, host: &HostEnv) -> PathBuf {
-    let runtime =
-        host.var("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
-    runtime.map_or_else(|| resolved.directories.state.join("run"), |path| path.join("npxc"))
 }
 
 /// Runs node's question in the image, without a network, and gives what it printed.

@@ -40,7 +40,8 @@ pub(super) fn world() -> Option<&'static World> {
 
 /// The directory of this run.
 pub(super) fn directory() -> PathBuf {
-    std::env::var_os(DIRECTORY).map_or_else(|| std::env::temp_dir().join("npxc-engine"), PathBuf::from)
+    std::env::var_os(DIRECTORY)
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("e"), PathBuf::from)
 }
 
 /// Whether this run was started by another.
@@ -58,6 +59,8 @@ fn global_arguments(kind: Kind, directory: &Path) -> Vec<OsString> {
         Kind::Podman => ["--root", "--runroot", "--tmpdir"]
             .into_iter()
             .flat_map(|option| [option.into(), directory.join(option.trim_start_matches('-')).into()])
+            // Unasked it copies every layer for an ordinary user who may not use FUSE.
+            .chain(["--storage-driver".into(), "overlay".into()])
             .collect(),
         Kind::Docker => {
             vec!["--host".into(), format!("unix://{}", directory.join("docker.sock").display()).into()]

@@ -32,7 +32,7 @@ pub struct Facts {
     pub runtimes: Vec<String>,
     /// What makes its networks: `netavark`, `cni`, `bridge`.
     pub network: String,
-    /// SELinux labels what containers may touch.
+    /// `SELinux` labels what containers may touch.
     pub selinux: bool,
     /// Container root is another user than the engine's (docker's userns-remap).
     pub remapped: bool,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) pid: u32,
-    /// Clock ticks since boot (proc_pid_stat(5), field 22).
+    /// Clock ticks since boot (`proc_pid_stat(5)`, field 22).
     pub(super) start: u64,
     /// Where the pid means something.
     pub(super) realm: Realm,

@@ -163,7 +163,7 @@ impl Process {
             }
             // Dropping removes the container by force.
             Err(_) => {
-                tracing::debug!(name = self.container.name, "the engine's client outlives its container")
+                tracing::debug!(name = self.container.name, "the engine's client outlives its container");
             }
         }
         let ended = self.control.conclude(held)?;

@@ -1,0 +1,79 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use super::*;
+use crate::runtime::Limits;
+
+/// The stand-in, with a state of the test's own.
+fn standin(state: &Path) -> Apple {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/container");
+    Apple::program(program, [state.into()])
+}
+
+fn failures(apple: &Apple) -> Vec<&'static str> {
+    let failed = |report: &StepReport| matches!(report.outcome, Outcome::Failed { .. });
+    apple.check().iter().filter(|report| failed(report)).map(|report| report.step).collect()
+}
+
+#[test]
+fn the_checks_name_what_is_missing() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    assert!(failures(&apple).is_empty());
+    std::fs::write(state.path().join("stopped"), "").unwrap();
+    assert_eq!(failures(&apple), ["service"]);
+    std::fs::write(state.path().join("old"), "").unwrap();
+    assert_eq!(failures(&apple), ["version", "service"]);
+    assert_eq!(failures(&Apple::program("/nonexistent/container".into(), [])), ["container"]);
+}
+
+#[test]
+fn networks_come_and_go() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    let network = apple.create_network("npxc-1").unwrap();
+    assert_eq!(network.gateway.to_string(), "192.168.65.1");
+    assert!(apple.create_network("npxc-1").unwrap_err().to_string().contains("already exists"));
+    assert!(apple.remove_network("npxc-1") && !apple.remove_network("npxc-1"));
+    std::fs::write(state.path().join("old"), "").unwrap();
+    assert_eq!(apple.create_network("npxc-2").unwrap().gateway, network.gateway);
+}
+
+#[test]
+fn a_container_is_run_with_arguments_that_are_known_and_its_stdio_is_the_workloads() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    let control = state.path().join("control");
+    let _listener = std::os::unix::net::UnixListener::bind(&control).unwrap();
+    let bin = state.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let limits = Limits { cpus: Some(2.0), ..Limits::default() };
+    apple.create_network("npxc-1").unwrap();
+    let container = Container {
+        name: "npxc-1",
+        image: "node:22",
+        directory: &bin,
+        control: &control,
+        network: Some("npxc-1"),
+        mounts: &[],
+        limits: &limits,
+    };
+    let run = |container: &Container<'_>| {
+        let mut command = apple.client.command(arguments(container).unwrap());
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.unwrap();
+        // The stand-in may have refused, and be gone.
+        let _ = child.stdin.take().unwrap().write_all(b"over and back");
+        child.wait_with_output().unwrap()
+    };
+    let output = run(&container);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "over and back", "{output:?}");
+    assert_eq!(apple.containers().unwrap(), ["npxc-1"]);
+    assert!(apple.remove("npxc-1") && apple.containers().unwrap().is_empty());
+    // It would refuse what it does not know.
+    let output = run(&Container { network: Some("npxc-2"), ..container });
+    assert!(!output.status.success());
+}

@@ -1,0 +1,411 @@
+//! From a launch to a running container: attempt after attempt, in other manners and over another link where the
+//! engine refuses, until one stands or nothing is left to try.
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+
+use npxc_guest::spec::{
+    ContainerLink, HOME, MTU, Place as Surroundings, Purpose, Spec, Supervise, Wireguard,
+};
+use npxc_guest::wire::Channel;
+
+use super::arguments::{self, Bound, Container as Words};
+use super::known::Known;
+use super::network::Network;
+use super::owner::Owner;
+use super::peer::{self, Allowed, First};
+use super::place::Place;
+use super::process::{Container, Process};
+use super::{
+    Engine, Facts, Image, Kind, LinkChoice, bind, detect, guest_binary, leftovers, patience, workload,
+};
+use crate::runtime::command::essence;
+use crate::runtime::control::Control;
+use crate::runtime::native::cgroup::Watch;
+use crate::runtime::{
+    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, WireGuardLink, mounts,
+};
+
+impl Runtime for Engine {
+    fn name(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
+    fn link(&self) -> &'static str {
+        match self.link {
+            LinkChoice::Socket => "socket",
+            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => "socket",
+            LinkChoice::Wireguard | LinkChoice::Auto => "wireguard",
+        }
+    }
+
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        // Every other engine maps this user to the workload's.
+        let root = rustix::process::geteuid().is_root() && !self.facts()?.rootless;
+        Ok(if root { Some(self.workload()?) } else { None })
+    }
+
+    fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
+        leftovers::look(self);
+        let mut known = self.known()?;
+        let prepared = self.prepare(launch, &known.facts)?;
+        let mut warnings = prepared.warnings.clone();
+        let mut way = first_link(self.link, self.kind, &known.facts, &mut warnings);
+        loop {
+            match self.attempt(launch, &prepared, &known, way, &stdio) {
+                Ok((process, link)) => {
+                    self.learn(&known);
+                    self.socket.store(way == Way::Socket, Ordering::Relaxed);
+                    warnings.extend(self.without_limits(&known, &launch.limits)?);
+                    return Ok(Guest {
+                        link: Some(link),
+                        warnings,
+                        process: crate::runtime::Process::Engine(process),
+                    });
+                }
+                Err(Unable::Refused { said, error }) => {
+                    known.manner = known.manner.after(&known.facts, &said).ok_or(error)?;
+                    // Before a container runs that would not be allowed to.
+                    self.without_limits(&known, &launch.limits)?;
+                }
+                Err(Unable::NoNetwork(error)) if self.link == LinkChoice::Auto && way == Way::Wireguard => {
+                    warnings
+                        .push(format!("using the link `socket`, since `wireguard` cannot be had: {error}"));
+                    way = Way::Socket;
+                }
+                Err(Unable::NoNetwork(error) | Unable::Failed(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+/// The link of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Wireguard,
+    Socket,
+}
+
+/// Why an attempt came to nothing.
+enum Unable {
+    /// The engine refused; in another manner it may not.
+    Refused { said: String, error: RuntimeError },
+    /// There is no network for WireGuard.
+    NoNetwork(RuntimeError),
+    /// Nothing helps.
+    Failed(RuntimeError),
+}
+
+impl From<RuntimeError> for Unable {
+    fn from(error: RuntimeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn first_link(choice: LinkChoice, kind: Kind, facts: &Facts, warnings: &mut Vec<String>) -> Way {
+    match choice {
+        LinkChoice::Socket => Way::Socket,
+        LinkChoice::Wireguard => Way::Wireguard,
+        LinkChoice::Auto => match detect::no_wireguard(kind, facts) {
+            None => Way::Wireguard,
+            Some(why) => {
+                warnings.push(format!("using the link `socket`, since {why}"));
+                Way::Socket
+            }
+        },
+    }
+}
+
+/// What is the same for every attempt.
+struct Prepared {
+    image: Image,
+    bounds: Vec<Bound>,
+    warnings: Vec<String>,
+    identity: (u32, u32),
+    allowed: Allowed,
+}
+
+impl Engine {
+    fn prepare(&self, launch: &Launch, facts: &Facts) -> Result<Prepared, RuntimeError> {
+        if facts.remote {
+            return Err(RuntimeError::Unfit {
+                what: format!("{} runs its containers on another machine", self.kind.as_str()),
+                hint: Some(
+                    "npxc shares files and sockets with its containers: they have to run where npxc runs"
+                        .into(),
+                ),
+            });
+        }
+        let image = self.image.clone().ok_or_else(|| RuntimeError::Unfit {
+            what: "no image was chosen for the container".into(),
+            hint: Some("give one by `--image`, or as `node_image` in npxc.toml".into()),
+        })?;
+        let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
+        let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mut warnings = checked.warnings;
+        let mut bounds = Vec::new();
+        for bind in checked.binds {
+            if bind.guest.starts_with("/npxc") {
+                let why = format!("{} inside is the sandbox's own", bind.guest.display());
+                return Err(RuntimeError::Mount { path: bind.host, why, hint: None });
+            }
+            let nested = has_mounts_below(&bind.host, &points);
+            if nested && !bind.writable {
+                warnings.push(format!(
+                    "what is mounted below {} is not visible inside: the engine cannot make it read-only",
+                    bind.host.display()
+                ));
+            }
+            bounds.push(Bound { host: bind.host, guest: bind.guest, writable: bind.writable, nested });
+        }
+        let identity = self.identity.unwrap_or_else(|| workload(self.kind, facts));
+        Ok(Prepared { image, bounds, warnings, identity, allowed: Allowed::read(facts) })
+    }
+
+    /// Warnings about limits that the engine does not hold.
+    ///
+    /// # Errors
+    /// There are some, and [`Engine::require_limits`] was asked for.
+    fn without_limits(&self, known: &Known, limits: &Limits) -> Result<Vec<String>, RuntimeError> {
+        let can = known.limits();
+        let missing: Vec<&str> = [
+            (can.memory, "memory"),
+            (can.pids, "processes"),
+            (can.cpus || limits.cpus.is_none(), "CPU time"),
+        ]
+        .into_iter()
+        .filter_map(|(has, name)| (!has).then_some(name))
+        .collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let missing = missing.join(", ");
+        if self.require_limits {
+            return Err(RuntimeError::Unfit {
+                what: format!("{} cannot limit {missing} on this host, and `require_limits` is set", self.kind.as_str()),
+                hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: `require_limits = false`".into()),
+            });
+        }
+        if !limits.chosen {
+            return Ok(Vec::new());
+        }
+        Ok(vec![format!(
+            "{} cannot limit {missing} on this host: npxc watches memory and processes itself, twice a second",
+            self.kind.as_str()
+        )])
+    }
+
+    /// One try, from the session's directory to the link.
+    fn attempt(
+        &self,
+        launch: &Launch,
+        prepared: &Prepared,
+        known: &Known,
+        way: Way,
+        stdio: &Stdio3,
+    ) -> Result<(Process, Link), Unable> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let owner = Owner::this();
+        let place = Place::create(&self.directory, &id, owner)?;
+        let program = place.program(&self.guest_program()?)?;
+        let listener = place.listen()?;
+        let mut bounds = prepared.bounds.clone();
+        bounds.extend(place.files(prepared.identity, &launch.files)?);
+        let network = match way {
+            Way::Socket => None,
+            Way::Wireguard => Some(
+                Network::create(self.kind, &self.client, &id, owner, self.mtu).map_err(Unable::NoNetwork)?,
+            ),
+        };
+        let words = Words {
+            id: &id,
+            owner,
+            image: &prepared.image.id,
+            program: &program,
+            run: &place.run(),
+            network: network.as_ref().map(|network| network.name.as_str()),
+            identity: prepared.identity,
+            bounds: &bounds,
+            limits: &launch.limits,
+            extra: &self.extra,
+        };
+        let words = arguments::arguments(self.kind, &known.facts, &known.manner, &words).map_err(|path| {
+            RuntimeError::Mount {
+                path,
+                why: "engines cannot be told a path with a comma or a quote in it".into(),
+                hint: None,
+            }
+        })?;
+        let mut command = self.client.command(&words);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|source| self.client.not_started(source))?;
+        let mut container = Container::new(self.client.clone(), arguments::name(&id), child, network, place)?;
+
+        let (stream, pid) =
+            match peer::accept(&listener, &container.pidfd, &prepared.allowed, patience::START)? {
+                First::Guest(stream, pid) => (stream, pid),
+                First::Ended => {
+                    let said = container.said();
+                    let error = self.client.failed(&["run"], essence(&said));
+                    return Err(Unable::Refused { said, error });
+                }
+                First::Nothing => {
+                    let said = "the container did not start in time".to_owned();
+                    return Err(self.client.failed(&["run"], said).into());
+                }
+            };
+        drop(listener);
+        if let Some(place) = &container.place {
+            place.close();
+        }
+        let watch = pid.map(Watch::of).unwrap_or_default();
+        let control = Control::new(Channel::new(OwnedFd::from(stream)));
+        let can = known.limits();
+        let supervise = Supervise {
+            memory: (!can.memory).then_some(launch.limits.memory),
+            pids: (!can.pids).then_some(launch.limits.pids),
+            nproc: None,
+        };
+        let awaits_link = way == Way::Wireguard;
+        let mut process = Process { control, container, supervise, awaits_link, watch, outcome: None };
+        let link = match way {
+            Way::Socket => Self::socket_link(&mut process, launch, prepared, stdio)?,
+            Way::Wireguard => self.wireguard_link(&mut process, launch, prepared, known, stdio)?,
+        };
+        Ok((process, link))
+    }
+
+    fn socket_link(
+        process: &mut Process,
+        launch: &Launch,
+        prepared: &Prepared,
+        stdio: &Stdio3,
+    ) -> Result<Link, RuntimeError> {
+        send(process, &spec(launch, prepared, ContainerLink::Tun), stdio);
+        let ready = process.ready(patience::LINK)?;
+        let fd = process.control.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
+        process.control.set_nonblocking()?;
+        Ok(Link::Tun(TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU }))
+    }
+
+    fn wireguard_link(
+        &self,
+        process: &mut Process,
+        launch: &Launch,
+        prepared: &Prepared,
+        known: &Known,
+        stdio: &Stdio3,
+    ) -> Result<Link, Unable> {
+        let subnet = process.container.network.as_ref().and_then(|network| network.addresses.link());
+        let subnet = subnet.ok_or(RuntimeError::Lost(": its network has no address"))?;
+        // Only now: some engines give the host its address with the first container.
+        let bound = if known.facts.rootless {
+            let program = self.helper_program()?;
+            bind::rootless(&self.client, &program, subnet)
+        } else {
+            bind::here(subnet)
+        };
+        let bound = bound.map_err(Unable::NoNetwork)?;
+        let (ours, theirs) =
+            npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
+        let wireguard = Wireguard {
+            private: theirs.private,
+            peer_public: theirs.peer_public,
+            preshared: theirs.preshared,
+            endpoint: bound.address,
+            mtu: bound.mtu,
+        };
+        send(process, &spec(launch, prepared, ContainerLink::Wireguard(wireguard)), stdio);
+        Ok(Link::WireGuard(WireGuardLink { socket: bound.socket, keys: ours, mtu: bound.mtu }))
+    }
+
+    fn guest_program(&self) -> Result<std::borrow::Cow<'static, [u8]>, RuntimeError> {
+        if let Some(path) = &self.guest {
+            return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
+        }
+        let binary = guest_binary();
+        if binary.is_empty() {
+            return Err(RuntimeError::Unfit {
+                what: "this npxc was built without the program that runs inside containers".into(),
+                hint: Some("build npxc where a static one can be linked: `rustup target add x86_64-unknown-linux-musl`".into()),
+            });
+        }
+        Ok(binary.into())
+    }
+
+    fn helper_program(&self) -> Result<PathBuf, RuntimeError> {
+        // By name: /proc/self/exe would be podman there.
+        self.helper
+            .clone()
+            .map_or_else(std::env::current_exe, Ok)
+            .map_err(RuntimeError::io("npxc's own program"))
+    }
+}
+
+fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
+    let (user, group) = prepared.identity;
+    Spec {
+        purpose: Purpose::Run,
+        command: launch.command.clone(),
+        env: environment(&launch.env, prepared.image.path.as_deref()),
+        cwd: launch.cwd.clone().into(),
+        mounts: Vec::new(),
+        files: Vec::new(),
+        scratch: 0,
+        place: Surroundings::Container(npxc_guest::spec::Container { user, group, link }),
+    }
+}
+
+/// A guest that could not read it has said why, or its silence is the error.
+fn send(process: &Process, spec: &Spec, stdio: &Stdio3) {
+    let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
+    let _ = process.control.channel.send(spec, &descriptors);
+}
+
+/// The command's environment, with the few variables that belong to the container where they are missing.
+fn environment(given: &[(OsString, OsString)], path: Option<&str>) -> Vec<(OsString, OsString)> {
+    let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut all = given.to_vec();
+    for (name, value) in [("HOME", HOME), ("USER", "user"), ("PATH", path)] {
+        if !given.iter().any(|(present, _)| present == name) {
+            all.push((name.into(), value.into()));
+        }
+    }
+    all
+}
+
+/// Whether a file system is mounted somewhere below `directory`, by `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
+fn has_mounts_below(directory: &Path, mountinfo: &str) -> bool {
+    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| {
+        let point = unescape(point);
+        let point = Path::new(&point);
+        point != directory && point.starts_with(directory)
+    })
+}
+
+/// Octal escapes of white space and backslashes.
+fn unescape(text: &str) -> OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let code = others.get(..3).and_then(|code| std::str::from_utf8(code).ok());
+        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                bytes.push(byte);
+                rest = &others[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests;
