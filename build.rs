@@ -24,6 +24,8 @@ const SOURCES: [&str; 6] =
     ["Cargo.toml", "Cargo.lock", "guest/Cargo.toml", "guest/src", "link/Cargo.toml", "link/src"];
 /// Takes a finished program instead of building one.
 const OVERRIDE: &str = "NPXC_GUEST_BINARY";
+/// `PT_INTERP` of elf(5).
+const INTERPRETER: u32 = 3;
 /// Settings of the outer build that are not meant for this one.
 const FOREIGN: [&str; 10] = [
     "CARGO_BUILD_RUSTFLAGS",
@@ -101,9 +103,10 @@ fn build(target: &str) -> Result<PathBuf> {
     if !root.join("guest/Cargo.toml").is_file() {
         return Err("its sources are not here".into());
     }
-    let foreign = !env::var("HOST")?.starts_with(target.split('-').next().unwrap_or_default());
+    let architecture = target.split('-').next().unwrap_or_default();
+    let foreign = !env::var("HOST")?.starts_with(&format!("{architecture}-unknown-linux-"));
     let directory = target_directory()?;
-    // Another architecture needs a C compiler for it, which this brings along.
+    // Another system or architecture needs a C compiler for it, which this brings along.
     let zig = foreign && on_path("cargo-zigbuild");
     let mut flags = vec!["-Ctarget-feature=+crt-static"];
     if foreign && !zig {
@@ -153,7 +156,6 @@ fn on_path(program: &str) -> bool {
 fn static_program(path: &Path) -> Result<Vec<u8>> {
     let program = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     // elf(5), 64-bit little endian: the program headers, none of which may name an interpreter.
-    const INTERPRETER: u32 = 3;
     let word = |at: usize| Some(u16::from_le_bytes(*program.get(at..)?.first_chunk()?));
     let at = program.get(32..).and_then(<[u8]>::first_chunk).map(|bytes| u64::from_le_bytes(*bytes));
     let (Some(at), Some(size), Some(count)) = (at, word(54), word(56)) else {

@@ -280,7 +280,7 @@ fn the_link_carries_packets_both_ways() {
         s.on('message', (m) => { console.log(String(m)); s.close(); });
         s.bind(5000, () => s.send('ping', 9, '198.18.1.7'));
     \""));
-    let Some(Link::Tun(link)) = running.guest.take_link() else { panic!("no TUN") };
+    let Some(Link::Tun(link)) = running.guest.take_link() else { panic!("not a TUN") };
     assert!(running.guest.take_link().is_none());
     assert_eq!(link.mtu, 1500);
     let header = if link.vnet_hdr { 10 } else { 0 };

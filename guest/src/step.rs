@@ -67,7 +67,7 @@ pub enum Step {
 
 /// A step that failed, as it travels over the control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{step:?}: {detail}: {}", std::io::Error::from_raw_os_error(*errno))]
+#[error("{step:?}: {detail}{}", answer(*errno))]
 pub struct Failure {
     /// Which step it was.
     pub step: Step,
@@ -75,6 +75,10 @@ pub struct Failure {
     pub errno: i32,
     /// What was attempted: a path or a call.
     pub detail: String,
+}
+
+fn answer(errno: i32) -> String {
+    if errno == 0 { String::new() } else { format!(": {}", std::io::Error::from_raw_os_error(errno)) }
 }
 
 impl Failure {

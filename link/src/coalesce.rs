@@ -138,6 +138,11 @@ impl Coalescer {
         self.finished |= self.length > 0;
     }
 
+    /// Whether a packet is complete.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// A packet that is complete, behind its virtio header: written to a TUN as it is, or without the header read
     /// as a packet whose TCP checksum is not to be looked at.
     pub fn finished(&mut self) -> Option<&[u8]> {
@@ -161,10 +166,9 @@ impl Coalescer {
         if !self.finished {
             return None;
         }
-        let (header, packet) = self.buffer.split_at_mut(HEADER);
+        // `None` while the buffer is lent.
+        let (header, packet) = self.buffer.split_first_chunk_mut::<HEADER>()?;
         let packet = &mut packet[..self.length];
-        // The buffer starts with exactly that many bytes.
-        let header = header.as_mut_array::<HEADER>()?;
         header.fill(0);
         if let Some(run) = self.run.filter(|_| self.joined > 1) {
             if run.transport == 20 {

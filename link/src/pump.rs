@@ -102,9 +102,10 @@ impl Pump {
     /// Whether the TUN and the socket have something.
     fn wait(&self, until: Instant) -> io::Result<(bool, bool)> {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+        // A time that cannot be expressed is as good as none.
+        let timeout = Timespec::try_from(left).ok();
         let mut both = [PollFd::new(&self.tun, PollFlags::IN), PollFd::new(&self.udp, PollFlags::IN)];
-        match poll(&mut both, Some(&timeout)) {
+        match poll(&mut both, timeout.as_ref()) {
             Ok(_) => Ok((!both[0].revents().is_empty(), !both[1].revents().is_empty())),
             Err(Errno::INTR) => Ok((false, false)),
             Err(error) => Err(error.into()),
@@ -114,7 +115,7 @@ impl Pump {
     /// From the peer to the TUN.
     fn receive(&mut self) -> io::Result<()> {
         match self.inbox.fill(&self.udp) {
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) if fatal(&error) => return Err(error),
             // Nothing there, or an earlier datagram that nobody listened for.
             Err(_) => return Ok(()),

@@ -68,9 +68,8 @@ impl Inbox {
         Self { batch: system::Batch::new(), message: 0, offset: 0 }
     }
 
-    /// Reads what has arrived; datagrams not yet taken are lost. Returns true when there may be more: what was
-    /// read filled the inbox. `WouldBlock` when there is nothing.
-    pub fn fill(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+    /// Reads what has arrived; datagrams not yet taken are lost. `WouldBlock` when there is nothing.
+    pub fn fill(&mut self, socket: &UdpSocket) -> io::Result<()> {
         (self.message, self.offset) = (0, 0);
         self.batch.receive(socket)
     }

@@ -140,7 +140,7 @@ fn packages(host: &HostEnv, directories: &Directories, online: bool) -> Vec<Line
             return lines;
         }
     };
-    let rules = config.rules();
+    let rules: Vec<String> = config.rules().iter().map(ToString::to_string).collect();
     lines.push(Line::new("packages", "registry", State::Passed, format!("@npm is {}", rules.join(", "))));
     lines.extend(
         config.notes.iter().map(|note| Line::new("packages", "npm's configuration", State::Warning, note)),

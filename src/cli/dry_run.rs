@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::audit::Target;
 use crate::audit::escape::printable;
-use crate::config::{LinkChoice, Resolved, RuntimeChoice};
+use crate::config::Resolved;
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
@@ -71,13 +71,8 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         "starts in",
         run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
     );
-    let runtime = match run.runtime {
-        RuntimeChoice::Auto | RuntimeChoice::Native => "native",
-    };
-    let link = match run.link {
-        LinkChoice::Auto | LinkChoice::Tun => "tun",
-    };
-    row("runtime", format!("{runtime}, link {link}"));
+    let image = run.runtime.image.as_ref().map_or_else(String::new, |image| format!(", image {image}"));
+    row("runtime", format!("{}, link {}{image}", run.runtime.name, run.runtime.link));
     if let Ok(survey) = survey {
         row("node", survey.node.clone());
     }

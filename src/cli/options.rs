@@ -59,12 +59,18 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Files and environment")]
     pub cwd: Option<String>,
 
-    /// auto or native [default: auto]
+    /// auto, native, podman, docker or apple [default: auto]
     #[arg(long, value_name = "RUNTIME", help_heading = "Sandbox")]
     pub runtime: Option<String>,
-    /// auto or tun [default: auto]
+    /// auto, tun, wireguard or socket [default: auto]
     #[arg(long, value_name = "LINK", help_heading = "Sandbox")]
     pub link: Option<String>,
+    /// The container image that a container engine starts, with node and npm in it
+    #[arg(long, value_name = "IMAGE", help_heading = "Sandbox")]
+    pub image: Option<String>,
+    /// Do not run where the limits cannot be enforced
+    #[arg(long, help_heading = "Sandbox")]
+    pub require_limits: bool,
     /// Memory of all its processes together [default: 4G]
     #[arg(long, value_name = "SIZE", help_heading = "Sandbox")]
     pub memory: Option<String>,
@@ -180,6 +186,10 @@ impl Options {
             mounts: all("--mount", &self.mount, |text| MountSpec::parse(text, place()))?,
             runtime: one("--runtime", self.runtime.as_ref(), str::parse)?,
             link: one("--link", self.link.as_ref(), str::parse)?,
+            image: one("--image", self.image.as_ref(), values::image)?,
+            require_limits: self.require_limits.then_some(true),
+            program: None,
+            arguments: None,
             memory: one("--memory", self.memory.as_ref(), values::memory)?,
             cpus: one("--cpus", self.cpus.as_ref(), values::cpus)?,
             pids: one("--pids", self.pids.as_ref(), values::pids)?,

@@ -19,18 +19,12 @@ pub struct Fault {
     pub what: String,
     /// What to write instead.
     pub hint: Option<String>,
-    /// The text is right, but this version of npxc cannot do it: exit status 2 instead of 1.
-    pub unavailable: bool,
 }
 
 impl Fault {
     /// A complaint about a value as a whole.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { at: None, what: what.into(), hint: None, unavailable: false }
-    }
-
-    fn status(&self) -> ExitStatus {
-        if self.unavailable { ExitStatus::Runtime } else { ExitStatus::Config }
+        Self { at: None, what: what.into(), hint: None }
     }
 
     /// The same, about one character.
@@ -54,7 +48,6 @@ impl From<RuleError> for Fault {
             at: Some(error.column().saturating_sub(1)),
             what: error.what().to_owned(),
             hint: error.hint().map(str::to_owned),
-            unavailable: false,
         }
     }
 }
@@ -65,7 +58,6 @@ impl From<HostNameError> for Fault {
             at: Some(error.column().saturating_sub(1)),
             what: error.what().to_owned(),
             hint: error.hint().map(str::to_owned),
-            unavailable: false,
         }
     }
 }
@@ -106,7 +98,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// About an option's value.
     pub fn option(option: &str, value: &str, fault: Fault) -> Self {
-        let status = fault.status();
+        let status = ExitStatus::Config;
         let what = if fault.at.is_some() {
             fault.what
         } else {
@@ -128,7 +120,7 @@ impl ConfigError {
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + fault.at.unwrap_or(0);
         let excerpt = text.lines().nth(line).unwrap_or("").to_owned();
         Self {
-            status: fault.status(),
+            status: ExitStatus::Config,
             place: Place::File { path: path.to_owned(), line: line + 1, column: column + 1 },
             what: fault.what,
             excerpt: Some(Box::new((excerpt, column))),
@@ -138,7 +130,7 @@ impl ConfigError {
 
     /// About a value whose place is known already, as a whole.
     pub fn at(place: &Place, fault: Fault) -> Self {
-        let status = fault.status();
+        let status = ExitStatus::Config;
         Self { place: place.clone(), what: fault.what, excerpt: None, hint: fault.hint, status }
     }
 

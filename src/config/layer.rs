@@ -1,6 +1,7 @@
 //! One layer of configuration: everything a source can say, typed, nothing filled in.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::error::Place;
 use super::mounts::MountSpec;
@@ -42,6 +43,14 @@ pub struct Layer {
     pub runtime: Option<RuntimeChoice>,
     /// `--link`.
     pub link: Option<LinkChoice>,
+    /// `--image`.
+    pub image: Option<String>,
+    /// `--require-limits`.
+    pub require_limits: Option<bool>,
+    /// `[runtime] program`: the engine's command line, where it is not found by its name.
+    pub program: Option<PathBuf>,
+    /// `[runtime] arguments`: what the engine's `run` gets besides.
+    pub arguments: Option<Vec<String>>,
     /// `--memory`, bytes.
     pub memory: Option<u64>,
     /// `--cpus`, cores.

@@ -13,7 +13,7 @@ use super::resolve::{Resolved, combine};
 use super::schema;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
-use crate::runtime::Access;
+use crate::runtime::{Access, Mount};
 
 /// Largest configuration file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -43,91 +43,23 @@ pub struct Asked {
 /// Everything one run is granted.
 pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
-    let option = |name: &str, value: &str, fault| ConfigError::option(name, value, fault);
-    let path = |name: &str, value: &str, base: &Path| {
-        HostPath::new(value, base, &host.home).map_err(|fault| option(name, value, fault))
-    };
-
-    let cwd_text = asked.cwd.as_deref().unwrap_or(".");
-    let cwd = path("--cwd", cwd_text, &host.cwd)?;
-    if !cwd.as_path().is_dir() {
-        return Err(option("--cwd", cwd_text, Fault::new("there is no such directory")));
-    }
-
-    let mut package_file = None;
-    if let Some(text) = &asked.config {
-        let config = path("--config", text, &host.cwd)?.as_path().to_owned();
-        if config.is_dir() {
-            directories.config = config;
-        } else if config.exists() {
-            package_file = Some((config, true));
-        } else {
-            return Err(option("--config", text, Fault::new("there is no such file or directory")));
-        }
-    }
-    if package_file.is_none() {
-        let name = asked.packages.first().and_then(PackageSpec::name);
-        package_file = name.map(|name| {
-            let file = format!("{}.toml", name.path_component());
-            (directories.config.join("packages").join(file), false)
-        });
-    }
-
-    let mut files = Vec::new();
-    let mut packages = asked.packages;
-    let mut layers = vec![asked.layer];
-    if let Some((file, named)) = package_file
-        && let Some(text) = read(&file)?
-    {
-        let (layer, package, version) = schema::package(&file, &text)?;
-        if let Some(first) = packages.first_mut() {
-            *first = meant(first.clone(), package, version, named)
-                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
-        }
-        layers.push(layer);
-        files.push(file);
-    }
-    let file = directories.config.join("npxc.toml");
-    if let Some(text) = read(&file)? {
-        layers.push(schema::global(&file, &text)?);
-        files.push(file);
-    }
-
-    let combined = combine(&layers, host, &cwd)?;
+    let cwd = working_directory(asked.cwd.as_deref(), host)?;
+    let named = named_file(asked.config.as_deref(), &mut directories, host)?;
+    let Layers { stack, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
+    let combined = combine(&stack, host, &cwd)?;
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
-    let real_cwd = cwd.as_path().canonicalize().unwrap_or_else(|_| cwd.as_path().to_owned());
-    let guest_cwd = mounts.iter().rev().find_map(|mount| {
-        real_cwd.strip_prefix(&mount.host).ok().map(|below| {
-            // Joining nothing would leave a slash at the end.
-            if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) }
-        })
-    });
+    let guest_cwd = inside(&cwd, &mounts);
     if asked.cwd.is_some() && guest_cwd.is_none() {
         warnings.push(format!(
             "the package cannot see {0} and starts in its own home; --mount {0} shows it the directory",
             cwd.as_path().display()
         ));
     }
-
-    let target = match &asked.audit_log {
+    let audit = match &asked.audit_log {
         None => per_session(directories.audit(), packages.first(), host),
-        Some(text) => {
-            let log = path("--audit-log", text, &host.cwd)?.as_path().to_owned();
-            let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
-            let real = if log.is_dir() { log.canonicalize().unwrap_or_default() } else { parent };
-            let writable = mounts
-                .iter()
-                .find(|mount| mount.access == Access::ReadWrite && real.starts_with(&mount.host));
-            if let Some(mount) = writable {
-                let what =
-                    format!("the package may write {}, and could change its own log", mount.host.display());
-                return Err(option("--audit-log", text, Fault::new(what)));
-            }
-            if log.is_dir() { per_session(log, packages.first(), host) } else { audit::Target::File(log) }
-        }
+        Some(text) => audit_log(text, packages.first(), &mounts, host)?,
     };
-
     Ok(Resolved {
         request: Request { packages, bin: asked.bin },
         args: asked.args,
@@ -138,16 +70,123 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         publish: combined.publish,
         limits: combined.limits,
         runtime: combined.runtime,
-        link: combined.link,
         cwd: cwd.as_path().to_owned(),
         guest_cwd,
-        audit: target,
+        audit,
         directories,
         files,
         warnings,
     })
 }
 
+/// A path that an option names, relative to the directory that npxc was started in.
+fn path(option: &str, text: &str, host: &HostEnv) -> Result<HostPath, ConfigError> {
+    HostPath::new(text, &host.cwd, &host.home).map_err(|fault| ConfigError::option(option, text, fault))
+}
+
+/// The directory that relative paths of mounts start from.
+fn working_directory(asked: Option<&str>, host: &HostEnv) -> Result<HostPath, ConfigError> {
+    let text = asked.unwrap_or(".");
+    let cwd = path("--cwd", text, host)?;
+    if !cwd.as_path().is_dir() {
+        return Err(ConfigError::option("--cwd", text, Fault::new("there is no such directory")));
+    }
+    Ok(cwd)
+}
+
+/// What `--config` names: a directory, which takes the place of npxc's own, or the package's file.
+fn named_file(
+    asked: Option<&str>,
+    directories: &mut Directories,
+    host: &HostEnv,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(text) = asked else { return Ok(None) };
+    let config = path("--config", text, host)?.as_path().to_owned();
+    if config.is_dir() {
+        directories.config = config;
+        return Ok(None);
+    }
+    if !config.exists() {
+        let fault = Fault::new("there is no such file or directory");
+        return Err(ConfigError::option("--config", text, fault));
+    }
+    Ok(Some(config))
+}
+
+/// What the files say below the command line.
+struct Layers {
+    /// Highest first.
+    stack: Vec<Layer>,
+    /// The packages that are meant: a file may say which version, or which package a short name stands for.
+    packages: Vec<PackageSpec>,
+    /// The files that were read.
+    files: Vec<PathBuf>,
+}
+
+/// Reads the package's file, `named` or by the package's name, and the global one.
+fn layers(
+    flags: Layer,
+    mut packages: Vec<PackageSpec>,
+    named: Option<PathBuf>,
+    directories: &Directories,
+) -> Result<Layers, ConfigError> {
+    let mut files = Vec::new();
+    let mut stack = vec![flags];
+    let was_named = named.is_some();
+    let own = named.or_else(|| {
+        let name = packages.first().and_then(PackageSpec::name)?;
+        Some(directories.config.join("packages").join(format!("{}.toml", name.path_component())))
+    });
+    if let Some(file) = own
+        && let Some(text) = read(&file)?
+    {
+        let (layer, package, version) = schema::package(&file, &text)?;
+        if let Some(first) = packages.first_mut() {
+            *first = meant(first.clone(), package, version, was_named)
+                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
+        }
+        stack.push(layer);
+        files.push(file);
+    }
+    let file = directories.config.join("npxc.toml");
+    if let Some(text) = read(&file)? {
+        stack.push(schema::global(&file, &text)?);
+        files.push(file);
+    }
+    Ok(Layers { stack, packages, files })
+}
+
+/// The working directory as the guest sees it, when a mount has it; the last one counts, which lies on top.
+fn inside(cwd: &HostPath, mounts: &[Mount]) -> Option<PathBuf> {
+    let real = cwd.as_path().canonicalize().unwrap_or_else(|_| cwd.as_path().to_owned());
+    mounts.iter().rev().find_map(|mount| {
+        real.strip_prefix(&mount.host).ok().map(|below| {
+            // Joining nothing would leave a slash at the end.
+            if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) }
+        })
+    })
+}
+
+/// What `--audit-log` names; never where the package could change it.
+fn audit_log(
+    text: &str,
+    package: Option<&PackageSpec>,
+    mounts: &[Mount],
+    host: &HostEnv,
+) -> Result<audit::Target, ConfigError> {
+    let log = path("--audit-log", text, host)?.as_path().to_owned();
+    let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
+    let real = if log.is_dir() { log.canonicalize().unwrap_or_default() } else { parent };
+    let writable =
+        mounts.iter().find(|mount| mount.access == Access::ReadWrite && real.starts_with(&mount.host));
+    if let Some(mount) = writable {
+        let what = format!("the package may write {}, and could change its own log", mount.host.display());
+        return Err(ConfigError::option("--audit-log", text, Fault::new(what)));
+    }
+    Ok(if log.is_dir() { per_session(log, package, host) } else { audit::Target::File(log) })
+}
+
+/// A log of its own for each session in `directory`, by the package's name.
 fn per_session(directory: PathBuf, package: Option<&PackageSpec>, host: &HostEnv) -> audit::Target {
     let package = match package {
         Some(PackageSpec::Directory(path) | PackageSpec::Tarball(path)) => {

@@ -27,5 +27,5 @@ pub use error::{ConfigError, Fault};
 pub use layer::Layer;
 pub use load::load;
 pub use mounts::{GuestPath, HostPath, MountSpec};
-pub use resolve::{InstallGrants, Network, Resolved};
+pub use resolve::{InstallGrants, Network, Resolved, RuntimeOptions};
 pub use values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};

@@ -33,10 +33,8 @@ pub struct Resolved {
     pub publish: Vec<Publish>,
     /// What it may use up.
     pub limits: Limits,
-    /// Which runtime runs it.
-    pub runtime: RuntimeChoice,
-    /// Which link carries its packets.
-    pub link: LinkChoice,
+    /// What runs it.
+    pub runtime: RuntimeOptions,
     /// The host's directory that relative paths are relative to, absolute.
     pub cwd: PathBuf,
     /// Where the package starts inside the guest: `cwd`, when a mount has it; its home otherwise (`None`).
@@ -83,6 +81,23 @@ impl Network {
     }
 }
 
+/// What runs a package, as it was chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuntimeOptions {
+    /// Which runtime.
+    pub name: RuntimeChoice,
+    /// Which link carries its packets.
+    pub link: LinkChoice,
+    /// The container image, where the runtime is an engine.
+    pub image: Option<String>,
+    /// The engine's program, where it is not found by its name.
+    pub program: Option<PathBuf>,
+    /// What the engine's `run` gets besides.
+    pub arguments: Vec<String>,
+    /// Whether limits that cannot be enforced stop a run.
+    pub require_limits: bool,
+}
+
 /// What an installation is granted beyond the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstallGrants {
@@ -100,8 +115,7 @@ pub(super) struct Combined {
     pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
     pub(super) publish: Vec<Publish>,
     pub(super) limits: Limits,
-    pub(super) runtime: RuntimeChoice,
-    pub(super) link: LinkChoice,
+    pub(super) runtime: RuntimeOptions,
     pub(super) warnings: Vec<String>,
 }
 
@@ -133,8 +147,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
             chosen: layers.iter().any(Layer::chooses_limits),
             ..defaults
         },
-        runtime: first(layers, |layer| layer.runtime).unwrap_or_default(),
-        link: first(layers, |layer| layer.link).unwrap_or_default(),
+        runtime: runtime(layers)?,
         warnings,
     })
 }
@@ -151,6 +164,20 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
         }
     }
     out
+}
+
+fn runtime(layers: &[Layer]) -> Result<RuntimeOptions, ConfigError> {
+    let ground = RuntimeOptions {
+        name: first(layers, |layer| layer.runtime).unwrap_or_default(),
+        link: first(layers, |layer| layer.link).unwrap_or_default(),
+        image: first(layers, |layer| layer.image.clone()),
+        program: first(layers, |layer| layer.program.clone()),
+        arguments: first(layers, |layer| layer.arguments.clone()).unwrap_or_default(),
+        require_limits: first(layers, |layer| layer.require_limits).unwrap_or_default(),
+    };
+    let link = ground.link.as_str();
+    ground.link.suits(ground.name).map_err(|fault| ConfigError::option("--link", link, fault))?;
+    Ok(ground)
 }
 
 fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {

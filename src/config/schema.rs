@@ -35,6 +35,7 @@ struct GlobalFile {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Defaults {
+    node_image: Option<Text>,
     env: BTreeMap<Text, Text>,
     env_passthrough: Vec<Text>,
     network: NetworkTable,
@@ -83,6 +84,10 @@ struct MountTable {
 struct RuntimeTable {
     name: Option<Text>,
     link: Option<Text>,
+    image: Option<Text>,
+    program: Option<Text>,
+    arguments: Option<Vec<Text>>,
+    require_limits: Option<bool>,
     memory: Option<Spanned<Scalar>>,
     cpus: Option<Spanned<Scalar>>,
     pids: Option<Spanned<Scalar>>,
@@ -122,6 +127,7 @@ pub fn package(
     let version = source
         .one(file.version.as_ref(), |text| text.parse::<VersionSpec>().map_err(|error| spec_fault(&error)))?;
     let layer = source.layer(&Defaults {
+        node_image: None,
         env: file.env,
         env_passthrough: file.env_passthrough,
         network: file.network,
@@ -223,6 +229,13 @@ impl Source<'_> {
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
             link: self.one(runtime.link.as_ref(), str::parse)?,
+            image: self.one(runtime.image.as_ref().or(table.node_image.as_ref()), values::image)?,
+            require_limits: runtime.require_limits,
+            program: self.one(runtime.program.as_ref(), values::program)?,
+            arguments: runtime
+                .arguments
+                .as_ref()
+                .map(|words| words.iter().map(|word| word.get_ref().clone()).collect()),
             memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
             cpus: self.scalar(runtime.cpus.as_ref(), values::cpus)?,
             pids: self.scalar(runtime.pids.as_ref(), values::pids)?,

@@ -99,7 +99,7 @@ fn flags_win_over_the_packages_file_over_the_global_file() {
     assert_eq!((run.limits.memory, run.limits.cpus, run.limits.pids), (1 << 28, Some(0.5), 99));
     assert!(run.limits.chosen);
     assert_eq!(shown(&run.install.allow), ["dl.example.com:443"]);
-    assert_eq!(run.runtime, RuntimeChoice::Auto);
+    assert_eq!(run.runtime.name, RuntimeChoice::Auto);
     let env: Vec<_> =
         run.env.iter().map(|(name, value)| (name.as_str(), value.0.to_str().unwrap())).collect();
     assert_eq!(env, [("A", "package"), ("B", "flag"), ("C", "global"), ("TOKEN", "host-token")]);
@@ -369,6 +369,10 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         mounts,
         runtime,
         link,
+        image,
+        require_limits,
+        program,
+        arguments,
         memory,
         cpus,
         pids,
@@ -377,5 +381,6 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
     assert!(!mounts.is_empty());
+    assert!(image.is_some() && require_limits.is_some() && program.is_some() && arguments.is_some());
     assert!(runtime.is_some() && link.is_some() && memory.is_some() && cpus.is_some() && pids.is_some());
 }

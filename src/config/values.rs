@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::error::{Fault, nearest};
@@ -35,6 +36,27 @@ pub enum RuntimeChoice {
     Auto,
     /// The embedded sandbox.
     Native,
+    /// Containers of podman.
+    Podman,
+    /// Containers of docker.
+    Docker,
+    /// Apple's `container`, on macOS.
+    Apple,
+}
+
+impl RuntimeChoice {
+    const ALL: [(&'static str, Self); 5] = [
+        ("auto", Self::Auto),
+        ("native", Self::Native),
+        ("podman", Self::Podman),
+        ("docker", Self::Docker),
+        ("apple", Self::Apple),
+    ];
+
+    /// Its name, as on the command line.
+    pub fn as_str(self) -> &'static str {
+        word(&Self::ALL, self)
+    }
 }
 
 /// How the guest's packets come to npxc.
@@ -45,6 +67,40 @@ pub enum LinkChoice {
     Auto,
     /// A TUN device made inside the sandbox.
     Tun,
+    /// A WireGuard tunnel over a container network without a way out.
+    Wireguard,
+    /// A container without a network, its TUN's descriptor handed out over a unix socket.
+    Socket,
+}
+
+impl LinkChoice {
+    const ALL: [(&'static str, Self); 4] =
+        [("auto", Self::Auto), ("tun", Self::Tun), ("wireguard", Self::Wireguard), ("socket", Self::Socket)];
+
+    /// Its name, as on the command line.
+    pub fn as_str(self) -> &'static str {
+        word(&Self::ALL, self)
+    }
+
+    /// Whether a runtime can have this link; what to say if not.
+    pub(super) fn suits(self, runtime: RuntimeChoice) -> Result<(), Fault> {
+        use RuntimeChoice::{Apple, Auto, Docker, Native, Podman};
+        let fault = |why: &str, hint: &str| Err(Fault::new(why).hint(hint));
+        match (runtime, self) {
+            (_, Self::Auto) | (Native, Self::Tun) | (Podman | Docker, Self::Wireguard | Self::Socket) => {
+                Ok(())
+            }
+            (Apple, Self::Wireguard | Self::Socket) | (Auto, _) => Ok(()),
+            (Native, Self::Wireguard | Self::Socket) => fault(
+                "the native runtime has its TUN and needs no other link",
+                "leave the link out, or choose a container engine with --runtime podman or --runtime docker",
+            ),
+            (Podman | Docker | Apple, Self::Tun) => fault(
+                "a container engine has the links wireguard and socket",
+                "leave the link out: npxc chooses what works",
+            ),
+        }
+    }
 }
 
 impl FromStr for Addresses {
@@ -68,19 +124,13 @@ impl FromStr for RuntimeChoice {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        match text {
-            "podman" | "docker" | "apple" => Err(later(text, "runtime", "native")),
-            _ => one_of(text, &[("auto", Self::Auto), ("native", Self::Native)]),
-        }
+        one_of(text, &Self::ALL)
     }
 }
 
 impl fmt::Display for RuntimeChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-        })
+        f.pad(self.as_str())
     }
 }
 
@@ -88,20 +138,33 @@ impl FromStr for LinkChoice {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        match text {
-            "wireguard" | "socket" => Err(later(text, "link", "tun")),
-            _ => one_of(text, &[("auto", Self::Auto), ("tun", Self::Tun)]),
-        }
+        one_of(text, &Self::ALL)
     }
 }
 
 impl fmt::Display for LinkChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Auto => "auto",
-            Self::Tun => "tun",
-        })
+        f.pad(self.as_str())
     }
+}
+
+/// A container image's reference. Its grammar is the engine's; it must not be taken for an option.
+pub fn image(text: &str) -> Result<String, Fault> {
+    let odd = |c: char| c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.starts_with('-') || text.contains(odd) {
+        return Err(Fault::new("this is no image")
+            .hint("name one as podman and docker do, such as docker.io/library/node:22-slim"));
+    }
+    Ok(text.to_owned())
+}
+
+/// An engine's program: a name that `PATH` knows, or an absolute path. A relative path would be somebody else's file.
+pub fn program(text: &str) -> Result<PathBuf, Fault> {
+    let path = PathBuf::from(text);
+    if text.is_empty() || text.contains('\0') || (text.contains('/') && !path.is_absolute()) {
+        return Err(Fault::new("expected the name of a program, or an absolute path"));
+    }
+    Ok(path)
 }
 
 /// The network mode.
@@ -137,9 +200,8 @@ pub fn rule(text: &str) -> Result<Rule, Fault> {
     Ok(rule)
 }
 
-fn later(text: &str, what: &str, instead: &str) -> Fault {
-    let fault = Fault::new(format!("the {what} {text} is not available in this version of npxc"));
-    Fault { unavailable: true, ..fault.hint(format!("leave --{what} out, or use --{what} {instead}")) }
+fn word<T: Copy + PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
+    all.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
 }
 
 fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
@@ -378,12 +440,31 @@ mod tests {
     }
 
     #[test]
+    fn a_link_suits_its_runtime() {
+        use RuntimeChoice::{Apple, Auto, Docker, Native, Podman};
+        for runtime in [Auto, Native, Podman, Docker, Apple] {
+            assert!(LinkChoice::Auto.suits(runtime).is_ok());
+        }
+        assert!(LinkChoice::Socket.suits(Native).unwrap_err().hint.unwrap().contains("--runtime podman"));
+        assert!(LinkChoice::Tun.suits(Docker).is_err() && LinkChoice::Wireguard.suits(Docker).is_ok());
+    }
+
+    #[test]
+    fn what_an_option_might_be_taken_for_is_refused() {
+        assert!(image("docker.io/library/node:22-slim").is_ok() && image("node@sha256:00ff").is_ok());
+        for text in ["", "-v", "a b", "a\nb"] {
+            assert!(image(text).is_err(), "{text:?}");
+        }
+        assert!(program("podman").is_ok() && program("/opt/podman/bin/podman").is_ok());
+        assert!(program("./podman").is_err() && program("").is_err());
+    }
+
+    #[test]
     fn choices_say_what_there_is() {
         let fault = "nativ".parse::<RuntimeChoice>().unwrap_err();
-        assert_eq!(fault.what, "expected one of auto, native");
+        assert_eq!(fault.what, "expected one of auto, native, podman, docker, apple");
         assert_eq!(fault.hint.as_deref(), Some("did you mean `native`?"));
-        assert!("podman".parse::<RuntimeChoice>().unwrap_err().unavailable);
-        assert!("wireguard".parse::<LinkChoice>().unwrap_err().unavailable);
+        assert_eq!("podman".parse::<RuntimeChoice>().unwrap(), RuntimeChoice::Podman);
         assert!(mode("allow-list").unwrap_err().hint.unwrap().contains("allowlist"));
     }
 }

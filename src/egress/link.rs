@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use std::time::Instant;
 
 use super::tun::Tun;
+use super::wireguard::WireGuard;
 use crate::net::stack::{LinkProperties, Transmit};
 use crate::runtime;
 
@@ -48,9 +49,9 @@ pub(super) struct Received {
 }
 
 /// npxc's end of what a runtime handed out.
-pub(super) fn open(link: runtime::Link) -> Box<dyn Link> {
-    match link {
+pub(super) fn open(link: runtime::Link) -> io::Result<Box<dyn Link>> {
+    Ok(match link {
         runtime::Link::Tun(link) => Box::new(Tun::new(link)),
-        runtime::Link::WireGuard(_) => unreachable!("not yet"),
-    }
+        runtime::Link::WireGuard(link) => Box::new(WireGuard::new(link)?),
+    })
 }

@@ -1,8 +1,9 @@
 //! The I/O around the router: the link to the guest on one side, host sockets on the other.
 //!
-//! Thin on purpose. `driver` is the datapath thread, `link` what carries the guest's packets (`tun`), `upstream` the sockets, `dial` the
-//! race between addresses, `resolver` the host's own name resolution. Nothing here decides what may be reached:
-//! sockets are opened towards a [`crate::policy::Dialable`], which only the policy makes.
+//! Thin on purpose. `driver` is the datapath thread, `link` what carries the guest's packets (`tun`, `wireguard`),
+//! `upstream` the sockets, `dial` the race between addresses, `resolver` the host's own name resolution. Nothing
+//! here decides what may be reached: sockets are opened towards a [`crate::policy::Dialable`], which only the
+//! policy makes.
 
 mod dial;
 pub mod driver;
@@ -10,3 +11,4 @@ mod link;
 pub mod resolver;
 mod tun;
 mod upstream;
+mod wireguard;

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use super::certificates::Trust;
 use super::entry::Entry;
 use super::error::PackageError;
-use super::host::HostEnv;
 use super::node::Node;
 use super::progress::Progress;
 use super::registry::NpmConfig;
@@ -26,6 +25,7 @@ use super::request::Resolved;
 use super::step::{Step, StepOutcome, StepRunner};
 use super::store::{InstallLock, Staging, Store};
 use super::tree;
+use crate::policy::Rule;
 
 /// How often a waiting npxc looks whether the other one is done: a person does not notice it.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
@@ -41,8 +41,8 @@ const CACHE: &str = ".npxc-cache";
 pub struct InstallOptions {
     /// Leave install scripts out.
     pub ignore_scripts: bool,
-    /// Rules that both steps may reach besides the registries, in `--allow` syntax.
-    pub allow_install: Vec<String>,
+    /// Rules that both steps may reach besides the registries.
+    pub allow_install: Vec<Rule>,
     /// Install again although there is an entry.
     pub force: bool,
 }
@@ -56,8 +56,8 @@ pub struct Installer<'a, R> {
     pub node: &'a Node,
     /// npm's configuration.
     pub config: &'a NpmConfig,
-    /// The surroundings, for certificates.
-    pub host: &'a HostEnv,
+    /// The certificates that the host trusts.
+    pub trust: &'a Trust,
     /// Runs npm in a sandbox.
     pub runner: &'a R,
 }
@@ -115,8 +115,7 @@ impl<R: StepRunner> Installer<'_, R> {
         let started = Instant::now();
         let title = resolved.request.to_string();
         progress.say(&format!("installing {title} ..."));
-        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
-        for note in self.config.notes.iter().chain(&trust.notes) {
+        for note in self.config.notes.iter().chain(&self.trust.notes) {
             progress.hint(note);
         }
         let staging = self.store.stage()?;
@@ -152,7 +151,7 @@ impl<R: StepRunner> Installer<'_, R> {
             build,
             summary.bytes,
             self.node,
-            self.config.rules(),
+            self.config.rules().iter().map(ToString::to_string).collect(),
         )
         .map_err(&refused)?;
         manifest::write(staging.path(), &manifest)?;

@@ -1,10 +1,11 @@
-//! The host's node and npm: where they really are, what they are, and what the guest has to see of them.
+//! The node and npm that run a package: the host's, or a container image's ([`image`]); where they really are, what they are, and what the guest has to see of them.
 //!
 //! `PATH` may lead to node itself, to a link (nvm, fnm, Debian) or to a shim that starts some other node (volta,
 //! asdf). So node is asked once where and what it is, in [`probe`], and the answer is kept in the cache directory until
 //! one of the files it came from changes: a warm start runs nothing here. A shim is asked in the home directory, never
 //! in the working directory, whose files could name a program of their own (asdf's `path:` versions).
 
+mod image;
 mod probe;
 
 use std::collections::BTreeSet;
@@ -46,27 +47,47 @@ pub struct Node {
     /// Fingerprints of the certificates that node trusts by itself: SHA-256 of the PEM body without line breaks,
     /// shortened.
     pub roots: BTreeSet<String>,
+    /// Whose file system the paths are in.
+    #[serde(default)]
+    pub home: Home,
     /// What the guest has to see besides `/usr`, read-only.
     #[serde(skip)]
     pub mounts: Vec<Mount>,
+}
+
+/// Whose file system a node is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Home {
+    /// The host's; the guest sees `/usr` of it, and what is mounted.
+    #[default]
+    Host,
+    /// A container image's: the guest sees it where it is.
+    Image {
+        /// Whether the image has this node's headers.
+        headers: bool,
+    },
 }
 
 impl Node {
     /// Finds node and npm by `PATH`. `cache` is npxc's cache directory.
     pub fn find(host: &HostEnv, cache: &Path) -> Result<Self, PackageError> {
         let mut node = probe::find(host, cache)?;
+        node.mounts = node.needed_mounts();
+        node.new_enough()
+    }
+
+    fn new_enough(self) -> Result<Self, PackageError> {
         let oldest = semver::Version::parse(OLDEST_NODE);
-        if let (Ok(found), Ok(oldest)) = (semver::Version::parse(&node.version), oldest)
+        if let (Ok(found), Ok(oldest)) = (semver::Version::parse(&self.version), oldest)
             && found < oldest
         {
             return Err(PackageError::NodeTooOld {
-                path: node.exec,
-                found: node.version,
+                path: self.exec,
+                found: self.version,
                 needed: OLDEST_NODE,
             });
         }
-        node.mounts = node.needed_mounts();
-        Ok(node)
+        Ok(self)
     }
 
     /// What native modules depend on, as a path component.
@@ -90,7 +111,9 @@ impl Node {
 
     /// `npm-cli.js` inside the guest.
     pub fn guest_npm_cli(&self) -> PathBuf {
-        if is_system(&self.npm_cli) || self.whole_store().is_some_and(|store| self.npm_cli.starts_with(store))
+        if self.is_images()
+            || is_system(&self.npm_cli)
+            || self.whole_store().is_some_and(|store| self.npm_cli.starts_with(store))
         {
             self.npm_cli.clone()
         } else {
@@ -116,12 +139,18 @@ impl Node {
     /// Where node-gyp finds node's headers on the host, if they belong to this node: the prefix that holds
     /// `include/node`.
     pub fn headers(&self) -> Option<PathBuf> {
+        if self.is_images() {
+            return None;
+        }
         let prefix = self.exec.parent()?.parent()?;
         headers_match(prefix, &self.version).then(|| prefix.to_owned())
     }
 
     /// The same prefix inside the guest.
     pub fn guest_headers(&self) -> Option<PathBuf> {
+        if self.home == (Home::Image { headers: true }) {
+            return Some(self.exec.parent()?.parent()?.to_owned());
+        }
         let prefix = self.headers()?;
         Some(if self.is_at_home_in_guest() { prefix } else { PathBuf::from(GUEST_NODE) })
     }
@@ -152,8 +181,12 @@ impl Node {
         mounts
     }
 
+    fn is_images(&self) -> bool {
+        matches!(self.home, Home::Image { .. })
+    }
+
     fn is_at_home_in_guest(&self) -> bool {
-        is_system(&self.exec) || self.whole_store().is_some()
+        self.is_images() || is_system(&self.exec) || self.whole_store().is_some()
     }
 
     /// Nix and Homebrew link node against libraries in their own store: the guest sees all of it, at its own place.
@@ -174,6 +207,7 @@ impl Node {
             npm_version: "10.0.0".into(),
             default_registry: "https://registry.example.com/".into(),
             roots: BTreeSet::new(),
+            home: Home::Host,
             mounts: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ use super::host::HostEnv;
 use super::ini;
 use super::node::Node;
 use super::npmrc::{Settings, absolute};
-use crate::policy::HOST_NAME;
+use crate::policy::{HOST_NAME, Rule, RuleError};
 
 /// Settings that change what npm downloads and hold no secret: handed on to the fetch step.
 const FETCH_SETTINGS: &[&str] = &[
@@ -122,20 +122,15 @@ impl NpmConfig {
         Ok(config)
     }
 
-    /// What `@npm` stands for: rules in `--allow` syntax, sorted, each once.
-    pub fn rules(&self) -> Vec<String> {
-        let all: BTreeSet<String> = self.registries().map(RegistryUrl::rule).collect();
-        all.into_iter().collect()
+    /// What `@npm` stands for, sorted, each once. A registry that no rule can name is not among them, see
+    /// [`Self::notes`].
+    pub fn rules(&self) -> Vec<Rule> {
+        distinct(self.registries())
     }
 
     /// Those of [`Self::rules`] that the user configured, and that may therefore be at private addresses.
-    pub fn private_rules(&self) -> Vec<String> {
-        let all: BTreeSet<String> = self
-            .registries()
-            .filter(|registry| **registry != self.default_registry)
-            .map(RegistryUrl::rule)
-            .collect();
-        all.into_iter().collect()
+    pub fn private_rules(&self) -> Vec<Rule> {
+        distinct(self.registries().filter(|registry| **registry != self.default_registry))
     }
 
     /// The files of the fetch step's private home: `.npmrc` with registries, credentials and certificates, and
@@ -212,6 +207,8 @@ impl NpmConfig {
                 project.display()
             ));
         }
+        let unnamed: Vec<_> = self.registries().filter_map(|registry| registry.rule().err()).collect();
+        self.notes.extend(unnamed.iter().map(|error| format!("a registry cannot be reached: {error}")));
         let proxy = PROXY_SETTINGS.iter().find(|key| settings.text(key).is_some_and(|text| text != "false"));
         let variable = ["HTTPS_PROXY", "https_proxy"].into_iter().find(|name| host.var(name).is_some());
         if let Some(name) = proxy.copied().or(variable) {
@@ -240,9 +237,12 @@ impl fmt::Debug for NpmConfig {
 
 impl RegistryUrl {
     /// The rule that lets the guest reach it.
-    pub fn rule(&self) -> String {
+    ///
+    /// # Errors
+    /// A host in a notation that no rule has, such as `010.0.0.1`.
+    pub fn rule(&self) -> Result<Rule, RuleError> {
         let host = if self.is_loopback() { HOST_NAME } else { &self.host };
-        format!("{host}:{}", self.port)
+        format!("{host}:{}", self.port).parse()
     }
 
     /// The address that npm uses inside the guest: the host's loopback has a name of its own there.
@@ -265,6 +265,12 @@ impl RegistryUrl {
     fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
+}
+
+/// The rules of those registries that a rule can name.
+fn distinct<'a>(registries: impl Iterator<Item = &'a RegistryUrl>) -> Vec<Rule> {
+    let all: BTreeSet<Rule> = registries.filter_map(|registry| registry.rule().ok()).collect();
+    all.into_iter().collect()
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use crate::audit;
+use crate::policy::Rule;
 use crate::runtime::{Launch, Limits, Mount};
 
 /// Which of the two steps of an install this is.
@@ -44,10 +45,10 @@ pub struct Step {
     pub mounts: Vec<Mount>,
     /// Files in the guest's private home and `/etc`. They may hold tokens: never logged.
     pub files: Vec<(PathBuf, Vec<u8>)>,
-    /// Rules of the step's allowlist, in `--allow` syntax; none means no network at all.
-    pub allow: Vec<String>,
+    /// Rules of the step's allowlist; none means no network at all.
+    pub allow: Vec<Rule>,
     /// Rules that may also reach private addresses: registries that the user configured.
-    pub allow_private: Vec<String>,
+    pub allow_private: Vec<Rule>,
 }
 
 impl Step {

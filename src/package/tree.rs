@@ -117,6 +117,17 @@ pub fn is_too_large(root: &Path) -> bool {
     false
 }
 
+/// Makes a tree another user's. Nobody may be writing to it.
+pub fn give(root: &Path, user: u32, group: u32) -> Result<(), PackageError> {
+    let owner = (Some(rustix::fs::Uid::from_raw(user)), Some(rustix::fs::Gid::from_raw(group)));
+    let change = |path: &Path| {
+        rustix::fs::chownat(rustix::fs::CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| PackageError::io("change the owner of", path, error.into()))
+    };
+    change(root)?;
+    walk(root, |path, _, _| change(path).map(|()| true))
+}
+
 /// Takes everybody's permission to write away.
 pub fn make_read_only(root: &Path) -> Result<(), PackageError> {
     let mut directories = vec![root.to_owned()];

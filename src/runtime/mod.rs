@@ -23,6 +23,7 @@ mod ready;
 mod report;
 
 use std::ffi::OsString;
+use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -48,6 +49,12 @@ pub trait Runtime {
         "tun"
     }
 
+    /// User and group, as this machine counts, that what is mounted writable has to belong to, where these are not
+    /// npxc's own.
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        Ok(None)
+    }
+
     /// Builds the sandbox and returns when it stands: the link can be taken, the command waits for
     /// [`Guest::release`]. Blocks for some milliseconds.
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError>;
@@ -69,19 +76,18 @@ pub struct Stdio3 {
 pub enum Link {
     /// A descriptor of the TUN itself.
     Tun(TunLink),
-    /// A WireGuard tunnel that ends in npxc.
+    /// A WireGuard tunnel across a container network.
     WireGuard(WireGuardLink),
 }
 
-/// npxc's end of a WireGuard link.
+/// npxc's end of a tunnel, before the guest has shaken hands.
 #[derive(Debug)]
 pub struct WireGuardLink {
-    /// Bound to the gateway address of the guest's network only; non-blocking. The peer's address is learnt from
-    /// authenticated datagrams.
-    pub socket: std::net::UdpSocket,
-    /// npxc's keys of this session.
+    /// Bound to the one address that the guest may send to.
+    pub socket: UdpSocket,
+    /// The keys of this session.
     pub keys: npxc_link::wg::Keys,
-    /// Largest packet in the tunnel, bytes.
+    /// Of the guest's `wg0`, bytes of an IP packet.
     pub mtu: u16,
 }
 

@@ -4,7 +4,8 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends.
+//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `survey`
+//! what a run would find.
 
 mod foreground;
 mod ground;
@@ -15,6 +16,7 @@ mod run;
 mod step;
 mod survey;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,6 +75,12 @@ pub enum SessionError {
     /// npxc's own stdio could not be tied to the guest's.
     #[error("cannot relay stdio: {0}")]
     Stdio(std::io::Error),
+    /// The log does not take the session's first line.
+    #[error("the audit log {} cannot be written, so nothing may run", .0.display())]
+    Unrecorded(PathBuf),
+    /// What an install writes could not be given to whom the container runs as, or taken back.
+    #[error("cannot change the owner of what the installation writes: {0}")]
+    Owner(String),
     /// The datapath ended while the guest was running; the guest was cut off with it and killed.
     #[error("npxc's own datapath failed; the guest was cut off and ended")]
     CutOff,
@@ -83,7 +91,7 @@ impl SessionError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Runtime(error) => error.hint(),
-            Self::Datapath(_) | Self::Stdio(_) => None,
+            Self::Datapath(_) | Self::Stdio(_) | Self::Unrecorded(_) | Self::Owner(..) => None,
             Self::CutOff => Some("this is a defect in npxc: please report it with the audit log".to_owned()),
         }
     }
@@ -156,7 +164,12 @@ impl Session {
 
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
-        Failure::new(ExitStatus::Runtime, error.to_string()).hints(error.hint())
+        let status = if matches!(error, SessionError::Unrecorded(_)) {
+            ExitStatus::Config
+        } else {
+            ExitStatus::Runtime
+        };
+        Failure::new(status, error.to_string()).hints(error.hint())
     }
 }
 

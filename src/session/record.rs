@@ -44,6 +44,14 @@ pub(super) fn start(
     }
 }
 
+/// The same over another link: which one it is may show only when the sandbox stands.
+pub(super) fn over(mut start: Event, used: &str) -> Event {
+    if let Event::SessionStart { link, .. } = &mut start {
+        used.clone_into(link);
+    }
+    start
+}
+
 /// `session.end`. A limit is the reason only for an end that nobody asked for.
 pub(super) fn end(ended: &Result<Ended, SessionError>, cause: Cause, recorder: &Recorder) -> Event {
     let totals = recorder.totals();

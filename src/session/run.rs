@@ -1,5 +1,6 @@
 //! The main job: find or install the package, start it, relay its stdio, and end everything in order.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
@@ -24,7 +25,7 @@ use crate::package::entry::MANIFEST;
 use crate::package::{
     Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
 };
-use crate::policy::{Policy, PolicySpec, Rule, RuleError};
+use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 
@@ -32,7 +33,10 @@ use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, S
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
-        let bench = Bench::of(resolved)?;
+        let bench = tokio::select! {
+            bench = Bench::of(resolved, words) => bench?,
+            () = signals.next() => return Ok(ExitStatus::Interrupted),
+        };
         let entry = tokio::select! {
             entry = bench.entry(resolved, words, false) => entry?,
             () = signals.next() => return Ok(ExitStatus::Interrupted),
@@ -46,8 +50,8 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
 pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<Option<String>, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
-        let bench = Bench::of(resolved)?;
-        if !force && let Some(title) = super::survey(resolved)?.installed {
+        let bench = Bench::of(resolved, words).await?;
+        if !force && let Some(title) = bench.installed(resolved)? {
             return Ok(Some(title));
         }
         tokio::select! {
@@ -87,10 +91,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn of(resolved: &Resolved) -> Result<Self, Failure> {
+    async fn of(resolved: &Resolved, words: &dyn Progress) -> Result<Self, Failure> {
         let host = HostEnv::current();
         let own = vec![resolved.directories.cache.join("empty")];
-        let Ground { runtime, node } = Ground::of(resolved, &host, own)?;
+        let Ground { runtime, node } = Ground::of(resolved, &host, own, words).await?;
         let npm = NpmConfig::read(&host, &node, false)?;
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
@@ -98,20 +102,28 @@ impl Bench {
         Ok(Self { host, node, npm, store, trust, hidden, runtime })
     }
 
+    /// What a run would start, as `name@version`, if it is there already.
+    fn installed(&self, resolved: &Resolved) -> Result<Option<String>, Failure> {
+        let request = resolved.request.resolve(&self.host)?;
+        let entry = self.store.lookup(&request, &self.node)?;
+        let ready = entry.filter(|entry| entry.manifest.is_ready(resolved.install.ignore_scripts));
+        Ok(ready.map(|entry| entry.manifest.title()))
+    }
+
     /// The store entry; installs it when it is missing.
     async fn entry(&self, resolved: &Resolved, words: &dyn Progress, force: bool) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.host)?;
-        let runner = Steps::new(&*self.runtime, resolved, &self.hidden);
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, presets(&self.npm));
         let installer = Installer {
             store: &self.store,
             node: &self.node,
             config: &self.npm,
-            host: &self.host,
+            trust: &self.trust,
             runner: &runner,
         };
         let options = InstallOptions {
             ignore_scripts: resolved.install.ignore_scripts,
-            allow_install: resolved.install.allow.iter().map(ToString::to_string).collect(),
+            allow_install: resolved.install.allow.clone(),
             force,
         };
         Ok(installer.ensure(&request, &options, words).await?)
@@ -129,7 +141,13 @@ impl Bench {
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7())?;
         let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
-        recorder.record(start).map_err(|_| unwritable(&log))?;
+        let start = Cell::new(Some(start));
+        // Which link it has is known once the sandbox stands; nothing in it runs before that is written.
+        let begin = || {
+            let Some(start) = start.take() else { return Ok(()) };
+            let start = record::over(start, self.runtime.link());
+            recorder.record(start).map_err(|_| SessionError::Unrecorded(log.path().to_owned()))
+        };
         let parts = Parts {
             launch,
             policy,
@@ -138,7 +156,11 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let conclusion = self.relay(parts, words, signals).await;
+        let conclusion = match self.relay(parts, &begin, words, signals).await {
+            Ok(conclusion) => conclusion,
+            Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
+        };
+        begin()?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
         if let Err(error) = log.finish(end) {
@@ -152,22 +174,17 @@ impl Bench {
         conclude(conclusion, &resolved.limits)
     }
 
-    /// Runs the guest with its stdio tied to npxc's own, until both have ended.
-    async fn relay(&self, parts: Parts, words: &dyn Progress, signals: &mut Signals) -> Conclusion {
-        match self.relayed(parts, words, signals).await {
-            Ok(conclusion) => conclusion,
-            Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
-        }
-    }
-
-    async fn relayed(
+    /// Runs the guest with its stdio tied to npxc's own, until both have ended. It starts when `begin` has succeeded.
+    async fn relay(
         &self,
         parts: Parts,
+        begin: &dyn Fn() -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
     ) -> Result<Conclusion, SessionError> {
         let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
         let mut session = Session::start(&*self.runtime, parts, stdio)?;
+        begin()?;
         for warning in session.warnings() {
             words.warning(warning);
         }
@@ -260,16 +277,7 @@ fn terminal_env(host: &HostEnv) -> impl Iterator<Item = (OsString, OsString)> + 
 
 /// What the presets stand for on this host.
 pub(super) fn presets(npm: &NpmConfig) -> BTreeMap<String, Vec<Rule>> {
-    BTreeMap::from([("npm".to_owned(), registries(npm))])
-}
-
-/// A registry that no rule can name (a host in an odd notation) is left out; the others still count.
-fn registries(npm: &NpmConfig) -> Vec<Rule> {
-    npm.rules().iter().filter_map(|rule| rule.parse().ok()).collect()
-}
-
-pub(super) fn parse_rules(rules: &[String]) -> Result<Vec<Rule>, RuleError> {
-    rules.iter().map(|rule| rule.parse()).collect()
+    BTreeMap::from([("npm".to_owned(), npm.rules())])
 }
 
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
@@ -342,11 +350,6 @@ fn conclude(conclusion: Conclusion, limits: &Limits) -> Result<ExitStatus, Failu
                 .hint("its last words above may say why; `npxc audit show` says what it was denied"))
         }
     }
-}
-
-fn unwritable(log: &Log) -> Failure {
-    let path = log.path().display();
-    Failure::new(ExitStatus::Config, format!("the audit log {path} cannot be written, so nothing may run"))
 }
 
 #[cfg(test)]

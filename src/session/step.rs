@@ -1,7 +1,7 @@
 //! A step of an install as a session: the same sandbox, router and log as a run, with its output kept instead of
 //! shown.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -12,27 +12,34 @@ use uuid::Uuid;
 
 use super::foreground::Cause;
 use super::record::{self, Subject};
-use super::run::{parse_rules, pinned};
+use super::run::pinned;
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;
 use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
+use crate::package::tree;
 use crate::package::{Step, StepError, StepOutcome, StepRunner};
-use crate::policy::{Mode, Policy, PolicySpec};
-use crate::runtime::{Ended, LimitHit, Mount, Runtime, Status, Stdio3};
+use crate::policy::{Mode, Policy, PolicySpec, Rule};
+use crate::runtime::{Access, Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
 pub(super) struct Steps<'a> {
     runtime: &'a dyn Runtime,
     resolved: &'a Resolved,
     hidden: &'a [Mount],
+    presets: BTreeMap<String, Vec<Rule>>,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(runtime: &'a dyn Runtime, resolved: &'a Resolved, hidden: &'a [Mount]) -> Self {
-        Self { runtime, resolved, hidden }
+    pub(super) fn new(
+        runtime: &'a dyn Runtime,
+        resolved: &'a Resolved,
+        hidden: &'a [Mount],
+        presets: BTreeMap<String, Vec<Rule>>,
+    ) -> Self {
+        Self { runtime, resolved, hidden, presets }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
@@ -42,10 +49,10 @@ impl<'a> Steps<'a> {
             } else {
                 Mode::Allowlist
             },
-            allow: parse_rules(&step.allow).map_err(plain)?,
-            allow_private: parse_rules(&step.allow_private).map_err(plain)?,
+            allow: step.allow.clone(),
+            allow_private: step.allow_private.clone(),
             deny: self.resolved.network.deny.clone(),
-            ..PolicySpec::default()
+            presets: self.presets.clone(),
         })
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
@@ -58,9 +65,7 @@ impl<'a> Steps<'a> {
             version: None,
             integrity: None,
         };
-        recorder
-            .record(record::start(subject, self.runtime, &policy, &step.mounts, &launch))
-            .map_err(|_| StepError::new("the audit log cannot be written", None))?;
+        let start = record::start(subject, self.runtime, &policy, &step.mounts, &launch);
         let denials = Denials::default();
         let (out, stdout) = io::pipe().map_err(plain)?;
         let (err, stderr) = io::pipe().map_err(plain)?;
@@ -74,16 +79,18 @@ impl<'a> Steps<'a> {
             journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
         };
         let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
-        let mut session = Session::start(
-            self.runtime,
-            parts,
-            Stdio3 { stdin, stdout: stdout.into(), stderr: stderr.into() },
-        )
-        .map_err(failed)?;
+        self.lend(step).map_err(failed)?;
+        let stdio = Stdio3 { stdin, stdout: stdout.into(), stderr: stderr.into() };
+        let session = Session::start(self.runtime, parts, stdio);
+        recorder
+            .record(record::over(start, self.runtime.link()))
+            .map_err(|_| StepError::new("the audit log cannot be written", None))?;
+        let mut session = session.map_err(failed)?;
         let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
         session.release().map_err(failed)?;
         let ended = session.wait().await;
         session.finish();
+        self.take_back(step).map_err(failed)?;
         let end = record::end(&ended, Cause::Itself, &recorder);
         log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let ended = ended.map_err(failed)?;
@@ -95,6 +102,26 @@ impl<'a> Steps<'a> {
             denials: denials.take(),
         })
     }
+
+    /// Gives what the step may write to whom its runtime lets write.
+    fn lend(&self, step: &Step) -> Result<(), super::SessionError> {
+        let Some(owner) = self.runtime.owner()? else { return Ok(()) };
+        give(step, owner)
+    }
+
+    /// Makes it npxc's own again, with what the step has written.
+    fn take_back(&self, step: &Step) -> Result<(), super::SessionError> {
+        let Some(_) = self.runtime.owner()? else { return Ok(()) };
+        give(step, (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()))
+    }
+}
+
+fn give(step: &Step, (user, group): (u32, u32)) -> Result<(), super::SessionError> {
+    for mount in step.mounts.iter().filter(|mount| mount.access == Access::ReadWrite) {
+        tree::give(&mount.host, user, group)
+            .map_err(|error| super::SessionError::Owner(error.to_string()))?;
+    }
+    Ok(())
 }
 
 impl StepRunner for Steps<'_> {

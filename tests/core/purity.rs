@@ -22,6 +22,11 @@ const PURE: &[&str] = &[
     "src/package/range.rs",
     "src/package/spec.rs",
     "src/paths.rs",
+    "link/src/coalesce.rs",
+    "link/src/frame.rs",
+    "link/src/segment.rs",
+    "link/src/virtio.rs",
+    "link/src/wg.rs",
 ];
 
 /// What may not be mentioned, with spaces taken out of the source first.

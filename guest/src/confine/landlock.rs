@@ -24,7 +24,8 @@ pub(crate) fn writable(spec: &Spec) -> Vec<PathBuf> {
     WRITABLE.iter().map(PathBuf::from).chain(mounts).collect()
 }
 
-/// What may be written in a container: all that the engine made writable, except what speaks to the kernel.
+/// What may be written in a container: all that the engine made writable, except what speaks to the kernel or is
+/// npxc's own.
 pub(crate) fn writable_in_container() -> Vec<PathBuf> {
     let below = |directory: &str, but: &'static [&str]| {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -33,7 +34,7 @@ pub(crate) fn writable_in_container() -> Vec<PathBuf> {
             .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
             .map(|entry| entry.path())
     };
-    below("/", &["dev", "proc", "sys"]).chain(below("/dev", &["net"])).collect()
+    below("/", &["dev", "npxc", "proc", "sys"]).chain(below("/dev", &["net"])).collect()
 }
 
 /// Restricts this process and its children; returns what was enforced.

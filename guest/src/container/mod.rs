@@ -13,10 +13,10 @@ mod keeper;
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use rustix::fs::Mode;
 use rustix::mount::MountFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
@@ -29,6 +29,8 @@ use crate::wire::Channel;
 use crate::workload::Workload;
 use crate::{confine, network, sys};
 
+/// `TMPFS_MAGIC` of statfs(2).
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 /// Name of the tunnel's interface.
 const WIREGUARD: &std::ffi::CStr = c"wg0";
 
@@ -71,7 +73,6 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
     let mut ready = Ready::default();
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
     confine::limits()?;
-    open_scratch();
     let (tun, keeper) = match &container.link {
         ContainerLink::Tun => {
             keeper.dismiss();
@@ -88,6 +89,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
             }
         }
     };
+    open_scratch();
     confine::landlock(&confine::writable_in_container(), &mut ready)?;
     confine::capabilities(Some(Identity { user: container.user, group: container.group }))?;
     confine::seccomp()?;
@@ -108,11 +110,14 @@ fn container(spec: &Spec) -> Result<&Container, Failure> {
     }
 }
 
-/// Lets the workload write where it shall: runc gives a tmpfs the mode of the image's directory, whatever was asked for.
-/// They are this process's own, so that takes no capability; in an image where they are not, they are as they shall be.
+/// Makes scratch space writable for the workload. Some engines (runc 1.1) give a tmpfs the mode of the image's
+/// directory below it, whatever they were asked for. Anything but a tmpfs is left as it is.
 fn open_scratch() {
     for path in ["/tmp", HOME] {
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1777));
+        let own = rustix::fs::statfs(path).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
+        if own {
+            let _ = rustix::fs::chmod(path, Mode::from_raw_mode(0o1777));
+        }
     }
 }
 

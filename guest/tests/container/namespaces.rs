@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use npxc_guest::spec::{ContainerLink, Order, Place, Spec};
+use npxc_guest::spec::{ContainerLink, Order, Place, Spec, Wireguard};
 use npxc_guest::step::Step;
 use npxc_link::wg::Keys;
 
@@ -421,4 +421,73 @@ fn a_handshake_that_nobody_answers_is_named() {
     let mut without = enter(&sh("", 1000, outside.link()), GRANTED, false);
     let failure = without.failure();
     assert_eq!((failure.step, failure.errno), (Step::Namespaces, libc::EPERM));
+}
+
+/// A TUN as the guest's own, with the address of npxc's end, in this thread's network.
+fn gateway_tun() -> OwnedFd {
+    let tun = fs::OpenOptions::new().read(true).write(true).open("/dev/net/tun").unwrap();
+    let mut request = [0_u8; 40];
+    request[..4].copy_from_slice(b"tun9");
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request[16..18].copy_from_slice(&u16::try_from(flags).unwrap().to_ne_bytes());
+    let offload = libc::c_ulong::from(libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6);
+    let header: libc::c_int = 10;
+    // SAFETY: the requests take a struct ifreq, a pointer to an int and a number; all outlive the calls.
+    #[allow(unsafe_code)]
+    unsafe {
+        assert_eq!(libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()), 0);
+        assert_eq!(libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const header), 0);
+        assert_eq!(libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, offload), 0);
+    }
+    for line in ["link set tun9 mtu 1420 up", "address add 198.18.0.1/30 dev tun9"] {
+        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+    }
+    tun.into()
+}
+
+/// Bytes sent each way.
+const BULK: usize = 100 << 20;
+
+/// The keeper does nothing under load that its list of system calls does not have.
+#[test]
+fn bulk_data_passes_both_ways_unchanged() {
+    if !root() {
+        return;
+    }
+    let _outside = outside();
+    let (ours, guest) = npxc_link::wg::key_pairs().unwrap();
+    let socket = UdpSocket::bind((OUTER.1, 0)).unwrap();
+    let endpoint = socket.local_addr().unwrap();
+    let tun = gateway_tun();
+    let listener = std::net::TcpListener::bind("198.18.0.1:9").unwrap();
+    std::thread::spawn(move || {
+        let (_, from) = socket.peek_from(&mut [0; 2048]).unwrap();
+        socket.connect(from).unwrap();
+        npxc_link::pump::run(tun, socket, npxc_link::wg::Tunnel::new(&ours, None), 1420, || ()).unwrap();
+    });
+    let Keys { private, peer_public, preshared } = guest;
+    let wireguard = Wireguard { private, peer_public, preshared, endpoint, mtu: 1420 };
+    let script = format!(
+        "python3 -c \"
+import hashlib, socket
+s = socket.create_connection(('198.18.0.1', 9))
+data = b''.join(i.to_bytes(4, 'big') for i in range({BULK} // 4))
+s.sendall(data)
+s.shutdown(socket.SHUT_WR)
+back = hashlib.sha256()
+while block := s.recv(1 << 20): back.update(block)
+print(back.hexdigest() == hashlib.sha256(data).hexdigest())
+\""
+    );
+    let spec = sh(&script, 1000, ContainerLink::Wireguard(wireguard));
+    let mut entered = enter(&spec, &format!("{GRANTED},+sys_admin"), false);
+    entered.ready();
+    entered.go();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), BULK);
+    stream.write_all(&all).unwrap();
+    drop(stream);
+    assert_eq!(entered.finish(), ("True\n".to_owned(), Some(0)));
 }

@@ -23,11 +23,12 @@ fn podman(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// The static program, which npxc's build script has made.
+/// The static program, which npxc's build script has made; the newest.
 fn program() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_npxc-guest")).parent()?.parent()?.join("guest");
     let built = fs::read_dir(target).ok()?.flatten().map(|entry| entry.path().join("guest/npxc-guest"));
-    built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH)).find(|path| path.is_file())
+    let here = built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH));
+    here.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
 /// An image, a network, containers: all gone when dropped.
@@ -78,13 +79,21 @@ impl Engine {
             engine
                 .args(ENGINE)
                 .args(["run", "--rm", "--name", &self.name, "--network", network, "--log-driver", "none"])
-                .args(["--read-only", "--cap-drop", "ALL", "--cap-add", capabilities])
+                .args([
+                    "--read-only",
+                    "--tmpfs",
+                    "/tmp:mode=1777,notmpcopyup",
+                    "--cap-drop",
+                    "ALL",
+                    "--cap-add",
+                    capabilities,
+                ])
                 .args(["--device", "/dev/net/tun", "--user", "0:0", "--entrypoint", "/npxc/guest"])
                 .args(LIMITS)
                 .arg("-v")
                 .arg(format!("{}:/npxc/guest:ro", self.program.display()))
                 .arg("-v")
-                .arg(format!("{}:/npxc/run", directory.display()))
+                .arg(format!("{}:/npxc/run:ro", directory.display()))
                 .args([&self.name, "enter", "/npxc/run/control"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null());
@@ -103,7 +112,9 @@ fn the_link_socket_works_in_podman() {
     for user in [1000, 0] {
         let script = format!(
             "{APPLETS} id -u; ls /proc/sys/net/ipv4/conf; cat /proc/net/if_inet6; cat /proc/self/status; \
-             echo probe 2>/dev/null > /probe && echo written; ls -l /proc/1/fd 2>/dev/null; true"
+             for path in /probe /npxc/probe /npxc/run/probe /proc/self/comm /sys/probe; do \
+                 (echo probe > $path) 2>/dev/null && echo written $path; \
+             done; echo probe > /tmp/probe && echo fine; ls -l /proc/1/fd 2>/dev/null; true"
         );
         let mut entered = engine.enter(&sh(&script, user, ContainerLink::Tun), "none", CAPABILITIES);
         let ready = entered.ready();
@@ -115,6 +126,7 @@ fn the_link_socket_works_in_podman() {
         assert!(text.starts_with(&format!("{user}\nall\ndefault\nlo\nnpxc0\n")), "{text}");
         assert!(text.contains("CapBnd:\t0000000000000000\n"), "{text}");
         assert_eq!(text.lines().filter(|line| line.ends_with("npxc0")).count(), 2, "{text}");
+        assert!(text.contains("fine\n"), "{text}");
         assert!(!text.contains("written") && !text.contains("socket:"), "{text}");
     }
 }

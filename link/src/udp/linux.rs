@@ -60,7 +60,7 @@ impl Batch {
         }
     }
 
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.messages.clear();
         // SAFETY: all of these are plain data, for which zero is a value.
         let (mut names, mut vectors, mut headers): (
@@ -97,7 +97,7 @@ impl Batch {
             let (from, length) = address(name).map_or((NOBODY, 0), |from| (from, length));
             self.messages.push(Message { from, length, stride: stride(&header.msg_hdr) });
         }
-        Ok(count == MESSAGES)
+        Ok(())
     }
 
     /// Sender, length and the size of the datagrams in it (0: it is one).

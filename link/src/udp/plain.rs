@@ -25,11 +25,11 @@ impl Batch {
         Self { buffer: vec![0; LARGEST].into_boxed_slice(), received: None }
     }
 
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         self.received = None;
         let (length, from) = socket.recv_from(&mut self.buffer)?;
         self.received = Some((from, length));
-        Ok(true)
+        Ok(())
     }
 
     /// Sender, length and the size of the datagrams in it (0: it is one).

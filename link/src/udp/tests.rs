@@ -133,3 +133,47 @@ fn what_the_system_refuses_is_counted() {
     outbox.flush(&one);
     assert_eq!((outbox.counters().sent, outbox.counters().dropped), (0, 1));
 }
+
+/// A socket whose queue is short; loopback's UDP drops what it has no room for.
+#[cfg(target_os = "linux")]
+fn short_queue() -> (UdpSocket, std::os::fd::OwnedFd) {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let (one, other) =
+        socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+    let one = UdpSocket::from(one);
+    one.set_nonblocking(true).unwrap();
+    (one, other)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_queue_is_waited_for() {
+    let (one, other) = short_queue();
+    let reader = std::thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        (0..1000).map(|_| rustix::io::read(&other, &mut buffer).unwrap()).collect::<Vec<_>>()
+    });
+    let mut outbox = Outbox::new();
+    for number in 0..1000 {
+        // Growing, so that each goes by itself.
+        outbox.push(&one, None, &vec![1; 500 + number]);
+    }
+    outbox.flush(&one);
+    assert_eq!(reader.join().unwrap(), (500..1500).collect::<Vec<_>>());
+    assert_eq!((outbox.counters().sent, outbox.counters().dropped), (1000, 0));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_queue_that_stays_full_costs_datagrams_and_is_counted() {
+    let (one, _other) = short_queue();
+    let mut outbox = Outbox::new();
+    let mut number = 0;
+    while outbox.counters().dropped == 0 {
+        number += 1;
+        outbox.push(&one, None, &vec![1; 100 + number]);
+        outbox.flush(&one);
+    }
+    assert_eq!(outbox.counters().stalls, 1);
+    assert_eq!(outbox.counters().sent, number as u64 - 1);
+}

@@ -84,7 +84,7 @@ impl Datapath {
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (commands, received) = channel();
         let handle = Handle { commands, waker };
-        let link = link::open(link);
+        let link = link::open(link)?;
         let router = Router::new(options(link.properties()));
         let sockets = Sockets::new(poll.registry().try_clone()?, published)?;
         let driver = Driver::new(poll, link, router, sockets, received, resolve(handle.clone()))?;

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::super::certificates::Trust;
 use super::super::error::PackageError;
 use super::super::request::{Resolved, Source};
 use super::super::step::{Purpose, Step};
@@ -64,15 +63,14 @@ impl<R> Installer<'_, R> {
             }
         }
 
-        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
-        let mut env = self.env(&trust);
+        let mut env = self.env();
         env.push(("npm_config_cache".into(), format!("{GUEST_PACKAGE}/{CACHE}").into()));
         if resolved.packages.iter().any(|source| source.local().is_some()) {
             env.push(("npm_config_allow_file".into(), "all".into()));
             env.push(("npm_config_allow_directory".into(), "all".into()));
         }
         let mut files = self.config.fetch_files()?;
-        files.extend(trust.files);
+        files.extend(self.trust.files.iter().cloned());
         let mut allow = self.config.rules();
         allow.extend(options.allow_install.iter().cloned());
         Ok(Step {
@@ -89,8 +87,7 @@ impl<R> Installer<'_, R> {
     }
 
     pub(super) fn build_step(&self, resolved: &Resolved, options: &InstallOptions, staging: &Path) -> Step {
-        let trust = Trust::of(self.host, self.config.cafile.as_deref(), self.node);
-        let mut env = self.env(&trust);
+        let mut env = self.env();
         let mut mounts = self.mounts(staging);
         env.push(("npm_config_cache".into(), "/tmp/.npm".into()));
         // From npm 11 on, scripts can need an approval; the sandbox is what npxc relies on.
@@ -111,7 +108,7 @@ impl<R> Installer<'_, R> {
             env,
             cwd: GUEST_PACKAGE.into(),
             mounts,
-            files: trust.files,
+            files: self.trust.files.clone(),
             allow: options.allow_install.clone(),
             allow_private: Vec::new(),
         }
@@ -141,14 +138,14 @@ impl<R> Installer<'_, R> {
         command
     }
 
-    fn env(&self, trust: &Trust) -> Vec<(OsString, OsString)> {
+    fn env(&self) -> Vec<(OsString, OsString)> {
         let mut env = vec![
             ("PATH".into(), self.node.guest_path()),
             ("HOME".into(), GUEST_HOME.into()),
             ("LANG".into(), "C.UTF-8".into()),
         ];
         env.extend(QUIET.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
-        env.extend(trust.env.iter().cloned());
+        env.extend(self.trust.env.iter().cloned());
         env
     }
 

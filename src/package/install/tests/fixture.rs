@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
 use super::*;
+use crate::package::HostEnv;
 use crate::package::progress::Kept;
 use crate::package::request::Request;
 use crate::package::step::{Purpose, StepError};
@@ -274,11 +275,12 @@ impl World {
         options: &InstallOptions,
     ) -> Result<Entry, PackageError> {
         let config = NpmConfig::read(&self.host, &self.node, false).unwrap();
+        let trust = Trust::of(&self.host, config.cafile.as_deref(), &self.node);
         let installer = Installer {
             store: &self.store,
             node: &self.node,
             config: &config,
-            host: &self.host,
+            trust: &trust,
             runner: &self.runner,
         };
         installer.ensure(&self.resolve(specs), options, &self.said).await

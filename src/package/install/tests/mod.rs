@@ -90,14 +90,15 @@ async fn scripts_run_in_a_step_of_their_own() {
     assert!(world.steps(Purpose::Build).is_empty());
 
     // Without the option that entry will not do.
-    let options = InstallOptions { allow_install: vec!["a.example:443".into()], ..InstallOptions::default() };
+    let options =
+        InstallOptions { allow_install: vec!["a.example:443".parse().unwrap()], ..InstallOptions::default() };
     let entry = world.install_with(&["scripted"], &options).await.unwrap();
     assert!(entry.manifest.scripts_run);
     assert_eq!(entry.manifest.install_scripts, ["node_modules/scripted"]);
     let env = fs::read_to_string(entry.dir.join("node_modules/scripted/built")).unwrap();
     assert!(!env.contains("s3cret") && !env.contains("from-the-host"), "{env}");
     let build = &world.steps(Purpose::Build)[0];
-    assert_eq!(build.allow, ["a.example:443"]);
+    assert_eq!(build.allow, Rule::parse_list("a.example:443").unwrap());
     assert!(build.allow_private.is_empty());
     assert!(build.files.iter().all(|(path, _)| !path.ends_with(".npmrc")));
     assert!(
