@@ -109,7 +109,7 @@ fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
         match (&found.facts, &found.problem) {
             (Ok(_), None) => line(State::Passed, notes),
             (Ok(_), Some(problem)) => line(State::Warning, format!("{problem} ({notes})")),
-            (Err(error), _) => line(State::Warning, error.to_string()).hints(error.hint()),
+            (Err(error), _) => line(State::Warning, error.to_string()),
         }
     });
     let apple = cfg!(target_os = "macos").then(|| Apple::new().check()).into_iter().flatten();

@@ -131,9 +131,9 @@ fn orphans() -> Result<ExitStatus, Failure> {
             Ok(removed) => removed,
             // No engine, nothing left in it.
             Err(RuntimeError::NoEngine { .. }) => continue,
+            // It may not run; what it has is looked for again when it does.
             Err(error) => {
-                say::warning(&format!("{}: {error}", kind.as_str()));
-                status = ExitStatus::Runtime;
+                say::warning(&format!("{} could not be asked: {error}", kind.as_str()));
                 continue;
             }
         };
