@@ -12,6 +12,7 @@
 #![cfg(target_os = "linux")]
 
 mod e2e {
+    mod containers;
     mod ends;
     mod install;
     mod mcp;

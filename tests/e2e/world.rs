@@ -90,7 +90,8 @@ impl World {
         Npxc { command, audit }
     }
 
-    fn environment(&self, command: &mut Command) {
+    /// The run's own directories, and nothing of the user's.
+    pub(super) fn environment(&self, command: &mut Command) {
         let home = self.directory.join("home");
         command
             .env("HOME", &home)

@@ -1,0 +1,127 @@
+//! The main job in containers of podman, over both links: a real package from the registry, and a denial whose hint is
+//! true. As an ordinary user podman is rootless.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+use serde_json::json;
+
+use super::mcp::Client;
+use super::world::{Npxc, have, world};
+
+const SERVER: &str = "package-registry-mcp@1.1.0";
+const IMAGE: &str = "localhost/npxc-e2e:local";
+/// As a file that an ordinary user can be given: the project may stand where that user cannot read.
+const RECIPE: &str = include_str!("../../images/local-node");
+
+/// A podman with a store of the run's own, as a program.
+fn podman() -> &'static Path {
+    static PODMAN: LazyLock<PathBuf> = LazyLock::new(|| {
+        let directory = world().directory.join("podman");
+        fs::create_dir_all(&directory).unwrap();
+        let program = directory.join("podman");
+        // overlay needs a file system below it that carries it; vfs copies, and works everywhere.
+        let works = ["overlay", "vfs"].into_iter().any(|driver| {
+            let store = directory.join(driver);
+            let script = format!(
+                "#!/bin/sh\nexec podman --root '{0}/root' --runroot '{0}/run' --storage-driver {driver} \"$@\"\n",
+                store.display()
+            );
+            fs::write(&program, script).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            import(&program)
+        });
+        assert!(works, "podman can make no image here");
+        program
+    });
+    &PODMAN
+}
+
+/// Makes the image of this machine's node.
+fn import(program: &Path) -> bool {
+    let mut recipe = Command::new("sh");
+    world().environment(&mut recipe);
+    let mut recipe =
+        recipe.args(["-s", IMAGE]).arg(program).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    recipe.stdin.take().unwrap().write_all(RECIPE.as_bytes()).unwrap();
+    recipe.wait().unwrap().success()
+}
+
+/// A short directory of this user's own for sockets, as `XDG_RUNTIME_DIR` is one.
+fn runtime_directory() -> PathBuf {
+    let path = std::env::temp_dir().join(format!("npxc-e2e-{}", std::process::id()));
+    let _ = fs::DirBuilder::new().mode(0o700).create(&path);
+    path
+}
+
+fn in_container(link: &str, arguments: &[&str]) -> Npxc {
+    let config = world().scratch("config");
+    let text = format!(
+        "[defaults]\nnode_image = \"{IMAGE}\"\n[defaults.runtime]\nprogram = \"{}\"\n",
+        podman().display()
+    );
+    fs::write(config.join("npxc.toml"), text).unwrap();
+    let config = config.to_str().unwrap().to_owned();
+    let mut all = vec!["--config", &config, "--runtime", "podman", "--link", link];
+    all.extend(arguments);
+    let mut npxc = world().npxc(&all);
+    npxc.command.env("XDG_RUNTIME_DIR", runtime_directory());
+    npxc
+}
+
+fn the_main_job_over(link: &str) {
+    if !have("podman") {
+        return;
+    }
+    let arguments = json!({"name": "left-pad"});
+    let mut client = Client::start(in_container(link, &["--allow", "@npm", SERVER]));
+    let text = client.text("get-npm-package-details", arguments.clone());
+    assert!(text.contains("left-pad"), "{text}");
+    let (status, said, audit) = client.close();
+    assert!(status.success(), "{said}");
+    let events = audit.events();
+    let start = events.iter().find(|event| event["purpose"] == "run").unwrap();
+    assert_eq!((&start["runtime"], &start["link"]), (&json!("podman"), &json!(link)));
+
+    let mut client = Client::start(in_container(link, &[SERVER]));
+    let denied = client.call("get-npm-package-details", arguments.clone());
+    let (_, _, audit) = client.close();
+    assert!(!audit.events().iter().any(|event| event["event"] == "flow.open"), "a flow was opened: {denied}");
+    let hints = audit.hints();
+    assert!(!hints.is_empty(), "no denial: {:?}", audit.events());
+
+    let mut options: Vec<&str> = hints.iter().flat_map(|hint| hint.split_whitespace()).collect();
+    options.push(SERVER);
+    let mut client = Client::start(in_container(link, &options));
+    let text = client.text("get-npm-package-details", arguments);
+    assert!(text.contains("left-pad"), "{options:?}: {text}");
+    let (status, _, audit) = client.close();
+    assert!(status.success());
+    assert!(audit.hints().is_empty(), "{options:?} was not enough: {:?}", audit.hints());
+
+    let left = Command::new(podman()).args(["ps", "--all", "--quiet"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "a container is left");
+    let networks =
+        Command::new(podman()).args(["network", "ls", "--quiet", "--filter", "label=npxc.session"]).output();
+    assert_eq!(String::from_utf8_lossy(&networks.unwrap().stdout), "", "a network is left");
+}
+
+#[test]
+fn the_main_job_over_the_socket_and_over_wireguard() {
+    // One after the other: both install into the same store.
+    the_main_job_over("socket");
+    the_main_job_over("wireguard");
+}
+
+#[test]
+fn a_link_that_a_runtime_does_not_have_is_a_mistake_with_a_hint() {
+    let output =
+        world().command(&["--runtime", "native", "--link", "wireguard", "some-package"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("--link") && said.contains("--runtime podman"), "{said}");
+}
