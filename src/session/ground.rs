@@ -75,14 +75,13 @@ impl Ground {
         let digest = image.digest().to_owned();
         let engine = engine.image(image);
         let cache = &resolved.directories.cache;
-        let node = match Node::remembered(cache, &digest) {
-            Some(node) => node,
-            None => {
-                words.say(&format!("asking what node {reference} has"));
-                let node = Node::of_image(reference, &ask(&engine).await?)?;
-                node.remember(cache, &digest);
-                node
-            }
+        let node = if let Some(node) = Node::remembered(cache, &digest) {
+            node
+        } else {
+            words.say(&format!("asking what node {reference} has"));
+            let node = Node::of_image(reference, &ask(&engine).await?)?;
+            node.remember(cache, &digest);
+            node
         };
         Ok(Self { runtime: Box::new(engine), node })
     }

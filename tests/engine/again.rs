@@ -150,7 +150,7 @@ impl Daemon {
             .map_err(|error| error.to_string())?;
         let mut daemon = Self { child };
         let deadline = Instant::now() + PATIENCE;
-        while !daemon.answers(directory) {
+        while !Self::answers(directory) {
             if daemon.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
                 let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
                 return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
@@ -160,7 +160,7 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn answers(&self, directory: &Path) -> bool {
+    fn answers(directory: &Path) -> bool {
         let socket = format!("unix://{}", directory.join("docker.sock").display());
         let mut command = Command::new("docker");
         command.args(["--host", &socket, "version"]).stdout(Stdio::null()).stderr(Stdio::null());

@@ -10,7 +10,7 @@
 //! *wireguard*). The socket is also the lifeline.
 //!
 //! What the engine can do on this host is found out: [`Facts`] by asking, [`Manner`] by its refusals. Everything made
-//! for a session has the session's name and labels, goes with the [`Guest`], and if npxc is killed, [`leftovers`] finds
+//! for a session has the session's name and labels, goes with the [`super::Guest`], and if npxc is killed, [`leftovers`] finds
 //! it. Nothing in here decides what may be reached.
 
 mod arguments;

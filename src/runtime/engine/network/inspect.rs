@@ -124,6 +124,7 @@ mod tests {
     const DOCKER_6: &str = r#"[{"Name": "npxc-a", "IPAM": {"Options": null, "Config": [{"Subnet": "172.18.0.0/16",
         "Gateway": "172.18.0.1", "IPRange": ""}, {"Subnet": "fd00:1::/64", "Gateway": "fd00:1::1/64"}]}, "Labels": {}}]"#;
 
+    #[allow(clippy::unnecessary_wraps)] // the shape of the fields
     fn subnet(net: &str, gateway: &str) -> Option<Subnet> {
         Some(Subnet { net: net.parse().unwrap(), gateway: gateway.parse().unwrap() })
     }
