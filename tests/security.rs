@@ -52,11 +52,15 @@
 #![allow(clippy::print_stdout, reason = "the hostile half speaks that way")]
 
 mod security {
+    mod again;
     mod closed;
+    mod contained;
     mod dns;
     mod floods;
+    mod ground;
     mod harness;
     mod inside;
+    mod killed;
     mod limits;
     mod names;
     mod packets;
