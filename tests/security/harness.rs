@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -375,6 +375,8 @@ pub(super) struct Running {
     out: mpsc::Receiver<Vec<u8>>,
     /// What it has said on stderr so far.
     pub(super) said: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    /// It says no more.
+    silent: Arc<AtomicBool>,
     errors: std::thread::JoinHandle<()>,
     stop: mpsc::Sender<()>,
     guard: std::thread::JoinHandle<bool>,
@@ -416,6 +418,8 @@ impl Running {
         });
         let said = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let saying = Arc::clone(&said);
+        let silent = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&silent);
         let errors = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count) = stderr.read(&mut buffer)
@@ -424,17 +428,22 @@ impl Running {
                 saying.0.lock().unwrap().extend_from_slice(&buffer[..count]);
                 saying.1.notify_all();
             }
+            let last = saying.0.lock().unwrap();
+            over.store(true, Ordering::Relaxed);
+            drop(last);
             saying.1.notify_all();
         });
-        Self { child, audit, out, said, errors, stop, guard, peak, stdin }
+        Self { child, audit, out, said, silent, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
     pub(super) fn says(&self, text: &str) {
-        let found = |said: &Vec<u8>| String::from_utf8_lossy(said).contains(text);
+        let over = || self.silent.load(Ordering::Relaxed);
+        let found = |said: &Vec<u8>| String::from_utf8_lossy(said).contains(text) || over();
         let said = self.said.0.lock().unwrap();
         let (said, late) = self.said.1.wait_timeout_while(said, LIMIT, |said| !found(said)).unwrap();
-        assert!(!late.timed_out(), "never said {text:?}: {}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&said);
+        assert!(!late.timed_out() && said.contains(text), "never said {text:?}: {said}");
     }
 
     /// Waits until the log has an event like this.

@@ -75,10 +75,6 @@ fn is_missing(said: &str) -> bool {
 
 fn create_arguments(kind: Kind, name: &str, id: &str, owner: Owner, mtu: Option<u16>) -> Vec<String> {
     let mut words: Vec<String> = ["network", "create", "--internal"].map(Into::into).to_vec();
-    if kind == Kind::Podman {
-        // No resolver of the engine's on the gateway: the guest has npxc's, and would not reach it.
-        words.push("--disable-dns".into());
-    }
     for label in arguments::labels(id, owner) {
         words.extend(["--label".into(), label]);
     }
@@ -104,7 +100,7 @@ mod tests {
         let words = |kind, mtu| create_arguments(kind, "npxc-42", "42", owner, mtu).join(" ");
         assert_eq!(
             words(Kind::Podman, None),
-            "network create --internal --disable-dns --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label \
+            "network create --internal --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label \
              npxc.realm=1000.5 npxc-42"
         );
         assert!(words(Kind::Podman, Some(9000)).ends_with("--opt mtu=9000 npxc-42"));
