@@ -482,8 +482,7 @@ impl Running {
         let mut command = Command::new("prlimit");
         command.arg("--pid").arg(self.child.id().to_string()).arg(format!("--fsize={most}:{most}"));
         // Its own user may: root is not always one that may do everything.
-        Setup { identity: (who == Who::User).then(user), ..Setup::default() }
-            .apply(&mut command);
+        Setup { identity: (who == Who::User).then(user), ..Setup::default() }.apply(&mut command);
         assert!(command.status().unwrap().success());
     }
 

@@ -299,6 +299,11 @@ fn reach(seen: &mut Attempts) {
     seen.0.insert("interfaces".to_owned(), devices.join(" "));
     devices.extend(["eth0", "tap0", "podman0"].map(str::to_owned));
     let mut asked = Vec::new();
+    for address in targets.iter().map(|target| target.to.ip()).collect::<std::collections::BTreeSet<_>>() {
+        if let Ok(socket) = ping(address) {
+            asked.push((false, format!("ping {address}"), socket));
+        }
+    }
     for Target { to, payload } in &targets {
         // At port 53 npxc answers itself, whatever the address; its word for a name that it does not know is no.
         for device in [None].into_iter().chain(devices.iter().map(Some)).filter(|_| to.port() != 53) {
@@ -306,8 +311,9 @@ fn reach(seen: &mut Attempts) {
             let result = connect(*to, device.map(String::as_bytes));
             seen.0.insert(what, result.map_or_else(|error| error.to_string(), |()| "done".to_owned()));
         }
-        let payload: Vec<u8> =
-            (0..payload.len() / 2).map(|at| u8::from_str_radix(&payload[2 * at..][..2], 16).unwrap()).collect();
+        let payload: Vec<u8> = (0..payload.len() / 2)
+            .map(|at| u8::from_str_radix(&payload[2 * at..][..2], 16).unwrap())
+            .collect();
         for number in [0].into_iter().chain(NUMBERS) {
             let Ok(socket) = datagram(*to, &payload, number) else { continue };
             asked.push((to.port() == 53, format!("udp {to} by interface {number}"), socket));
@@ -318,7 +324,9 @@ fn reach(seen: &mut Attempts) {
     while std::time::Instant::now() < until {
         for (question, what, socket) in &asked {
             let mut answer = [0; 2048];
-            if socket.recv(&mut answer).is_ok() && !(*question && answer[2] & 0x80 != 0 && answer[3] & 15 == 3) {
+            if socket.recv(&mut answer).is_ok()
+                && !(*question && answer[2] & 0x80 != 0 && answer[3] & 15 == 3)
+            {
                 seen.0.insert(what.clone(), "done".to_owned());
             }
         }
@@ -367,7 +375,8 @@ fn datagram(to: SocketAddr, payload: &[u8], interface: u32) -> std::io::Result<U
             info.ipi_ifindex = interface.cast_signed();
             let mut control = [0_u64; 8];
             let address = socket2::SockAddr::from(SocketAddr::V4(to));
-            let mut data = libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+            let mut data =
+                libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
             // SAFETY: plain data, all zero is valid.
             let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
             message.msg_name = address.as_ptr().cast_mut().cast();
@@ -390,6 +399,17 @@ fn datagram(to: SocketAddr, payload: &[u8], interface: u32) -> std::io::Result<U
     }
 }
 
+/// Sends an echo request, where the engine lets this group.
+fn ping(to: std::net::IpAddr) -> std::io::Result<UdpSocket> {
+    let to = SocketAddr::new(to, 0);
+    let (protocol, kind) = if to.is_ipv4() { (libc::IPPROTO_ICMP, 8) } else { (libc::IPPROTO_ICMPV6, 128) };
+    let domain = socket2::Domain::for_address(to);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(protocol.into()))?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(&[kind, 0, 0, 0, 0, 0, 0, 1, b'd', b'a', b't', b'a'], &to.into())?;
+    Ok(socket.into())
+}
+
 /// Takes the link down, as whoever may do so can; and asks for another.
 fn take_down(seen: &mut Attempts) {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -399,7 +419,8 @@ fn take_down(seen: &mut Attempts) {
         for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
             *to = from.cast_signed();
         }
-        let arguments = [number(socket.as_raw_fd()), libc::SIOCSIFFLAGS as usize, (&raw const request) as usize];
+        let arguments =
+            [number(socket.as_raw_fd()), libc::SIOCSIFFLAGS as usize, (&raw const request) as usize];
         seen.note(&format!("{name} down"), call(libc::SYS_ioctl, &arguments));
     }
 }
@@ -412,11 +433,16 @@ fn secrets(seen: &mut Attempts) {
         (0..given.len() / 2).map(|at| !u8::from_str_radix(&given[2 * at..][..2], 16).unwrap()).collect();
     let own = std::process::id().to_string();
     let mut pending: Vec<std::path::PathBuf> =
-        ["/npxc", "/etc", "/run", "/tmp", "/home", "/dev/shm", "/opt", "/root", "/var"].map(Into::into).into();
+        ["/npxc", "/etc", "/run", "/tmp", "/home", "/dev/shm", "/opt", "/root", "/var"]
+            .map(Into::into)
+            .into();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.parse::<u32>().is_ok() && name != own {
-            pending.extend(["environ", "cmdline", "auxv", "stack", "fd", "map_files"].map(|file| entry.path().join(file)));
+            pending.extend(
+                ["environ", "cmdline", "auxv", "stack", "fd", "map_files"]
+                    .map(|file| entry.path().join(file)),
+            );
             seen.0.insert(format!("memory of {name}"), memory(&entry.path(), &secret));
         }
     }
@@ -424,8 +450,11 @@ fn secrets(seen: &mut Attempts) {
     while let Some(path) = pending.pop() {
         let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
         if metadata.is_dir() {
-            pending.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
-        } else if metadata.is_file() && let Ok(content) = std::fs::read(&path) {
+            pending
+                .extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else if metadata.is_file()
+            && let Ok(content) = std::fs::read(&path)
+        {
             files += 1;
             if holds(&content, &secret) {
                 found.push(path.display().to_string());

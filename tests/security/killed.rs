@@ -69,7 +69,8 @@ const POINTS: [Point; 20] = [
 ];
 
 fn run() -> Running {
-    let steps = json!([{"do": "say", "text": "it runs\n", "stream": "stderr"}, {"do": "told", "patience": 600_000}]);
+    let steps =
+        json!([{"do": "say", "text": "it runs\n", "stream": "stderr"}, {"do": "told", "patience": 600_000}]);
     attack(everyone()[0], &steps).open().start()
 }
 
@@ -147,7 +148,9 @@ fn reach(ground: &Ground, run: &mut Running, point: Point, before: &[String], li
             }
             // The first that goes, once the container has: its directory or its network.
             point != Point::Ending
-                || until(run, || descendants_of(run_pid(&directory, &name)).is_empty() || !directory.join(&name).exists())
+                || until(run, || {
+                    descendants_of(run_pid(&directory, &name)).is_empty() || !directory.join(&name).exists()
+                })
         }
     }
 }
@@ -251,7 +254,9 @@ fn row_44_what_a_killed_npxc_left_of_its_container_the_next_start_takes_away() {
 
     // Everybody else's is as it was.
     let left = ground.left();
-    for what in ["container npxc-bare".to_owned(), "network npxc-bare".to_owned(), format!("container {alive}")] {
+    for what in
+        ["container npxc-bare".to_owned(), "network npxc-bare".to_owned(), format!("container {alive}")]
+    {
         assert!(left.contains(&what), "{what}: {left:?}");
     }
     living.tell("still here");
