@@ -56,6 +56,7 @@
 #![allow(clippy::items_after_statements, clippy::needless_range_loop, clippy::large_stack_arrays)]
 #![allow(clippy::collapsible_str_replace, clippy::needless_for_each, clippy::semicolon_if_nothing_returned)]
 #![allow(clippy::many_single_char_names, clippy::cast_sign_loss, clippy::needless_raw_string_hashes)]
+#![allow(clippy::format_collect, clippy::duration_suboptimal_units)]
 #![allow(clippy::print_stdout, reason = "the hostile half speaks that way")]
 
 mod security {
