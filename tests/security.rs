@@ -3,6 +3,9 @@
 //! in which every address is the test's: whatever npxc dials arrives there, and "nothing left" is a packet count.
 //! Addresses that are denied are documentation addresses; the private ones are pins that npxc has to judge.
 //!
+//! What is about reach runs again from containers of podman, as root and as an ordinary user, over both links
+//! (`again`): the same programs, the same expectations.
+//!
 //! | row | attack | tests |
 //! |---|---|---|
 //! | 1 | TLS with an allowed server name to another address | `reach::row_01_*` |
@@ -34,8 +37,12 @@
 //! | 27 | fragments, options, lies about lengths and checksums | `packets::row_27_*`; what cannot be sent without privilege: `net::router::tests::no_other_protocol_fragment_or_extension_header_reaches_anything` |
 //! | 28 | ICMP, GRE, SCTP, extension headers | `packets::row_28_*`; likewise |
 //! | 29 | all of it over IPv6 | in each of them: addresses of both families; the guest's packets: `sniff::*` |
-//! | 30 | the interface, routes, raw sockets | `packets::row_28_and_30_*`, `packets::row_30_*` |
-//! | 33 | forged sources, multicast, mDNS | `packets::row_27_and_33_*` |
+//! | 30 | the interface, routes, raw sockets, what is on the link of another interface | `packets::row_28_and_30_*`, `packets::row_30_*`; from containers, as root inside as well: `contained::row_30_to_33_*` |
+//! | 31 | the host's services on a gateway or on 0.0.0.0, the host's other addresses | `contained::row_30_to_33_*`, `reach::row_17_*` |
+//! | 32 | the engine's own resolver on a gateway | `contained::row_30_to_33_*`; other resolvers: `dns::row_23_*` |
+//! | 33 | forged sources, multicast, mDNS, another container | `packets::row_27_and_33_*`, `contained::row_30_to_33_*` |
+//! | 34 | the tunnel's key, looked for and used from inside | `contained::row_34_*` |
+//! | 35 | `exec` into the container, with `NET_ADMIN` and with every capability | `contained::row_35_*` |
 //! | 36 | floods | `floods::row_36_*` |
 //! | 37 | empty lists, bad rules, a warm store, a full disk, a datapath that fails | `closed::row_37_*` |
 //! | 38 | redirects | `reach::row_38_*` |
@@ -43,20 +50,25 @@
 //! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |
 //! | 42 | names, bins, tarball entries, install scripts | `store::row_42_*` |
 //! | 43 | a full disk, memory, processes, stdout | `limits::row_43_*` |
-//! | 44 | npxc killed at every step | `teardown::row_44_*` |
+//! | 44 | npxc killed at every step | `teardown::row_44_*`; with a container: `killed::row_44_*` |
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![allow(clippy::items_after_statements, clippy::needless_range_loop, clippy::large_stack_arrays)]
 #![allow(clippy::collapsible_str_replace, clippy::needless_for_each, clippy::semicolon_if_nothing_returned)]
 #![allow(clippy::many_single_char_names, clippy::cast_sign_loss, clippy::needless_raw_string_hashes)]
+#![allow(clippy::format_collect, clippy::duration_suboptimal_units)]
 #![allow(clippy::print_stdout, reason = "the hostile half speaks that way")]
 
 mod security {
+    mod again;
     mod closed;
+    mod contained;
     mod dns;
     mod floods;
+    mod ground;
     mod harness;
     mod inside;
+    mod killed;
     mod limits;
     mod names;
     mod packets;

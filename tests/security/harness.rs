@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -20,12 +20,18 @@ use npxc::audit::Event;
 use rustix::process::{PidfdFlags, Signal};
 use serde_json::Value;
 
+use super::ground::ground;
 use super::sys::{self, Setup};
 
 /// Longest run of one npxc: a hang is killed, and the test says so.
 const LIMIT: Duration = Duration::from_secs(100);
 /// The ordinary user of a test that root runs; needs no entry in any file.
 const USER: u32 = 64_646;
+
+/// User and group of [`Who::User`].
+fn user() -> (u32, u32) {
+    ground().and_then(|ground| ground.owner).unwrap_or((USER, USER))
+}
 
 /// Who runs npxc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +46,11 @@ pub(super) fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Root and an ordinary user, or whoever runs the tests.
+/// Root and an ordinary user, or whoever runs the tests; with an engine, whose it is.
 pub(super) fn everyone() -> Vec<Who> {
+    if let Some(ground) = ground() {
+        return vec![if ground.owner.is_some() { Who::User } else { Who::Myself }];
+    }
     if root() { vec![Who::Myself, Who::User] } else { vec![Who::Myself] }
 }
 
@@ -76,8 +85,8 @@ pub(super) fn packets() -> u64 {
 /// Places shared by all tests of this process.
 pub(super) struct Place {
     pub(super) base: PathBuf,
-    program: PathBuf,
-    hostile: PathBuf,
+    pub(super) program: PathBuf,
+    pub(super) hostile: PathBuf,
 }
 
 static PLACE: OnceLock<Place> = OnceLock::new();
@@ -158,7 +167,7 @@ pub(super) fn directory(who: Who, name: &str) -> PathBuf {
 
 pub(super) fn give(who: Who, path: &Path) {
     if who == Who::User {
-        chown(path, Some(USER), Some(USER)).unwrap();
+        chown(path, Some(user().0), Some(user().1)).unwrap();
     }
 }
 
@@ -300,6 +309,9 @@ impl Attack {
             path
         };
         let (state, config, runtime) = (make("state"), make("config"), make("npm"));
+        if let Some(ground) = ground() {
+            self.config = ground.config() + &self.config;
+        }
         if !self.config.is_empty() {
             let own = config.join("npxc");
             fs::create_dir(&own).unwrap();
@@ -314,7 +326,7 @@ impl Attack {
         let data = self.data.clone().unwrap_or_else(|| shared.join("data"));
         // A user of the machine may not open the device everywhere; there it is not what is tested.
         if self.who == Who::User {
-            self.setup.identity = Some((USER, USER));
+            self.setup.identity = Some(user());
             if fs::metadata("/dev/net/tun").is_ok_and(|tun| tun.permissions().mode() & 0o6 != 0o6) {
                 let device = shared.join("tun");
                 let _ = sys::device(&device, 10, 200);
@@ -345,6 +357,7 @@ impl Attack {
             .env("XDG_STATE_HOME", state)
             .env("XDG_CONFIG_HOME", config)
             .env("npm_config_cache", runtime)
+            .envs(ground().map(|ground| ("XDG_RUNTIME_DIR", ground.runtime())))
             .envs(self.env)
             .current_dir(&home)
             .stdin(Stdio::piped())
@@ -362,6 +375,8 @@ pub(super) struct Running {
     out: mpsc::Receiver<Vec<u8>>,
     /// What it has said on stderr so far.
     pub(super) said: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    /// It says no more.
+    silent: Arc<AtomicBool>,
     errors: std::thread::JoinHandle<()>,
     stop: mpsc::Sender<()>,
     guard: std::thread::JoinHandle<bool>,
@@ -370,7 +385,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn new(mut child: Child, audit: PathBuf, open: bool) -> Self {
+    pub(super) fn new(mut child: Child, audit: PathBuf, open: bool) -> Self {
         let pid = rustix::process::Pid::from_child(&child);
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -403,6 +418,8 @@ impl Running {
         });
         let said = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let saying = Arc::clone(&said);
+        let silent = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&silent);
         let errors = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(count) = stderr.read(&mut buffer)
@@ -411,17 +428,22 @@ impl Running {
                 saying.0.lock().unwrap().extend_from_slice(&buffer[..count]);
                 saying.1.notify_all();
             }
+            let last = saying.0.lock().unwrap();
+            over.store(true, Ordering::Relaxed);
+            drop(last);
             saying.1.notify_all();
         });
-        Self { child, audit, out, said, errors, stop, guard, peak, stdin }
+        Self { child, audit, out, said, silent, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
     pub(super) fn says(&self, text: &str) {
-        let found = |said: &Vec<u8>| String::from_utf8_lossy(said).contains(text);
+        let over = || self.silent.load(Ordering::Relaxed);
+        let found = |said: &Vec<u8>| String::from_utf8_lossy(said).contains(text) || over();
         let said = self.said.0.lock().unwrap();
         let (said, late) = self.said.1.wait_timeout_while(said, LIMIT, |said| !found(said)).unwrap();
-        assert!(!late.timed_out(), "never said {text:?}: {}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8_lossy(&said);
+        assert!(!late.timed_out() && said.contains(text), "never said {text:?}: {said}");
     }
 
     /// Waits until the log has an event like this.
@@ -460,8 +482,7 @@ impl Running {
         let mut command = Command::new("prlimit");
         command.arg("--pid").arg(self.child.id().to_string()).arg(format!("--fsize={most}:{most}"));
         // Its own user may: root is not always one that may do everything.
-        Setup { identity: (who == Who::User).then_some((USER, USER)), ..Setup::default() }
-            .apply(&mut command);
+        Setup { identity: (who == Who::User).then(user), ..Setup::default() }.apply(&mut command);
         assert!(command.status().unwrap().success());
     }
 

@@ -12,14 +12,23 @@ use serde_json::{Value, json};
 use super::harness::{Attack, Who, attack, place, publish};
 
 /// Where this program is inside.
-const PROGRAM: &str = "/mnt/hostile/security";
+pub(super) const PROGRAM: &str = "/mnt/hostile/security";
+
+/// A directory with this program in it, for everybody to mount or start.
+pub(super) fn directory() -> std::path::PathBuf {
+    static MADE: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    let make = || {
+        let directory = place().base.join("inside");
+        std::fs::create_dir(&directory).unwrap();
+        publish(&std::env::current_exe().unwrap(), &directory.join("security"));
+        directory
+    };
+    MADE.get_or_init(make).clone()
+}
 
 /// Runs parts of this file inside a sandbox.
 pub(super) fn run(who: Who, parts: &[&str]) -> Attack {
-    let directory = place().base.join("inside");
-    if std::fs::create_dir(&directory).is_ok() {
-        publish(&std::env::current_exe().unwrap(), &directory.join("security"));
-    }
+    let directory = directory();
     let steps: Vec<Value> = parts
         .iter()
         .map(|part| {
@@ -54,6 +63,9 @@ fn inside() {
         "processes" => processes(&mut seen),
         "terminal" => terminal(&mut seen),
         "namespaces" => namespaces(&mut seen),
+        "reach" => reach(&mut seen),
+        "take down" => take_down(&mut seen),
+        "secrets" => secrets(&mut seen),
         other => panic!("{other}?"),
     }
     println!("%%{}", serde_json::to_string(&seen.0).unwrap());
@@ -219,7 +231,8 @@ fn network(seen: &mut Attempts) {
     let fd = number(socket.as_raw_fd());
     // SAFETY: ifreq is plain data, all zero is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"npxc0") {
+    let link = interfaces().into_iter().find(|name| name != "lo").unwrap();
+    for (to, from) in request.ifr_name.iter_mut().zip(link.as_bytes()) {
         *to = from.cast_signed();
     }
     let pointer = (&raw const request) as usize;
@@ -259,6 +272,228 @@ fn network(seen: &mut Attempts) {
             opened.map_or_else(|error| format!("{:?}", error.kind()), |_| "done".to_owned()),
         );
     }
+}
+
+/// The interfaces of this network namespace.
+fn interfaces() -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/dev").unwrap();
+    table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+/// Somewhere that must not be reached.
+#[derive(serde::Serialize, serde::Deserialize, Clone, Debug)]
+pub(super) struct Target {
+    pub(super) to: SocketAddr,
+    /// Sent over UDP, in hexadecimal digits.
+    pub(super) payload: String,
+}
+
+/// Numbers of interfaces that are tried, whether they exist or not.
+const NUMBERS: std::ops::RangeInclusive<u32> = 1..=40;
+
+/// Every way to a destination that an interface's name or number opens: what is on the link of an interface is
+/// reached without any route.
+fn reach(seen: &mut Attempts) {
+    let targets: Vec<Target> = serde_json::from_str(&std::env::var("HOSTILE_TARGETS").unwrap()).unwrap();
+    let mut devices = interfaces();
+    seen.0.insert("interfaces".to_owned(), devices.join(" "));
+    devices.extend(["eth0", "tap0", "podman0"].map(str::to_owned));
+    let mut asked = Vec::new();
+    for address in targets.iter().map(|target| target.to.ip()).collect::<std::collections::BTreeSet<_>>() {
+        if let Ok(socket) = ping(address) {
+            asked.push((false, format!("ping {address}"), socket));
+        }
+    }
+    for Target { to, payload } in &targets {
+        // At port 53 npxc answers itself, whatever the address; its word for a name that it does not know is no.
+        for device in [None].into_iter().chain(devices.iter().map(Some)).filter(|_| to.port() != 53) {
+            let what = format!("tcp {to} by {}", device.map_or("the routes", String::as_str));
+            let result = connect(*to, device.map(String::as_bytes));
+            seen.0.insert(what, result.map_or_else(|error| error.to_string(), |()| "done".to_owned()));
+        }
+        let payload: Vec<u8> = (0..payload.len() / 2)
+            .map(|at| u8::from_str_radix(&payload[2 * at..][..2], 16).unwrap())
+            .collect();
+        for number in [0].into_iter().chain(NUMBERS) {
+            let Ok(socket) = datagram(*to, &payload, number) else { continue };
+            asked.push((to.port() == 53, format!("udp {to} by interface {number}"), socket));
+        }
+    }
+    // All of them at once, and a quarter of a second for the first answer that should not come.
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(250);
+    while std::time::Instant::now() < until {
+        for (question, what, socket) in &asked {
+            let mut answer = [0; 2048];
+            if socket.recv(&mut answer).is_ok()
+                && !(*question && answer[2] & 0x80 != 0 && answer[3] & 15 == 3)
+            {
+                seen.0.insert(what.clone(), "done".to_owned());
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+fn connect(to: SocketAddr, device: Option<&[u8]>) -> std::io::Result<()> {
+    let domain = socket2::Domain::for_address(to);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    if let Some(device) = device {
+        // SAFETY: the name lives as long as the call.
+        let set = unsafe {
+            let length = device.len() as u32;
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_BINDTODEVICE,
+                device.as_ptr().cast(),
+                length,
+            )
+        };
+        if set != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    socket.connect_timeout(&to.into(), std::time::Duration::from_millis(500))
+}
+
+/// Sends a datagram by the interface of this number (`IP_PKTINFO`, or the scope of an address); 0 leaves it to the
+/// routes.
+fn datagram(to: SocketAddr, payload: &[u8], interface: u32) -> std::io::Result<UdpSocket> {
+    match to {
+        SocketAddr::V6(mut to) => {
+            let socket = UdpSocket::bind("[::]:0")?;
+            socket.set_nonblocking(true)?;
+            to.set_scope_id(interface);
+            socket.send_to(payload, to)?;
+            Ok(socket)
+        }
+        SocketAddr::V4(to) => {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.set_nonblocking(true)?;
+            // SAFETY: plain data, all zero is valid.
+            let mut info: libc::in_pktinfo = unsafe { std::mem::zeroed() };
+            info.ipi_ifindex = interface.cast_signed();
+            let mut control = [0_u64; 8];
+            let address = socket2::SockAddr::from(SocketAddr::V4(to));
+            let mut data =
+                libc::iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };
+            // SAFETY: plain data, all zero is valid.
+            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+            message.msg_name = address.as_ptr().cast_mut().cast();
+            message.msg_namelen = address.len();
+            message.msg_iov = &raw mut data;
+            message.msg_iovlen = 1;
+            message.msg_control = control.as_mut_ptr().cast();
+            // SAFETY: the control buffer is aligned, and larger than one header with its data.
+            let sent = unsafe {
+                message.msg_controllen = libc::CMSG_SPACE(size_of_val(&info) as u32) as usize;
+                let header = libc::CMSG_FIRSTHDR(&raw const message);
+                (*header).cmsg_level = libc::IPPROTO_IP;
+                (*header).cmsg_type = libc::IP_PKTINFO;
+                (*header).cmsg_len = libc::CMSG_LEN(size_of_val(&info) as u32) as usize;
+                std::ptr::copy_nonoverlapping(&raw const info, libc::CMSG_DATA(header).cast(), 1);
+                libc::sendmsg(socket.as_raw_fd(), &raw const message, 0)
+            };
+            if sent < 0 { Err(std::io::Error::last_os_error()) } else { Ok(socket) }
+        }
+    }
+}
+
+/// Sends an echo request, where the engine lets this group.
+fn ping(to: std::net::IpAddr) -> std::io::Result<UdpSocket> {
+    let to = SocketAddr::new(to, 0);
+    let (protocol, kind) = if to.is_ipv4() { (libc::IPPROTO_ICMP, 8) } else { (libc::IPPROTO_ICMPV6, 128) };
+    let domain = socket2::Domain::for_address(to);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(protocol.into()))?;
+    socket.set_nonblocking(true)?;
+    socket.send_to(&[kind, 0, 0, 0, 0, 0, 0, 1, b'd', b'a', b't', b'a'], &to.into())?;
+    Ok(socket.into())
+}
+
+/// Takes the link down, as whoever may do so can; and asks for another.
+fn take_down(seen: &mut Attempts) {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    for name in interfaces() {
+        // SAFETY: ifreq is plain data, all zero is valid.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
+            *to = from.cast_signed();
+        }
+        let arguments =
+            [number(socket.as_raw_fd()), libc::SIOCSIFFLAGS as usize, (&raw const request) as usize];
+        seen.note(&format!("{name} down"), call(libc::SYS_ioctl, &arguments));
+    }
+}
+
+/// Looks for a secret (given with every bit turned over, so that it is nowhere by that) in all that can be read.
+fn secrets(seen: &mut Attempts) {
+    let given = std::env::var("HOSTILE_TARGETS").unwrap();
+    let given = given.trim();
+    let secret: Vec<u8> =
+        (0..given.len() / 2).map(|at| !u8::from_str_radix(&given[2 * at..][..2], 16).unwrap()).collect();
+    let own = std::process::id().to_string();
+    let mut pending: Vec<std::path::PathBuf> =
+        ["/npxc", "/etc", "/run", "/tmp", "/home", "/dev/shm", "/opt", "/root", "/var"]
+            .map(Into::into)
+            .into();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.parse::<u32>().is_ok() && name != own {
+            pending.extend(
+                ["environ", "cmdline", "auxv", "stack", "fd", "map_files"]
+                    .map(|file| entry.path().join(file)),
+            );
+            seen.0.insert(format!("memory of {name}"), memory(&entry.path(), &secret));
+        }
+    }
+    let (mut files, mut found) = (0, Vec::new());
+    while let Some(path) = pending.pop() {
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            pending
+                .extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        } else if metadata.is_file()
+            && let Ok(content) = std::fs::read(&path)
+        {
+            files += 1;
+            if holds(&content, &secret) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    seen.0.insert("files".to_owned(), files.to_string());
+    seen.0.insert("found".to_owned(), found.join(" "));
+}
+
+/// Reads another process's memory, if it may; whether the secret is there.
+fn memory(process: &std::path::Path, secret: &[u8]) -> String {
+    let Ok(maps) = std::fs::read_to_string(process.join("maps")) else { return "unreadable".to_owned() };
+    let Ok(file) = std::fs::File::open(process.join("mem")) else { return "unreadable".to_owned() };
+    let found = writable(&maps).into_iter().any(|(start, length)| {
+        let mut content = vec![0; length];
+        let count = std::os::unix::fs::FileExt::read_at(&file, &mut content, start).unwrap_or(0);
+        holds(&content[..count], secret)
+    });
+    if found { "done" } else { "without it" }.to_owned()
+}
+
+/// Start and length of what a process can write, out of `/proc/PID/maps`.
+pub(super) fn writable(maps: &str) -> Vec<(u64, usize)> {
+    let parse = |line: &str| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let start = u64::from_str_radix(start, 16).ok()?;
+        let length = usize::try_from(u64::from_str_radix(end, 16).ok()? - start).ok()?;
+        (rest.starts_with("rw") && length <= 64 << 20).then_some((start, length))
+    };
+    maps.lines().filter_map(parse).collect()
+}
+
+/// Whether it is in there, as it is or in digits.
+fn holds(content: &[u8], secret: &[u8]) -> bool {
+    let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let has = |needle: &[u8]| content.windows(needle.len()).any(|window| window == needle);
+    has(secret) || has(digits.as_bytes())
 }
 
 fn rtnetlink(kind: u16) -> i32 {

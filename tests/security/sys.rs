@@ -36,7 +36,7 @@ fn up() -> io::Result<()> {
     Ok(())
 }
 
-/// `ip route add local default dev lo` (rtnetlink(7)).
+/// `ip route add local default dev lo table main` (rtnetlink(7)).
 fn route(family: i32) -> io::Result<()> {
     use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
     const RTM_NEWROUTE: u16 = 24;
@@ -53,7 +53,8 @@ fn route(family: i32) -> io::Result<()> {
             0,
             0,
             0,
-            libc::RT_TABLE_LOCAL,
+            // Not the table of local addresses: networks that an engine makes here are nearer.
+            libc::RT_TABLE_MAIN,
             libc::RTPROT_BOOT,
             libc::RT_SCOPE_HOST,
             libc::RTN_LOCAL,

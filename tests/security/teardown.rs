@@ -15,7 +15,7 @@ use super::harness::{Attack, Running, attack, directory, everyone, sealed};
 use super::store::{Part, package};
 
 /// Everything that a process has started, and that they have.
-fn descendants(pid: Pid) -> Vec<(u32, OwnedFd)> {
+pub(super) fn descendants(pid: Pid) -> Vec<(u32, OwnedFd)> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .unwrap()
         .flatten()

@@ -157,7 +157,8 @@ fn confinement(line: &mut Line, kind: Kind, facts: &Facts, container: &Container
         // Labels would have to be written to the user's own files for the container to read them.
         line.option("--security-opt", "label=disable");
     }
-    if kind == Kind::Podman && facts.rootless {
+    // Without a word this user is container root.
+    if kind == Kind::Podman && facts.rootless && container.identity != (0, 0) {
         // The user's files belong to the workload, and container root is somebody else.
         let (uid, gid) = container.identity;
         line.option(
