@@ -17,6 +17,7 @@ mod rpc;
 mod session;
 mod startup;
 mod suite;
+mod wireguard;
 
 use std::process::ExitCode;
 
@@ -27,7 +28,7 @@ use crate::common::scale::Scale;
 const USAGE: &str = "\
 usage: benches/run [--quick] [--gates] [--unpinned] [--no-docs] [SECTION...]
 
-sections: datapath (with dns and memory), rpc, startup; all of them by default
+sections: datapath (with dns and memory), wireguard, rpc, startup; all of them by default
   --quick      about a minute, figures are rough
   --gates      exit with 1 if a gate is missed or could not be measured
   --unpinned   leave the scheduler its freedom: for information, not for the gates
@@ -71,9 +72,11 @@ fn run() -> Result<ExitCode> {
     match words.as_slice() {
         ["guest"] => datapath::guest::run()?,
         ["server"] => datapath::server::run()?,
+        ["tunnel"] => wireguard::host()?,
         ["echo"] => rpc::echo()?,
         ["session", role] => return session::run(role),
         ["section", "datapath"] => datapath::run(scale)?,
+        ["section", "wireguard"] => datapath::run_tunnels(scale)?,
         ["section", "rpc"] => rpc::run(scale)?,
         ["section", "startup"] => startup::run(scale)?,
         sections => return suite::run(scale, options, sections),

@@ -21,7 +21,7 @@ use crate::datapath::topology::{SERVER, SERVER_NAME};
 /// Where this program stands inside.
 const INSIDE: &str = "/opt/bench";
 /// What the guest may reach: the server by address and by name.
-const ALLOW: [&str; 3] = ["203.0.113.0/24", "[2001:db8:1::/64]", SERVER_NAME];
+pub const ALLOW: [&str; 3] = ["203.0.113.0/24", "[2001:db8:1::/64]", SERVER_NAME];
 
 /// Does not return in the processes that npxc's runtime makes of this program.
 pub fn dispatch() {

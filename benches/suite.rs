@@ -62,7 +62,7 @@ pub fn run(scale: Scale, options: Options, wanted: &[&str]) -> Result<ExitCode> 
 
 fn collect(section: &str, scale: Scale, records: &mut Records) -> Result<()> {
     let program = std::env::current_exe()?;
-    let mut command = if section == "datapath" {
+    let mut command = if ["datapath", "wireguard"].contains(&section) {
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);

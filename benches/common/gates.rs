@@ -10,6 +10,12 @@ pub const PASTA: &str = "pasta";
 pub const SLIRP: &str = "slirp4netns";
 /// Nothing between guest and server but a pair of virtual Ethernet interfaces.
 pub const KERNEL: &str = "veth";
+/// npxc's WireGuard link with the largest MTU.
+pub const NPXC_LARGE: &str = "npxc, MTU 65400";
+/// A pair of these.
+pub const BORINGTUN: &str = "boringtun-cli";
+/// The same.
+pub const WIREGUARD_GO: &str = "wireguard-go";
 /// The package as npx starts it.
 pub const NPX: &str = "npx";
 /// The package's program, started with node.
@@ -61,6 +67,10 @@ pub const METRICS: &[Metric] = &[
     metric("rtt-1000", "1-byte round trip, 1000 idle flows", "µs"),
     metric("dns-allowed", "DNS answers, allowed name", "1/s"),
     metric("dns-denied", "DNS answers, denied names", "1/s"),
+    metric("wg-upload", "WireGuard link: upload, one flow", "Gb/s"),
+    metric("wg-download", "WireGuard link: download, one flow", "Gb/s"),
+    metric("wg-connections", "WireGuard link: short HTTP connections", "1/s"),
+    metric("wg-rtt", "WireGuard link: 1-byte round trip", "µs"),
     metric("start-everything", "spawn to `initialize` reply, server-everything", "ms"),
     metric("start-registry", "spawn to `initialize` reply, package-registry-mcp", "ms"),
     metric("rpc-small", "small JSON-RPC message there and back", "µs"),
@@ -68,7 +78,8 @@ pub const METRICS: &[Metric] = &[
 ];
 
 /// Everyone who is measured, in the order of the table.
-pub const CONTENDERS: &[&str] = &[NPXC, PASTA, SLIRP, KERNEL, NPX, NODE, PIPE];
+pub const CONTENDERS: &[&str] =
+    &[NPXC, NPXC_LARGE, BORINGTUN, WIREGUARD_GO, PASTA, SLIRP, KERNEL, NPX, NODE, PIPE];
 
 /// How a gate's figure comes about.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +149,24 @@ pub const GATES: &[(&str, &[Gate])] = &[
             most("memory at 1000 idle flows, of pasta's", Figure::Over("rss-1000", PASTA), 1.0, 0.6),
             least("DNS answers per second, allowed (sanity)", Figure::Itself("dns-allowed", "1/s"), 5e3, 5e4),
             least("DNS answers per second, denied (sanity)", Figure::Itself("dns-denied", "1/s"), 5e3, 5e4),
+        ],
+    ),
+    (
+        "wireguard",
+        &[
+            least(
+                "WireGuard, upload, of a boringtun-cli pair's",
+                Figure::Over("wg-upload", BORINGTUN),
+                4.0,
+                7.0,
+            ),
+            least(
+                "WireGuard, download, of a boringtun-cli pair's",
+                Figure::Over("wg-download", BORINGTUN),
+                4.0,
+                7.0,
+            ),
+            most("WireGuard, round trip, of pasta's", Figure::Over("wg-rtt", PASTA), 2.3, 1.8),
         ],
     ),
     (

@@ -20,6 +20,8 @@ pub fn describe() -> Vec<(&'static str, String)> {
         ("npxc", env!("CARGO_PKG_VERSION").to_owned()),
         ("pasta", package("passt", &["pasta", "--version"])),
         ("slirp4netns", package("slirp4netns", &["slirp4netns", "--version"])),
+        ("boringtun-cli", first_line(&["boringtun-cli", "--version"])),
+        ("wireguard-go", package("wireguard-go", &["wireguard-go", "--version"])),
         ("node", first_line(&["node", "--version"])),
         ("npx", first_line(&["npx", "--version"])),
     ]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::topology::SERVER;
-use crate::common::gates::{KERNEL, NPXC, PASTA, SLIRP};
+use crate::common::gates::{BORINGTUN, KERNEL, NPXC, NPXC_LARGE, PASTA, SLIRP, WIREGUARD_GO};
 use crate::common::process::{Process, Talker, installed, resident};
+use crate::wireguard::{self, ends::Ends};
 
 /// What the peers' guests get; npxc's has 1500, with segmentation offload.
 const PEER_MTU: &str = "65520";
@@ -23,11 +24,26 @@ pub enum Contender {
     Slirp,
     /// The guest in the host's namespace: a pair of virtual Ethernet interfaces and nothing else.
     Kernel,
+    /// npxc's WireGuard link, with this MTU of the guest's interface.
+    Link(u16),
+    /// boringtun-cli at both ends, and the kernel forwards.
+    Boringtun,
+    /// wireguard-go at both ends, and the kernel forwards.
+    WireguardGo,
 }
 
 impl Contender {
-    /// All of them.
+    /// Those without a tunnel.
     pub const ALL: [Self; 4] = [Self::Npxc, Self::Pasta, Self::Slirp, Self::Kernel];
+    /// Those with one, and what they are compared with.
+    pub const TUNNELS: [Self; 6] = [
+        Self::Link(wireguard::MTU),
+        Self::Link(wireguard::LARGE_MTU),
+        Self::Boringtun,
+        Self::WireguardGo,
+        Self::Pasta,
+        Self::Kernel,
+    ];
 
     /// As in the records.
     pub fn name(self) -> &'static str {
@@ -36,13 +52,19 @@ impl Contender {
             Self::Pasta => PASTA,
             Self::Slirp => SLIRP,
             Self::Kernel => KERNEL,
+            Self::Link(wireguard::LARGE_MTU) => NPXC_LARGE,
+            Self::Link(_) => NPXC,
+            Self::Boringtun => BORINGTUN,
+            Self::WireguardGo => WIREGUARD_GO,
         }
     }
 
     /// Whether it can be measured here.
     pub fn present(self) -> bool {
         match self {
-            Self::Npxc | Self::Kernel => true,
+            Self::Npxc | Self::Kernel | Self::Link(_) => true,
+            Self::Boringtun => installed(BORINGTUN),
+            Self::WireguardGo => installed(WIREGUARD_GO),
             Self::Pasta => installed("pasta"),
             Self::Slirp => installed("slirp4netns"),
         }
@@ -51,15 +73,15 @@ impl Contender {
     /// Whom a guest asks for names.
     pub fn resolver(self) -> &'static str {
         match self {
-            Self::Npxc => "198.18.0.1",
-            Self::Pasta | Self::Slirp | Self::Kernel => SERVER,
+            Self::Npxc | Self::Link(_) => "198.18.0.1",
+            Self::Pasta | Self::Slirp | Self::Kernel | Self::Boringtun | Self::WireguardGo => SERVER,
         }
     }
 
     /// Starts it, with a guest that can reach the server.
     pub fn start(self) -> Result<Running> {
         let program = std::env::current_exe()?;
-        let mut helper = None;
+        let (mut helper, mut ends) = (None, None);
         let talker = match self {
             Self::Npxc => Talker::start(Command::new(&program).args(["session", "guest"]))?,
             Self::Kernel => Talker::start(Command::new(&program).arg("guest"))?,
@@ -89,8 +111,17 @@ impl Contender {
                 helper = Some(Process(slirp));
                 talker
             }
+            Self::Link(_) | Self::Boringtun | Self::WireguardGo => {
+                let mut talker =
+                    Talker::start(Command::new("unshare").arg("--net").arg(&program).arg("guest"))?;
+                ends = Some(match self {
+                    Self::Link(mtu) => Ends::of_npxc(&mut talker, mtu)?,
+                    _ => Ends::of_peers(&mut talker, self.name())?,
+                });
+                talker
+            }
         };
-        let mut running = Running { contender: self, talker, helper, lost: false };
+        let mut running = Running { contender: self, talker, helper, _ends: ends, lost: false };
         running
             .ask(&format!("wait {SERVER}"))
             .with_context(|| format!("{}: no way to the server", self.name()))?;
@@ -104,6 +135,7 @@ pub struct Running {
     pub contender: Contender,
     talker: Talker,
     helper: Option<Process>,
+    _ends: Option<Ends>,
     /// An answer did not come: what comes now would be taken for another's.
     lost: bool,
 }
@@ -133,7 +165,7 @@ impl Running {
         match (&self.helper, self.contender) {
             (Some(helper), _) => resident(helper.id()),
             (None, Contender::Npxc | Contender::Pasta) => resident(self.talker.id()),
-            (None, Contender::Slirp | Contender::Kernel) => None,
+            (None, _) => None,
         }
     }
 

@@ -38,6 +38,7 @@ fn obey(words: &[&str], idle: &mut Vec<TcpStream>) -> Result<Vec<f64>> {
         ["download", address, time] => download(address.parse()?, milliseconds(time)?),
         ["connections", host, time] => connections(host, milliseconds(time)?),
         ["rtt", address, time] => rtt(address.parse()?, milliseconds(time)?),
+        ["tunnel", ref words @ ..] => crate::wireguard::guest(words),
         ["idle", address, count] => keep(address.parse()?, count.parse()?, idle),
         ["dns", address, name, window, time] => {
             questions(address.parse()?, name, window.parse()?, milliseconds(time)?)

@@ -2,7 +2,7 @@
 //!
 //! Runs in fresh network namespaces: `unshare --net` as root, `unshare --user --map-root-user --net` otherwise.
 
-mod contender;
+pub mod contender;
 pub mod guest;
 mod pattern;
 pub mod server;
@@ -26,22 +26,31 @@ const CONGESTION_CONTROL: &str = "reno";
 
 /// Measures and prints records.
 pub fn run(scale: Scale) -> Result<()> {
+    in_turn("datapath", &Contender::ALL, scale, Turn::measure)
+}
+
+/// The same for contenders with a tunnel.
+pub fn run_tunnels(scale: Scale) -> Result<()> {
+    in_turn("wireguard", &Contender::TUNNELS, scale, Turn::measure_tunnel)
+}
+
+fn in_turn(section: &str, contenders: &[Contender], scale: Scale, measure: fn(&mut Turn)) -> Result<()> {
     scale.pin()?;
     let _topology = Topology::build()?;
-    let present: Vec<Contender> =
-        Contender::ALL.into_iter().filter(|contender| contender.present()).collect();
-    for missing in Contender::ALL.into_iter().filter(|contender| !contender.present()) {
-        note(format!("{} is missing: its package is passt or slirp4netns", missing.name()));
+    let (present, missing): (Vec<Contender>, Vec<Contender>) =
+        contenders.iter().partition(|contender| contender.present());
+    for missing in missing {
+        note(format!("{} is missing (benches/run installs it)", missing.name()));
     }
     for round in 0..scale.rounds() {
-        eprintln!("bench: datapath, round {} of {}", round + 1, scale.rounds());
+        eprintln!("bench: {section}, round {} of {}", round + 1, scale.rounds());
         // Each round begins with somebody else, so that a drift of the machine favours nobody.
         for turn in 0..present.len() {
             let contender = present[(round + turn) % present.len()];
             match contender.start() {
                 Ok(running) => {
                     let mut turn = Turn { scale, round, running };
-                    turn.measure();
+                    measure(&mut turn);
                     turn.running.stop();
                 }
                 Err(error) => note(format!("{error:#}")),
@@ -98,6 +107,14 @@ impl Turn {
         } else if contender != Contender::Kernel && self.idle(1000) {
             self.memory();
         }
+    }
+
+    fn measure_tunnel(&mut self) {
+        let (bulk, short) = (self.scale.bulk().as_millis(), self.scale.short().as_millis());
+        self.take("wg-upload", &format!("upload {SERVER} {bulk}"), gigabits);
+        self.take("wg-download", &format!("download {SERVER} {bulk}"), gigabits);
+        self.take("wg-connections", &format!("connections {SERVER} {bulk}"), rate);
+        self.take("wg-rtt", &format!("rtt {SERVER} {short}"), first);
     }
 
     fn memory(&self) {

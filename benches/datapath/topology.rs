@@ -44,6 +44,8 @@ impl Topology {
         }
         command(&[&inside[..], &["ip", "link", "set", "lo", "up"]].concat())?;
         command(&[&inside[..], &["ip", "link", "set", "server0", "up"]].concat())?;
+        // Where guests of peers that only forward are.
+        command(&[&inside[..], &["ip", "route", "add", "198.18.0.0/30", "via", "203.0.113.1"]].concat())?;
         ip(&["route", "add", "default", "via", "203.0.113.254"])?;
         ip(&["-6", "route", "add", "default", "via", "2001:db8:1::fe"])?;
         Ok(Self { _server: server })
@@ -56,11 +58,13 @@ fn add(prefix: &[&str], address: &str, interface: &str) -> Result<()> {
     command(&[prefix, &["ip", "address", "add", address, "dev", interface], nodad].concat())
 }
 
-fn ip(arguments: &[&str]) -> Result<()> {
+/// Runs `ip` in this process's namespace.
+pub fn ip(arguments: &[&str]) -> Result<()> {
     command(&[&["ip"], arguments].concat())
 }
 
-fn command(words: &[&str]) -> Result<()> {
+/// Runs a command, and has its complaint when it fails.
+pub fn command(words: &[&str]) -> Result<()> {
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())

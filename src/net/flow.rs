@@ -48,6 +48,8 @@ pub struct Flow {
     cleared: usize,
     scratch: Vec<u8>,
     upstream_ended: bool,
+    /// The guest was told so.
+    closed: bool,
     finished_upstream: bool,
     refused: bool,
     deadline: Option<Instant>,
@@ -109,6 +111,7 @@ impl Flow {
             cleared: 0,
             scratch: Vec::new(),
             upstream_ended: false,
+            closed: false,
             finished_upstream: false,
             refused: false,
             deadline: None,
@@ -323,13 +326,15 @@ impl Flow {
             match moved {
                 Ok(Ok(0)) => {
                     self.upstream_ended = true;
-                    self.stack.tcp_mut().close();
                 }
                 Ok(Ok(count)) => self.bytes_down += count as u64,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Ok(Err(_)) => return self.abort(How::ResetByPeer),
                 Err(_) => return,
             }
+        }
+        if self.upstream_ended && !self.closed {
+            self.closed = self.stack.close();
         }
     }
 

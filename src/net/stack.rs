@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, SocketBuffer};
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, TcpOption, TcpPacket};
 
 /// Where packets for the guest go.
 pub trait Transmit {
@@ -55,6 +55,43 @@ pub struct Stack {
     properties: LinkProperties,
     epoch: Instant,
     buffer: usize,
+    window: Window,
+}
+
+/// How much the guest takes, as it said last.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    bytes: usize,
+    scale: u8,
+}
+
+impl Window {
+    /// Reads a packet that [`crate::net::packet`] has checked.
+    fn learn(&mut self, packet: &[u8]) {
+        let headers = match packet.first() {
+            Some(first) if first >> 4 == 4 => usize::from(first & 0xf) * 4,
+            Some(_) | None => 40,
+        };
+        let Ok(tcp) = TcpPacket::new_checked(packet.get(headers..).unwrap_or(&[])) else { return };
+        if tcp.syn() {
+            *self = Self { bytes: usize::from(tcp.window_len()), scale: scale(tcp.options()) };
+        } else {
+            self.bytes = usize::from(tcp.window_len()) << self.scale;
+        }
+    }
+}
+
+/// RFC 7323, section 2.3: 14 at most.
+fn scale(mut options: &[u8]) -> u8 {
+    while let Ok((rest, option)) = TcpOption::parse(options) {
+        match option {
+            TcpOption::WindowScale(scale) => return scale.min(14),
+            TcpOption::EndOfList => break,
+            _ if rest.is_empty() => break,
+            _ => options = rest,
+        }
+    }
+    0
 }
 
 impl std::fmt::Debug for Stack {
@@ -76,7 +113,7 @@ impl Stack {
         socket.set_ack_delay(Some(ACK_DELAY.into()));
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
-        Self { interface, sockets, handle, properties, epoch, buffer }
+        Self { interface, sockets, handle, properties, epoch, buffer, window: Window::default() }
     }
 
     /// Bytes of buffer in each direction.
@@ -111,6 +148,7 @@ impl Stack {
 
     /// Gives the stack a packet of its connection.
     pub fn ingest(&mut self, now: Instant, packet: &[u8], out: &mut dyn Transmit) {
+        self.window.learn(packet);
         let mut port = Port { properties: self.properties, packet: Some(packet), out: Some(out) };
         let at = self.time(now);
         match self.interface.poll_ingress_single(at, &mut port, &mut self.sockets) {
@@ -131,6 +169,21 @@ impl Stack {
                 PollResult::SocketStateChanged => {}
             }
         }
+    }
+
+    /// Sends FIN after what is still queued. False when it is too early for that: try again with the next packet.
+    ///
+    /// Where the guest has closed before, FIN leads to LAST-ACK, and there smoltcp 0.14 takes every acknowledgement
+    /// without progress for a duplicate: a guest whose window was full would say in vain that it has room again, and
+    /// be probed once a second instead. So that state has to wait until all that is queued fits into the window.
+    pub fn close(&mut self) -> bool {
+        let window = self.window.bytes;
+        let socket = self.tcp_mut();
+        if socket.state() == State::CloseWait && socket.send_queue() > window {
+            return false;
+        }
+        socket.close();
+        true
     }
 
     /// When the stack wants [`Stack::egress`] to be called again without any other cause.

@@ -471,6 +471,38 @@ fn a_far_side_that_takes_nothing_holds_the_guest_back() {
     assert_eq!(world.only_far().1.received.len(), sent);
 }
 
+/// What is left when both sides have closed has to wait for the guest's window, and for nothing else.
+#[test]
+fn a_guest_that_closed_first_gets_the_rest_as_fast_as_it_reads() {
+    for length in [0, 1, 60_000, 150_000, 400_000] {
+        let mut world = World::new(&["203.0.113.5:9000"]);
+        let guest = world.connect("203.0.113.5:9000", 50_000);
+        world.settle();
+        world.socket(guest).send_slice(b"all of it").unwrap();
+        world.socket(guest).close();
+        world.settle();
+        let (id, far) = world.only_far();
+        assert!(far.finished);
+        far.to_send = (0..length).map(|at| (at % 251) as u8).collect();
+        far.closes = true;
+        world.router.mark(id);
+        world.settle();
+        let (start, mut read) = (world.now, Vec::new());
+        while world.socket(guest).may_recv() {
+            assert!(world.now - start < Duration::from_millis(500), "{length}: stalls at {}", read.len());
+            // It reads in one go what has filled its window, and it is an acknowledgement's delay until the next.
+            while world.socket(guest).can_recv() {
+                world.socket(guest).recv(|bytes| (bytes.len(), read.extend_from_slice(bytes))).unwrap();
+            }
+            world.pass(Duration::from_millis(20));
+        }
+        assert!(read.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
+        assert_eq!(read.len(), length);
+        world.pass(Duration::from_millis(20));
+        assert_eq!(world.closes(), ["finished"]);
+    }
+}
+
 #[test]
 fn a_server_name_that_is_not_the_pinned_one_is_refused() {
     let mut world = World::new(&["example.com:80"]);

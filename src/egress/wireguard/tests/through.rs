@@ -105,8 +105,9 @@ fn converse(mut kernel: Kernel, to: Ipv4Addr, port: u16) -> Vec<u8> {
         addresses.push(IpCidr::new(IpAddr::V4(GUEST_V4).into(), 30)).unwrap();
     });
     guest.routes_mut().add_default_ipv4_route(GATEWAY_V4).unwrap();
-    // What may be on its way fits into the socket that stands for the TUN.
-    let buffer = || tcp::SocketBuffer::new(vec![0; 128 << 10]);
+    // Without a window scale: smoltcp takes back the bytes that a scaled window cannot express (Linux rounds up), and
+    // what was sent meanwhile is lost.
+    let buffer = || tcp::SocketBuffer::new(vec![0; usize::from(u16::MAX)]);
     let mut socket = tcp::Socket::new(buffer(), buffer());
     socket.connect(guest.context(), IpEndpoint::new(to.into(), port), 50_000).unwrap();
     let mut sockets = SocketSet::new(Vec::new());
