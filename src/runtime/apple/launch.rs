@@ -51,6 +51,10 @@ impl Runtime for Apple {
         }
     }
 
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        Ok(rustix::process::geteuid().is_root().then(workload))
+    }
+
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
         self.remove_leftovers();
         let (image, path) = match &self.image {
@@ -163,6 +167,14 @@ impl Apple {
     }
 }
 
+/// User and group of the workload: shared directories show the host's, so this user; but never root.
+fn workload() -> (u32, u32) {
+    match (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()) {
+        (0, _) => (INNER_ID, INNER_ID),
+        own => own,
+    }
+}
+
 type Files = Vec<(PathBuf, Vec<u8>)>;
 
 /// Directories to mount, and single files, which can only be handed in.
@@ -196,7 +208,7 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
             files.push((bind.guest, content));
         }
     }
-    let own = etc::files((INNER_ID, INNER_ID));
+    let own = etc::files(workload());
     files.extend(
         own.into_iter()
             .map(|(name, content)| (PathBuf::from("/etc").join(name), content.into_bytes()))
@@ -207,7 +219,8 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
 }
 
 fn spec(launch: &Launch, files: Files, path: Option<&str>, link: ContainerLink) -> Spec {
-    let place = npxc_guest::spec::Container { user: INNER_ID, group: INNER_ID, link, machine: true };
+    let (user, group) = workload();
+    let place = npxc_guest::spec::Container { user, group, link, machine: true };
     Spec {
         purpose: Purpose::Run,
         command: launch.command.clone(),
