@@ -74,12 +74,16 @@ pub(crate) fn specification(channel: &mut Channel) -> Result<Option<(Spec, [Owne
     let Some(spec) = received else {
         return Ok(None);
     };
+    Ok(Some((spec, stdio(channel)?)))
+}
+
+/// The workload's three descriptors, which came beside the last message.
+pub(crate) fn stdio(channel: &mut Channel) -> Result<[OwnedFd; 3], Failure> {
     let mut stdio = || -> Option<[OwnedFd; 3]> {
         Some([channel.take_descriptor()?, channel.take_descriptor()?, channel.take_descriptor()?])
     };
     let missing = std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let stdio = stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))?;
-    Ok(Some((spec, stdio)))
+    stdio().ok_or_else(|| Failure::new(Step::Start, "descriptors", &missing))
 }
 
 /// All namespaces but the cgroup's, and the id maps; says how ids are mapped.

@@ -38,7 +38,7 @@ pub struct Spec {
     pub cwd: OsString,
     /// Host paths made visible, in order.
     pub mounts: Vec<Bind>,
-    /// Files written inside: path, content.
+    /// Files written inside: path, content. In a container only if it is a machine of its own.
     pub files: Vec<(OsString, Vec<u8>)>,
     /// Size of each writable file system, bytes.
     pub scratch: u64,
@@ -51,7 +51,7 @@ pub struct Spec {
 pub enum Place {
     /// In namespaces that the helper makes, with all that is in them.
     Namespaces,
-    /// In a container that an engine made: `mounts`, `files` and `scratch` are the engine's, and empty here.
+    /// In a container that an engine made: `mounts` and `scratch` are the engine's, and empty here.
     Container(Container),
 }
 
@@ -64,6 +64,11 @@ pub struct Container {
     pub group: u32,
     /// How packets get to npxc.
     pub link: ContainerLink,
+    /// It is a virtual machine of its own, which no descriptor and no single file can be handed into: the workload's
+    /// stdio is that of the first process, which writes `files` as well and then makes the root read-only. It has
+    /// `SYS_ADMIN` and `MKNOD` for that.
+    #[serde(default)]
+    pub machine: bool,
 }
 
 /// The link of a container.
@@ -74,6 +79,17 @@ pub enum ContainerLink {
     Tun,
     /// A WireGuard tunnel over the container's network, which the workload does not see.
     Wireguard(Wireguard),
+    /// A TUN in a network namespace of its own, whose packets are framed onto a unix socket.
+    Stream(Stream),
+}
+
+/// The guest's end of a link over a byte stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// The socket inside to connect to; not the control socket.
+    pub socket: PathBuf,
+    /// Largest packet that is not a segment to be cut, bytes.
+    pub mtu: u16,
 }
 
 /// The guest's end of a WireGuard tunnel. Secret: wiped when dropped, and never printed.
@@ -181,7 +197,7 @@ pub enum Report {
     /// A step failed, and with it the start; when checking, others may follow.
     Failed(Failure),
     /// The sandbox stands; [`Order::Go`] is awaited. The TUN descriptor travels beside this, except where the link
-    /// is WireGuard: then it means that the handshake is complete.
+    /// is WireGuard or a stream: then it means that the handshake is complete, or that the stream is connected.
     Ready(Ready),
     /// A limit that init watches over was exceeded; everything inside is being killed.
     Limit(Limit),

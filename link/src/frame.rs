@@ -1,4 +1,7 @@
 //! Packets over a byte stream: each behind its length, four bytes, most significant first. Pure.
+//!
+//! On npxc's link a packet comes with the `virtio_net_hdr` that a TUN has in front of it, so that segmentation and
+//! checksums stay what the two kernels agree on.
 
 /// The largest packet that is taken: what an IP length field can express, and IPv6's header, which it does not
 /// count.
@@ -81,6 +84,58 @@ impl Decoder {
     }
 }
 
+/// Most bytes that wait for a stream that takes none: two hundred large segments. What comes beyond is dropped, as a
+/// network card would, and TCP sends it again.
+pub const MOST_WAITING: usize = 12 << 20;
+
+/// Frames on their way into a stream that may take a part of them at a time.
+#[derive(Debug, Default)]
+pub struct Queue {
+    buffer: Vec<u8>,
+    start: usize,
+    dropped: u64,
+}
+
+impl Queue {
+    /// Appends one frame made of two parts; false when it was dropped: too large, empty, or too much waits.
+    pub fn push(&mut self, head: &[u8], rest: &[u8]) -> bool {
+        let length = head.len() + rest.len();
+        let prefix = prefix(length).filter(|_| self.waiting().len() + PREFIX + length <= MOST_WAITING);
+        let Some(prefix) = prefix else {
+            self.dropped += 1;
+            return false;
+        };
+        for part in [&prefix, head, rest] {
+            self.buffer.extend_from_slice(part);
+        }
+        true
+    }
+
+    /// What is to be written next.
+    pub fn waiting(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// The stream took that many bytes.
+    pub fn written(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.buffer.len());
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        } else if self.start > self.buffer.len() / 2 {
+            // Each byte is moved once at most for one that was written.
+            self.buffer.copy_within(self.start.., 0);
+            self.buffer.truncate(self.buffer.len() - self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Frames that were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -117,6 +172,50 @@ mod tests {
             }
             prop_assert_eq!(out, packets);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_queue_gives_what_it_got_however_little_is_taken(
+            packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..2000), 1..40),
+            writes in prop::collection::vec(1_usize..3000, 1..20),
+        ) {
+            let (mut queue, mut decoder, mut out) = (Queue::default(), Decoder::new(), Vec::new());
+            let mut writes = writes.into_iter().cycle();
+            let mut left = packets.iter();
+            loop {
+                let next = left.next();
+                if let Some(packet) = next {
+                    let (head, rest) = packet.split_at(packet.len().min(10));
+                    prop_assert!(queue.push(head, rest));
+                }
+                let count = writes.next().unwrap().min(queue.waiting().len());
+                let count = count.min(decoder.room().len());
+                decoder.room()[..count].copy_from_slice(&queue.waiting()[..count]);
+                decoder.filled(count);
+                queue.written(count);
+                while let Some(packet) = decoder.take().unwrap() {
+                    out.push(packet.to_vec());
+                }
+                if next.is_none() && queue.waiting().is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(out, packets);
+        }
+    }
+
+    #[test]
+    fn a_queue_that_nobody_empties_drops_and_counts() {
+        let mut queue = Queue::default();
+        let packet = vec![0; 60_000];
+        let taken = std::iter::repeat_with(|| queue.push(&[], &packet)).take_while(|taken| *taken).count();
+        assert_eq!(taken, MOST_WAITING / (PREFIX + packet.len()));
+        assert!(queue.waiting().len() <= MOST_WAITING);
+        assert_eq!(queue.dropped(), 1);
+        assert!(!queue.push(&[], &[]) && !queue.push(&[0; 10], &vec![0; LARGEST]));
+        queue.written(100_000);
+        assert!(queue.push(&[], &packet));
     }
 
     #[test]

@@ -6,13 +6,15 @@
 //! ```
 //!
 //! Nothing in here decides what may be reached, keeps a file or starts a thread. [`wg`], [`virtio`], [`segment`],
-//! [`coalesce`] and [`frame`] are pure: bytes in, bytes out. [`udp`] and `pump` (Linux) are thin shells around
+//! [`coalesce`] and [`frame`] are pure: bytes in, bytes out. [`udp`], `pump` and `relay` (Linux) are thin shells around
 //! descriptors.
 
 pub mod coalesce;
 pub mod frame;
 #[cfg(target_os = "linux")]
 pub mod pump;
+#[cfg(target_os = "linux")]
+pub mod relay;
 pub mod segment;
 pub mod udp;
 pub mod virtio;

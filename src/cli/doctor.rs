@@ -18,7 +18,6 @@ use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
 use crate::runtime::apple::Apple;
-use crate::runtime::engine::{self, Engine, Kind};
 use crate::runtime::{self, Outcome, StepReport};
 
 /// How long one address of the registry may take to answer.
@@ -101,6 +100,20 @@ fn sandbox(report: StepReport) -> Line {
 /// The container engines that are here. They are alternatives: none of them has to be.
 fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
+    let apple = cfg!(target_os = "macos").then(|| Apple::new(sessions).check()).into_iter().flatten();
+    let apple = apple.map(|report| Line { area: "apple", ..sandbox(report) });
+    linux_engines(host, directories).into_iter().chain(apple).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn linux_engines(_: &HostEnv, _: &Directories) -> Vec<Line> {
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
+fn linux_engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
+    use crate::runtime::engine::{self, Engine, Kind};
+    let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
     let engines = [Kind::Podman, Kind::Docker].map(|kind| Engine::new(kind, sessions.clone()));
     let found = engine::detect(&engines.each_ref());
     let lines = found.into_iter().filter(|found| !found.missing()).map(|found| {
@@ -112,9 +125,7 @@ fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
             (Err(error), _) => line(State::Warning, error.to_string()),
         }
     });
-    let apple = cfg!(target_os = "macos").then(|| Apple::new().check()).into_iter().flatten();
-    let apple = apple.map(|report| Line { area: "apple", ..sandbox(report) });
-    lines.chain(apple).collect()
+    lines.collect()
 }
 
 fn writable(directories: &Directories) -> Vec<Line> {

@@ -10,8 +10,6 @@ use crate::config::{ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
 use crate::package::{PackageSpec, Store};
-use crate::runtime::RuntimeError;
-use crate::runtime::engine::{Engine, Kind, leftovers};
 
 /// Shows what is installed
 #[derive(Debug, Parser)]
@@ -121,7 +119,11 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
 }
 
 /// Removes what dead sessions left in every engine that is here.
+#[cfg(target_os = "linux")]
 fn orphans() -> Result<ExitStatus, Failure> {
+    use crate::runtime::RuntimeError;
+    use crate::runtime::engine::{Engine, Kind, leftovers};
+
     let directories = Directories::new(|name| std::env::var_os(name))?;
     let sessions = directories.sessions(std::env::var_os("XDG_RUNTIME_DIR").as_deref());
     let mut status = ExitStatus::Success;
@@ -155,6 +157,23 @@ fn orphans() -> Result<ExitStatus, Failure> {
     }
     say::print(&said);
     Ok(status)
+}
+
+/// Removes what dead sessions left in Apple's `container`.
+#[cfg(not(target_os = "linux"))]
+fn orphans() -> Result<ExitStatus, Failure> {
+    use crate::runtime::apple::Apple;
+
+    let directories = Directories::new(|name| std::env::var_os(name))?;
+    let sessions = directories.sessions(std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+    let names = Apple::new(sessions).remove_leftovers();
+    if names.is_empty() {
+        say::note("nothing was left behind");
+    }
+    for name in names {
+        say::print(&format!("container {name} is removed\n"));
+    }
+    Ok(ExitStatus::Success)
 }
 
 fn store() -> Result<Store, Failure> {

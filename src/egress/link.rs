@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Instant;
 
+use super::stream::Stream;
 use super::tun::Tun;
 use super::wireguard::WireGuard;
 use crate::net::stack::{LinkProperties, Transmit};
@@ -16,6 +17,11 @@ pub(super) trait Link: Transmit + Send {
 
     /// What becomes readable when packets wait. Has to stay the same.
     fn descriptor(&self) -> RawFd;
+
+    /// Whether a turn is due when the descriptor becomes writable again, too.
+    fn awaits_room(&self) -> bool {
+        false
+    }
 
     /// Takes one packet; then [`Link::lend`] has it. `WouldBlock` when there is none left; any other error but
     /// `Interrupted` is the end of the link.
@@ -52,6 +58,7 @@ pub(super) struct Received {
 pub(super) fn open(link: runtime::Link) -> io::Result<Box<dyn Link>> {
     Ok(match link {
         runtime::Link::Tun(link) => Box::new(Tun::new(link)),
+        runtime::Link::Stream(link) => Box::new(Stream::new(link)?),
         runtime::Link::WireGuard(link) => Box::new(WireGuard::new(link)?),
     })
 }

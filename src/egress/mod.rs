@@ -1,6 +1,6 @@
 //! The I/O around the router: the link to the guest on one side, host sockets on the other.
 //!
-//! Thin on purpose. `driver` is the datapath thread, `link` what carries the guest's packets (`tun`, `wireguard`),
+//! Thin on purpose. `driver` is the datapath thread, `link` what carries the guest's packets (`tun`, `wireguard`, `stream`),
 //! `upstream` the sockets, `dial` the race between addresses, `resolver` the host's own name resolution. Nothing
 //! here decides what may be reached: sockets are opened towards a [`crate::policy::Dialable`], which only the
 //! policy makes.
@@ -9,6 +9,7 @@ mod dial;
 pub mod driver;
 mod link;
 pub mod resolver;
+mod stream;
 mod tun;
 mod upstream;
 mod wireguard;

@@ -7,17 +7,16 @@
 pub mod apple;
 mod carried;
 mod command;
-#[cfg(target_os = "linux")]
 mod control;
 #[cfg(target_os = "linux")]
 pub mod engine;
 mod error;
+mod etc;
 mod explain;
 pub mod fake;
 mod mounts;
 #[cfg(target_os = "linux")]
 pub mod native;
-#[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // tokio registers descriptors by number
 mod ready;
 mod report;
@@ -25,6 +24,7 @@ mod report;
 use std::ffi::OsString;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 pub use self::carried::guest_binary;
@@ -78,6 +78,20 @@ pub enum Link {
     Tun(TunLink),
     /// A WireGuard tunnel across a container network.
     WireGuard(WireGuardLink),
+    /// Packets of a TUN over a byte stream.
+    Stream(StreamLink),
+}
+
+/// npxc's end of a link over a byte stream, in [`npxc_link::frame`]'s frames: each packet behind its 10-byte
+/// `virtio_net_hdr`.
+#[derive(Debug)]
+pub struct StreamLink {
+    /// Connected to the guest, or to what relays it.
+    pub socket: UnixStream,
+    /// As in [`TunLink`].
+    pub tso: bool,
+    /// Largest packet without segmentation offload, bytes.
+    pub mtu: u16,
 }
 
 /// npxc's end of a tunnel, before the guest has shaken hands.
@@ -147,6 +161,7 @@ enum Process {
     Native(native::Process),
     #[cfg(target_os = "linux")]
     Engine(engine::Process),
+    Apple(apple::Process),
     Fake(fake::Process),
 }
 
@@ -168,6 +183,7 @@ impl Guest {
             Process::Native(process) => process.release(),
             #[cfg(target_os = "linux")]
             Process::Engine(process) => process.release(),
+            Process::Apple(process) => process.release(),
             Process::Fake(process) => process.release(),
         }
     }
@@ -180,6 +196,7 @@ impl Guest {
             Process::Native(process) => process.wait().await,
             #[cfg(target_os = "linux")]
             Process::Engine(process) => process.wait().await,
+            Process::Apple(process) => process.wait().await,
             Process::Fake(process) => process.wait().await,
         }
     }
@@ -191,6 +208,7 @@ impl Guest {
             Process::Native(process) => process.terminate(),
             #[cfg(target_os = "linux")]
             Process::Engine(process) => process.terminate(),
+            Process::Apple(process) => process.terminate(),
             Process::Fake(process) => process.terminate(),
         }
     }
@@ -202,6 +220,7 @@ impl Guest {
             Process::Native(process) => process.kill(),
             #[cfg(target_os = "linux")]
             Process::Engine(process) => process.kill(),
+            Process::Apple(process) => process.kill(),
             Process::Fake(process) => process.kill(),
         }
     }

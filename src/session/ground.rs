@@ -10,8 +10,10 @@ use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::{HostEnv, Node, Progress};
 use crate::policy::PolicySpec;
+use crate::runtime::apple::{self, Apple};
+#[cfg(target_os = "linux")]
 use crate::runtime::engine::{self, Engine};
-use crate::runtime::{Launch, Limits, Runtime, Status, Stdio3};
+use crate::runtime::{Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
 
 use super::{Parts, Session};
 
@@ -35,11 +37,19 @@ impl Ground {
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
         match resolved.runtime.name {
-            RuntimeChoice::Auto if cfg!(target_os = "macos") => apple(),
-            RuntimeChoice::Apple => apple(),
+            RuntimeChoice::Auto if cfg!(target_os = "macos") => Self::apple(resolved, host, own, words).await,
+            RuntimeChoice::Apple => Self::apple(resolved, host, own, words).await,
             RuntimeChoice::Auto | RuntimeChoice::Native => Self::native(resolved, host, own),
+            #[cfg(target_os = "linux")]
             RuntimeChoice::Podman => Self::engine(engine::Kind::Podman, resolved, host, own, words).await,
+            #[cfg(target_os = "linux")]
             RuntimeChoice::Docker => Self::engine(engine::Kind::Docker, resolved, host, own, words).await,
+            #[cfg(not(target_os = "linux"))]
+            RuntimeChoice::Podman | RuntimeChoice::Docker => Err(Failure::new(
+                ExitStatus::Runtime,
+                "podman and docker take Linux: npxc shares sockets with their containers",
+            )
+            .hint("leave --runtime out, or use --runtime apple")),
         }
     }
 
@@ -60,6 +70,7 @@ impl Ground {
             .hint("leave --runtime out, or use --runtime apple"))
     }
 
+    #[cfg(target_os = "linux")]
     async fn engine(
         kind: engine::Kind,
         resolved: &Resolved,
@@ -74,45 +85,98 @@ impl Ground {
         let (engine, image) = pulled(engine, reference, words).await?;
         let digest = image.digest().to_owned();
         let engine = engine.image(image);
-        let cache = &resolved.directories.cache;
-        let node = if let Some(node) = Node::remembered(cache, &digest) {
-            node
-        } else {
-            words.say(&format!("asking what node {reference} has"));
-            let node = Node::of_image(reference, &ask(&engine).await?)?;
-            node.remember(cache, &digest);
-            node
-        };
+        let node = node_of(&engine, reference, &digest, resolved, words).await?;
         Ok(Self { runtime: Box::new(engine), node })
+    }
+
+    async fn apple(
+        resolved: &Resolved,
+        host: &HostEnv,
+        own: Vec<PathBuf>,
+        words: &dyn Progress,
+    ) -> Result<Self, Failure> {
+        use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
+        let options = &resolved.runtime;
+        let mut apple = Apple::new(resolved.directories.sessions(host.var("XDG_RUNTIME_DIR")))
+            .run_arguments(options.arguments.iter().map(Into::into))
+            .trust([resolved.directories.data.clone()].into_iter().chain(own))
+            .protect(resolved.directories.own().into_iter().cloned())
+            .link(match options.link {
+                Auto | Tun | Socket => apple::LinkChoice::Socket,
+                Wireguard => apple::LinkChoice::Wireguard,
+            });
+        match &options.program {
+            Some(program) => apple = apple.program(program.clone(), []),
+            None if cfg!(target_os = "macos") => {}
+            None => {
+                return Err(Failure::new(ExitStatus::Runtime, "the runtime apple takes macOS")
+                    .hint("leave --runtime out, or use --runtime podman"));
+            }
+        }
+        if options.require_limits {
+            let what = "apple limits memory and CPUs, but processes are only counted inside, and `require_limits` is set";
+            return Err(Failure::new(ExitStatus::Runtime, what).hint("set `require_limits = false`"));
+        }
+        let reference = options.image.as_deref().unwrap_or(DEFAULT_IMAGE).to_owned();
+        let (apple, image) = off_thread(words, {
+            let reference = reference.clone();
+            move |say| apple.find_image(&reference, say).map(|image| (apple, image))
+        })
+        .await?;
+        let digest = image.digest.clone();
+        let apple = apple.image(image);
+        let node = node_of(&apple, &reference, &digest, resolved, words).await?;
+        Ok(Self { runtime: Box::new(apple), node })
     }
 }
 
-/// Finds the image, or pulls it: on a thread, so that a signal ends npxc meanwhile.
+/// The image's node, asked for once per image.
+async fn node_of(
+    runtime: &dyn Runtime,
+    reference: &str,
+    digest: &str,
+    resolved: &Resolved,
+    words: &dyn Progress,
+) -> Result<Node, Failure> {
+    let cache = &resolved.directories.cache;
+    if let Some(node) = Node::remembered(cache, digest) {
+        return Ok(node);
+    }
+    words.say(&format!("asking what node {reference} has"));
+    let node = Node::of_image(reference, &ask(runtime).await?)?;
+    node.remember(cache, digest);
+    Ok(node)
+}
+
+/// Finds the image, or pulls it.
+#[cfg(target_os = "linux")]
 async fn pulled(
     engine: Engine,
     reference: &str,
     words: &dyn Progress,
 ) -> Result<(Engine, engine::Image), Failure> {
-    let (lines, mut heard) = tokio::sync::mpsc::unbounded_channel::<String>();
     let reference = reference.to_owned();
-    let pull = tokio::task::spawn_blocking(move || {
-        let image = engine::image::ensure(&engine, &reference, &mut |line| drop(lines.send(line.to_owned())));
-        image.map(|image| (engine, image))
-    });
+    off_thread(words, move |say| engine::image::ensure(&engine, &reference, say).map(|image| (engine, image)))
+        .await
+}
+
+/// On a thread, so that a signal ends npxc meanwhile; what is said on it is said here.
+async fn off_thread<T: Send + 'static>(
+    words: &dyn Progress,
+    work: impl FnOnce(&mut dyn FnMut(&str)) -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, Failure> {
+    let (lines, mut heard) = tokio::sync::mpsc::unbounded_channel::<String>();
+    let work = tokio::task::spawn_blocking(move || work(&mut |line| drop(lines.send(line.to_owned()))));
     while let Some(line) = heard.recv().await {
         words.say(&line);
     }
-    let pulled =
-        pull.await.map_err(|_| Failure::new(ExitStatus::Runtime, "looking for the image has failed"))?;
-    pulled.map_err(|error| Failure::from(super::SessionError::from(error)))
-}
-
-fn apple() -> Result<Ground, Failure> {
-    Err(Failure::new(ExitStatus::Runtime, "the runtime apple takes macOS")
-        .hint("leave --runtime out, or use --runtime podman"))
+    let done =
+        work.await.map_err(|_| Failure::new(ExitStatus::Runtime, "looking for the image has failed"))?;
+    done.map_err(|error| Failure::from(super::SessionError::from(error)))
 }
 
 /// The engine with what the user said about it, without an image.
+#[cfg(target_os = "linux")]
 pub(super) fn chosen(kind: engine::Kind, resolved: &Resolved, host: &HostEnv) -> Engine {
     use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
     let options = &resolved.runtime;
@@ -132,7 +196,7 @@ pub(super) fn chosen(kind: engine::Kind, resolved: &Resolved, host: &HostEnv) ->
 }
 
 /// Runs node's question in the image, without a network, and gives what it printed.
-async fn ask(engine: &Engine) -> Result<String, Failure> {
+async fn ask(runtime: &dyn Runtime) -> Result<String, Failure> {
     let failed =
         |what: String| Failure::new(ExitStatus::Runtime, format!("cannot ask the image's node: {what}"));
     let io = |error: std::io::Error| failed(error.to_string());
@@ -155,7 +219,7 @@ async fn ask(engine: &Engine) -> Result<String, Failure> {
         journal: Box::new(Nothing),
     };
     let stdio = Stdio3 { stdin: null()?.into(), stdout: stdout.into(), stderr: null()?.into() };
-    let mut session = Session::start(engine, parts, stdio)?;
+    let mut session = Session::start(runtime, parts, stdio)?;
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         answer.take(MAX_ANSWER).read_to_string(&mut text).map(|_| text)

@@ -4,21 +4,25 @@
 //! It is forked while the container's network namespace is still the one that the engine made. For a WireGuard link it
 //! opens the tunnel's outer socket there, then gets the TUN of the new network namespace, moves into that namespace
 //! itself (nothing but its socket stays outside), becomes a user of its own without a capability, and moves packets
-//! until it or the container ends. The workload cannot signal or trace it, whatever its user; if it could, it would
+//! until it or the container ends. For a link over a stream it connects to npxc's second socket instead, and moves the
+//! same packets as they are. The workload cannot signal or trace it, whatever its user; if it could, it would
 //! only end its own session.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use npxc_link::wg::{Keys, Tunnel};
-use npxc_link::{pump, udp};
+use npxc_link::{pump, relay, udp};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
+use super::machine;
 use crate::confine::{self, Identity};
 use crate::enter;
 use crate::spec::{Container, ContainerLink, Place, Spec, Wireguard};
@@ -34,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// From the keeper to process 1.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
-    /// The specification, without keys; the workload's descriptors beside it.
+    /// The specification, without keys; the workload's descriptors beside it, unless it is a machine's.
     Specification(Box<Spec>),
     /// npxc has gone.
     Gone,
@@ -87,11 +91,9 @@ impl Keeper {
     pub(super) fn specification(&mut self) -> Result<Option<(Spec, [OwnedFd; 3])>, Failure> {
         match self.word()? {
             Word::Specification(spec) => {
-                let mut next = || self.channel.take_descriptor();
-                match (next(), next(), next()) {
-                    (Some(stdin), Some(stdout), Some(stderr)) => Ok(Some((*spec, [stdin, stdout, stderr]))),
-                    _ => Err(unexpected()),
-                }
+                let stdio =
+                    if is_machine(&spec) { machine::own_stdio()? } else { enter::stdio(&mut self.channel)? };
+                Ok(Some((*spec, stdio)))
             }
             Word::Gone => Ok(None),
             Word::Failed(failure) => Err(failure),
@@ -114,18 +116,15 @@ impl Keeper {
         Ok(())
     }
 
-    /// Waits for the first handshake; `control` is only watched for its end.
-    pub(super) fn handshake(
-        &mut self,
-        control: &Channel,
-        endpoint: SocketAddr,
-    ) -> Result<Handshake, Failure> {
+    /// Waits for the first handshake, or the stream; `peer` is who has to answer, in words. `control` is only watched
+    /// for its end.
+    pub(super) fn handshake(&mut self, control: &Channel, peer: &str) -> Result<Handshake, Failure> {
         let start = Instant::now();
         loop {
             let left = PATIENCE.saturating_sub(start.elapsed());
             if left.is_zero() {
                 let error = rustix::io::Errno::TIMEDOUT.into();
-                let detail = format!("no answer from {endpoint} over UDP in {} seconds", PATIENCE.as_secs());
+                let detail = format!("no answer from {peer} in {} seconds", PATIENCE.as_secs());
                 return Err(Failure::new(Step::Handshake, detail, &error));
             }
             let timeout = Timespec::try_from(left).unwrap_or_default();
@@ -158,26 +157,64 @@ fn unexpected() -> Failure {
 
 /// The keeper's whole life.
 fn keep(mut control: Channel, parent: &mut Channel) -> Result<(), Failure> {
-    let Some((mut spec, stdio)) = enter::specification(&mut control)? else {
+    let received: Option<Spec> = control.receive().at(Step::Start, "specification")?;
+    let Some(mut spec) = received else {
         let _ = parent.send(&Word::Gone, &[]);
         return Ok(());
     };
+    let machine = is_machine(&spec);
+    let stdio = if machine { None } else { Some(enter::stdio(&mut control)?) };
     // Process 1 has the lifeline; a second holder would keep it from breaking.
     drop(control);
-    let wireguard = match &mut spec.place {
+    let outer = match &mut spec.place {
         Place::Container(Container { link: ContainerLink::Wireguard(wireguard), user, .. }) => {
             let without = wireguard.without_keys();
-            Some((std::mem::replace(wireguard, without), identity(*user)))
+            Some((Outer::Wireguard(std::mem::replace(wireguard, without)), identity(*user)))
+        }
+        Place::Container(Container { link: ContainerLink::Stream(stream), user, .. }) => {
+            Some((Outer::Stream(connect(&stream.socket)?), identity(*user)))
         }
         Place::Container(Container { link: ContainerLink::Tun, .. }) | Place::Namespaces => None,
     };
-    let descriptors = [stdio[0].as_fd(), stdio[1].as_fd(), stdio[2].as_fd()];
+    let descriptors: Vec<_> = stdio.iter().flatten().map(AsFd::as_fd).collect();
     parent.send(&Word::Specification(Box::new(spec)), &descriptors).at(Step::Start, "specification")?;
+    drop(descriptors);
     drop(stdio);
-    match wireguard {
-        Some((wireguard, identity)) => tunnel(wireguard, identity, parent),
+    if machine {
+        // They are the workload's, and end for others when it closes them.
+        machine::let_go_of_stdio()?;
+    }
+    match outer {
+        Some((Outer::Wireguard(wireguard), identity)) => tunnel(wireguard, identity, parent),
+        Some((Outer::Stream(stream), identity)) => stream_packets(stream, identity, parent),
         None => Ok(()),
     }
+}
+
+/// What leads out.
+enum Outer {
+    Wireguard(Wireguard),
+    Stream(UnixStream),
+}
+
+fn is_machine(spec: &Spec) -> bool {
+    matches!(spec.place, Place::Container(Container { machine: true, .. }))
+}
+
+fn connect(path: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(path).at(Step::Tunnel, path.display().to_string())
+}
+
+/// Waits for process 1's TUN, and moves into its network namespace; `None` if process 1 has ended.
+fn opened(parent: &mut Channel) -> Result<Option<OwnedFd>, Failure> {
+    let open: Option<Open> = parent.receive().at(Step::Tunnel, "TUN")?;
+    let (Some(Open), Some(tun), Some(namespace)) = (open, parent.take_descriptor(), parent.take_descriptor())
+    else {
+        return Ok(None);
+    };
+    let network = Some(LinkNameSpaceType::Network);
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), network).at(Step::Tunnel, "setns")?;
+    Ok(Some(tun))
 }
 
 /// From the first frame of process 1 to the container's end.
@@ -185,14 +222,7 @@ fn tunnel(wireguard: Wireguard, identity: Identity, parent: &mut Channel) -> Res
     let outer = socket(wireguard.endpoint)?;
     // The buffers are large only with the capability that is dropped below; and then nothing can change them.
     udp::prepare(&outer).at(Step::Tunnel, "UDP socket")?;
-    let open: Option<Open> = parent.receive().at(Step::Tunnel, "TUN")?;
-    let (Some(Open), Some(tun), Some(namespace)) = (open, parent.take_descriptor(), parent.take_descriptor())
-    else {
-        return Ok(());
-    };
-    let network = Some(LinkNameSpaceType::Network);
-    rustix::thread::move_into_link_name_space(namespace.as_fd(), network).at(Step::Tunnel, "setns")?;
-    drop(namespace);
+    let Some(tun) = opened(parent)? else { return Ok(()) };
     let tunnel = tunnel_of(&wireguard);
     let mtu = wireguard.mtu;
     drop(wireguard);
@@ -201,6 +231,14 @@ fn tunnel(wireguard: Wireguard, identity: Identity, parent: &mut Channel) -> Res
         let _ = parent.send(&Word::Established, &[]);
     };
     pump::run(tun, outer, tunnel, mtu, established).at(Step::Tunnel, "moving packets")
+}
+
+/// The same for a stream, which stands as soon as it is connected.
+fn stream_packets(stream: UnixStream, identity: Identity, parent: &mut Channel) -> Result<(), Failure> {
+    let Some(tun) = opened(parent)? else { return Ok(()) };
+    confine_keeper(identity)?;
+    parent.send(&Word::Established, &[]).at(Step::Tunnel, "first process")?;
+    relay::run(tun, stream.into()).at(Step::Tunnel, "moving packets")
 }
 
 fn tunnel_of(Wireguard { private, peer_public, preshared, .. }: &Wireguard) -> Tunnel {

@@ -2,14 +2,16 @@
 //! then serves as in the native sandbox. Mounts, limits of the whole container and its root are the engine's work.
 //!
 //! The container starts with a few capabilities (`NET_ADMIN`, `SETUID`, `SETGID`, `SETPCAP`; for WireGuard also
-//! `SYS_ADMIN`); none is left when the workload starts, neither here nor in the bounding set.
+//! `SYS_ADMIN`, for [`machine`]s `MKNOD`, too); none is left when the workload starts, neither here nor in the bounding set.
 //!
 //! With WireGuard, process 1 leaves the container's network namespace for a new one, whose only way out is the
 //! tunnel's interface, and so does everything that it starts or that the engine executes in the container later.
 //! Routes or firewall rules could not do that: whoever can name an interface goes around them. The process that holds
-//! the tunnel's outer socket ([`keeper`]) is the only one that ever knows the keys.
+//! the tunnel's outer socket ([`keeper`]) is the only one that ever knows the keys. With a stream it is the same, for
+//! whatever interface a virtual machine has.
 
 mod keeper;
+mod machine;
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,6 +75,10 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
     let mut ready = Ready::default();
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
     confine::limits()?;
+    if container.machine {
+        machine::device()?;
+        machine::furnish(&spec.files)?;
+    }
     let (tun, keeper) = match &container.link {
         ContainerLink::Tun => {
             keeper.dismiss();
@@ -83,7 +89,17 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
             hide_outer_interfaces();
             let tun = set_up(WIREGUARD, wireguard.mtu, &mut ready)?;
             keeper.open(tun)?;
-            match keeper.handshake(channel, wireguard.endpoint)? {
+            match keeper.handshake(channel, &format!("{} over UDP", wireguard.endpoint))? {
+                Handshake::Complete => (None, Some(keeper)),
+                Handshake::Abandoned => return Ok(()),
+            }
+        }
+        ContainerLink::Stream(stream) => {
+            sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
+            hide_outer_interfaces();
+            let tun = set_up(network::NAME, stream.mtu, &mut ready)?;
+            keeper.open(tun)?;
+            match keeper.handshake(channel, "the relay of its packets")? {
                 Handshake::Complete => (None, Some(keeper)),
                 Handshake::Abandoned => return Ok(()),
             }

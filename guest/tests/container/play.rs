@@ -52,7 +52,7 @@ pub(crate) fn sh(script: &str, user: u32, link: ContainerLink) -> Spec {
         mounts: Vec::new(),
         files: Vec::new(),
         scratch: 0,
-        place: Place::Container(Container { user, group: user, link }),
+        place: Place::Container(Container { user, group: user, link, machine: false }),
     }
 }
 

@@ -47,7 +47,9 @@ impl Driver {
         commands: Receiver<Command>,
         resolve: Resolve,
     ) -> io::Result<Self> {
-        poll.registry().register(&mut SourceFd(&link.descriptor()), LINK, Interest::READABLE)?;
+        let interest =
+            if link.awaits_room() { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        poll.registry().register(&mut SourceFd(&link.descriptor()), LINK, interest)?;
         Ok(Self { poll, link, link_ready: true, router, sockets, commands, resolve })
     }
 

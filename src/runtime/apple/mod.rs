@@ -3,22 +3,31 @@
 //! against a stand-in only** (`tests/data/container`), which checks what it is given and answers as the real one does.
 //!
 //! What differs from podman and docker, and shapes this: no descriptor crosses into a virtual machine, so the workload's
-//! stdio is that of `container run -i`, and the control socket is relayed (`-v host.sock:/guest.sock`, one connection);
-//! only directories can be mounted; there are no labels that could be relied on, so that leftovers are told by their
-//! sessions' directories. Uses nothing of Linux.
+//! stdio is that of `container run -i`, and sockets are relayed (`-v host.sock:/guest.sock`, one connection each); only
+//! directories can be mounted, so the guest's first process writes single files itself; there are no labels that could
+//! be relied on, so that leftovers are told by their sessions' directories. Uses nothing of Linux.
 //!
-//! Not here yet: a [`Runtime`](super::Runtime) of it. For that the guest's program has to take its own stdio for the
-//! workload's and carry packets over the control socket (link `stream`).
+//! ```text
+//! npxc ── container run -i ──> virtual machine: npxc-guest ── control (relayed) ──> npxc: specification, orders, reports
+//!   workload's stdio ═════════════════════╝         └─ keeper ── link (relayed) ──> npxc: the TUN's packets, framed
+//! ```
+//!
+//! The link is called *socket*; *wireguard* is there as well, over an `--internal` network (macOS 26 and later).
 
 mod answers;
 mod arguments;
+mod image;
+mod launch;
+mod place;
+mod process;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::answers::{Network, Status};
-pub use self::arguments::{Container, arguments};
+pub use self::image::Image;
+pub(super) use self::process::Process;
 use super::command::{Client, essence};
 use super::{Outcome, RuntimeError, StepReport};
 
@@ -31,27 +40,85 @@ const OLDEST: (u32, u32) = (1, 1);
 /// The version that is recommended.
 const RECOMMENDED: &str = "1.2.1";
 
+/// Which link a container gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LinkChoice {
+    /// No network at all; packets come over a relayed socket.
+    #[default]
+    Socket,
+    /// A WireGuard tunnel over a network of the session's own.
+    Wireguard,
+}
+
 /// Apple's `container`.
 #[derive(Debug, Clone)]
 pub struct Apple {
     client: Client,
-}
-
-impl Default for Apple {
-    fn default() -> Self {
-        Self { client: Client { program: "container".into(), arguments: Vec::new() } }
-    }
+    directory: PathBuf,
+    image: Option<Image>,
+    link: LinkChoice,
+    extra: Vec<OsString>,
+    guest: Option<PathBuf>,
+    trusted: Vec<PathBuf>,
+    protected: Vec<PathBuf>,
 }
 
 impl Apple {
-    /// Its program, found in `PATH`.
-    pub fn new() -> Self {
-        Self::default()
+    /// Its program, found in `PATH`. `directory` is for the sessions' own files, as in
+    /// an engine's: it is made, belongs to this user alone, and should be short.
+    pub fn new(directory: PathBuf) -> Self {
+        Self {
+            client: Client { program: "container".into(), arguments: Vec::new() },
+            directory,
+            image: None,
+            link: LinkChoice::default(),
+            extra: Vec::new(),
+            guest: None,
+            trusted: Vec::new(),
+            protected: Vec::new(),
+        }
     }
 
     /// Another program, and arguments that precede every command of it.
-    pub fn program(program: PathBuf, arguments: impl IntoIterator<Item = OsString>) -> Self {
-        Self { client: Client { program, arguments: arguments.into_iter().collect() } }
+    pub fn program(mut self, program: PathBuf, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        self.client = Client { program, arguments: arguments.into_iter().collect() };
+        self
+    }
+
+    /// The image that containers are made of, from [`Apple::find_image`]. Nothing can be launched without.
+    pub fn image(mut self, image: Image) -> Self {
+        self.image = Some(image);
+        self
+    }
+
+    /// Which link.
+    pub fn link(mut self, link: LinkChoice) -> Self {
+        self.link = link;
+        self
+    }
+
+    /// Arguments that are added to every `run`.
+    pub fn run_arguments(mut self, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        self.extra.extend(arguments);
+        self
+    }
+
+    /// Another guest program than the one that npxc carries: static, for the image's architecture.
+    pub fn guest(mut self, program: PathBuf) -> Self {
+        self.guest = Some(program);
+        self
+    }
+
+    /// Directories whose content npxc made or chose itself: mounts below them are not searched for sockets.
+    pub fn trust(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.trusted.extend(directories);
+        self
+    }
+
+    /// Directories that hold npxc's own state: a mount that contains one is refused.
+    pub fn protect(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.protected.extend(directories);
+        self
     }
 
     /// Asks whether its service runs, and in which version.

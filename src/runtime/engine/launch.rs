@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
-use npxc_guest::spec::{
-    ContainerLink, HOME, MTU, Place as Surroundings, Purpose, Spec, Supervise, Wireguard,
-};
+use npxc_guest::spec::{ContainerLink, MTU, Place as Surroundings, Purpose, Spec, Supervise, Wireguard};
 use npxc_guest::wire::Channel;
 
 use super::arguments::{self, Bound, Container as Words};
@@ -26,7 +24,7 @@ use crate::runtime::command::essence;
 use crate::runtime::control::Control;
 use crate::runtime::native::cgroup::Watch;
 use crate::runtime::{
-    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, WireGuardLink, mounts,
+    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, WireGuardLink, etc, mounts,
 };
 
 impl Runtime for Engine {
@@ -350,12 +348,12 @@ fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
     Spec {
         purpose: Purpose::Run,
         command: launch.command.clone(),
-        env: environment(&launch.env, prepared.image.path.as_deref()),
+        env: etc::environment(&launch.env, prepared.image.path.as_deref()),
         cwd: launch.cwd.clone().into(),
         mounts: Vec::new(),
         files: Vec::new(),
         scratch: 0,
-        place: Surroundings::Container(npxc_guest::spec::Container { user, group, link }),
+        place: Surroundings::Container(npxc_guest::spec::Container { user, group, link, machine: false }),
     }
 }
 
@@ -363,18 +361,6 @@ fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
 fn send(process: &Process, spec: &Spec, stdio: &Stdio3) {
     let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
     let _ = process.control.channel.send(spec, &descriptors);
-}
-
-/// The command's environment, with the few variables that belong to the container where they are missing.
-fn environment(given: &[(OsString, OsString)], path: Option<&str>) -> Vec<(OsString, OsString)> {
-    let path = path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    let mut all = given.to_vec();
-    for (name, value) in [("HOME", HOME), ("USER", "user"), ("PATH", path)] {
-        if !given.iter().any(|(present, _)| present == name) {
-            all.push((name.into(), value.into()));
-        }
-    }
-    all
 }
 
 /// Whether a file system is mounted somewhere below `directory`, by `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).

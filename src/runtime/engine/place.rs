@@ -8,11 +8,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, HOME};
-
 use super::arguments::{Bound, CONTROL, PREFIX};
 use super::owner::Owner;
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, etc};
 
 /// Says whose directory it is.
 const OWNER: &str = "owner";
@@ -98,16 +96,10 @@ impl Place {
     /// Writes what every container gets in `/etc`, and the launch's own files after that.
     pub(super) fn files(
         &self,
-        (user, group): (u32, u32),
+        identity: (u32, u32),
         files: &[(PathBuf, Vec<u8>)],
     ) -> Result<Vec<Bound>, RuntimeError> {
-        let own = [
-            ("resolv.conf", format!("nameserver {GATEWAY_V4}\nnameserver {GATEWAY_V6}\n")),
-            ("hosts", "127.0.0.1 localhost npxc\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
-            ("hostname", "npxc\n".to_owned()),
-            ("passwd", passwd(user, group)),
-            ("group", format!("root:x:0:\ntty:x:5:\nuser:x:{group}:\nnogroup:x:65534:\n")),
-        ];
+        let own = etc::files(identity);
         let write = || {
             let mut bounds = Vec::new();
             let mut add = |host: PathBuf, guest: &Path| {
@@ -132,13 +124,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
-}
-
-fn passwd(user: u32, group: u32) -> String {
-    let root = if user == 0 { String::new() } else { "root:x:0:0:root:/root:/sbin/nologin\n".to_owned() };
-    format!(
-        "{root}user:x:{user}:{group}:user:{HOME}:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n"
-    )
 }
 
 /// The directories below `root` whose owners are no more: session id and path. At most `most`.

@@ -1,0 +1,312 @@
+//! From a launch to a running virtual machine.
+
+use std::fs;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use npxc_guest::spec::{
+    ContainerLink, INNER_ID, MTU, Place as Surroundings, Purpose, Spec, Stream, Supervise, Wireguard,
+};
+use npxc_guest::wire::Channel;
+
+use super::arguments::{self, LINK};
+use super::place::{self, PREFIX, Place};
+use super::process::{Container, Errors, Process};
+use super::{Apple, LinkChoice, Network};
+use crate::runtime::control::Control;
+use crate::runtime::{
+    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, WireGuardLink, etc,
+    guest_binary, mounts,
+};
+
+/// From `run` to the guest's connection: a virtual machine starts in about a second; its file system may have to be
+/// unpacked first.
+const START: Duration = Duration::from_secs(120);
+/// From the specification to the link.
+const BUILD: Duration = Duration::from_secs(20);
+/// How long the host may take to have its address on the network.
+const BIND: Duration = Duration::from_secs(5);
+/// Between two looks at what has no event.
+const LOOK: Duration = Duration::from_millis(5);
+/// The largest single file that is handed in, bytes: a certificate bundle has 0.3 MB.
+const LARGEST_FILE: u64 = 16 << 20;
+/// Packets in a WireGuard tunnel over a network whose own are 1500 bytes: less IPv6, UDP and WireGuard headers.
+const TUNNEL_MTU: u16 = 1420;
+
+impl Runtime for Apple {
+    fn name(&self) -> &'static str {
+        "apple"
+    }
+
+    fn link(&self) -> &'static str {
+        match self.link {
+            LinkChoice::Socket => "socket",
+            LinkChoice::Wireguard => "wireguard",
+        }
+    }
+
+    fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
+        Ok(rustix::process::geteuid().is_root().then(workload))
+    }
+
+    fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
+        self.remove_leftovers();
+        let (image, path) = match &self.image {
+            Some(image) => (image.reference.as_str(), image.path.as_deref()),
+            None => {
+                return Err(RuntimeError::Unfit {
+                    what: "no image was chosen for the container".into(),
+                    hint: Some("give one by `--image`, or as `node_image` in npxc.toml".into()),
+                });
+            }
+        };
+        let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
+        let (directories, files) = divided(launch, checked.binds)?;
+
+        let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
+        let place = Place::create(&self.directory, &name)?;
+        let program = place.program(&self.guest_program()?)?;
+        let (listener, control) = place.listen("control")?;
+        let relayed = match self.link {
+            LinkChoice::Socket => Some(place.listen("link")?),
+            LinkChoice::Wireguard => None,
+        };
+        let network = match self.link {
+            LinkChoice::Socket => None,
+            LinkChoice::Wireguard => Some(self.create_network(&name)?),
+        };
+        let line = arguments::arguments(&arguments::Container {
+            name: &name,
+            image,
+            directory: &program,
+            control: &control,
+            link: relayed.as_ref().map(|(_, path)| path.as_path()),
+            network: network.as_ref().map(|_| name.as_str()),
+            mounts: &directories,
+            limits: &launch.limits,
+            extra: &self.extra,
+        })
+        .map_err(|path| RuntimeError::Mount {
+            path,
+            why: "`container` cannot be told a path with a colon in it".into(),
+            hint: None,
+        })?;
+        let mut command = self.client.command(line);
+        command.stdin(stdio.stdin).stdout(stdio.stdout).stderr(Stdio::piped());
+        let child = command.spawn().map_err(|source| self.client.not_started(source));
+        // It holds copies of the workload's streams.
+        drop(command);
+        if child.is_err() && network.is_some() {
+            self.remove_network(&name);
+        }
+        let mut child = child?;
+        let errors = Errors::new(child.stderr.take(), stdio.stderr);
+        let mut container = Container {
+            apple: self.clone(),
+            name: name.clone(),
+            child,
+            errors,
+            over: Arc::default(),
+            network: network.as_ref().map(|_| name),
+            place: Some(place),
+        };
+        let stream = accept(&listener, &mut container, START)?;
+        let control = Control::new(Channel::new(OwnedFd::from(stream)));
+        // A virtual machine has its memory and its processors; processes are counted inside.
+        let supervise = Supervise { memory: None, pids: Some(launch.limits.pids), nproc: None };
+        let mut process =
+            Process { control, container, supervise, awaits_link: network.is_some(), outcome: None };
+        let spec = |link| spec(launch, files, path, link);
+        let link = match (&relayed, &network) {
+            (Some((listener, _)), _) => stream_link(&mut process, listener, spec)?,
+            (None, Some(network)) => wireguard_link(&process, network, spec)?,
+            (None, None) => return Err(RuntimeError::Lost(": it has no link")),
+        };
+        let guest = Guest {
+            link: Some(link),
+            warnings: checked.warnings,
+            process: crate::runtime::Process::Apple(process),
+        };
+        Ok(guest)
+    }
+}
+
+impl Apple {
+    /// Removes what dead sessions left: the names of their containers.
+    pub fn remove_leftovers(&self) -> Vec<String> {
+        let mut removed = Vec::new();
+        for (name, path) in place::dead(&self.directory) {
+            // Both may be gone already, and then say so.
+            self.remove(&name);
+            self.remove_network(&name);
+            if fs::remove_dir_all(path).is_ok() {
+                removed.push(name);
+            }
+        }
+        removed
+    }
+
+    fn guest_program(&self) -> Result<std::borrow::Cow<'static, [u8]>, RuntimeError> {
+        if let Some(path) = &self.guest {
+            return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
+        }
+        let binary = guest_binary();
+        if binary.is_empty() {
+            return Err(RuntimeError::Unfit {
+                what: "this npxc was built without the program that runs inside containers".into(),
+                hint: Some("build npxc after `rustup target add aarch64-unknown-linux-musl`".into()),
+            });
+        }
+        Ok(binary.into())
+    }
+}
+
+/// User and group of the workload: shared directories show the host's, so this user; but never root.
+fn workload() -> (u32, u32) {
+    match (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()) {
+        (0, _) => (INNER_ID, INNER_ID),
+        own => own,
+    }
+}
+
+type Files = Vec<(PathBuf, Vec<u8>)>;
+
+/// Directories to mount, and single files, which can only be handed in.
+fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<Mount>, Files), RuntimeError> {
+    let (mut directories, mut files) = (Vec::new(), Vec::new());
+    for bind in binds {
+        let refuse = |why: &str, hint: &str| RuntimeError::Mount {
+            path: bind.host.clone(),
+            why: why.into(),
+            hint: Some(hint.into()).filter(|hint: &String| !hint.is_empty()),
+        };
+        if bind.guest.starts_with("/npxc") {
+            return Err(refuse(&format!("{} inside is the sandbox's own", bind.guest.display()), ""));
+        }
+        let metadata = fs::metadata(&bind.host).map_err(RuntimeError::io("looking at what is mounted"))?;
+        if metadata.is_dir() {
+            let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
+            directories.push(Mount { host: bind.host, guest: bind.guest, access });
+        } else if bind.writable {
+            return Err(refuse(
+                "`container` mounts directories only, so a single file cannot be writable inside",
+                "mount the directory that it is in",
+            ));
+        } else if metadata.len() > LARGEST_FILE {
+            return Err(refuse(
+                "`container` mounts directories only, and the file is too large to be handed in",
+                "mount the directory that it is in",
+            ));
+        } else {
+            let content = fs::read(&bind.host).map_err(RuntimeError::io("reading what is mounted"))?;
+            files.push((bind.guest, content));
+        }
+    }
+    let own = etc::files(workload());
+    files.extend(
+        own.into_iter()
+            .map(|(name, content)| (PathBuf::from("/etc").join(name), content.into_bytes()))
+            .filter(|(path, _)| !launch.files.iter().any(|(given, _)| given == path)),
+    );
+    files.extend(launch.files.iter().cloned());
+    Ok((directories, files))
+}
+
+fn spec(launch: &Launch, files: Files, path: Option<&str>, link: ContainerLink) -> Spec {
+    let (user, group) = workload();
+    let place = npxc_guest::spec::Container { user, group, link, machine: true };
+    Spec {
+        purpose: Purpose::Run,
+        command: launch.command.clone(),
+        env: etc::environment(&launch.env, path),
+        cwd: launch.cwd.clone().into(),
+        mounts: Vec::new(),
+        files: files.into_iter().map(|(path, content)| (path.into(), content)).collect(),
+        scratch: 0,
+        place: Surroundings::Container(place),
+    }
+}
+
+/// The one connection, or why there is none. Only this user can reach the socket.
+fn accept(
+    listener: &UnixListener,
+    container: &mut Container,
+    patience: Duration,
+) -> Result<UnixStream, RuntimeError> {
+    let fail = || RuntimeError::io("the control socket");
+    let deadline = Instant::now() + patience;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).map_err(fail())?;
+                return Ok(stream);
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(fail()(error)),
+        }
+        if container.has_ended() {
+            return Err(container.refused());
+        }
+        if Instant::now() >= deadline {
+            return Err(container
+                .apple
+                .client
+                .failed(&["run"], "the container did not start in time".into()));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn stream_link(
+    process: &mut Process,
+    listener: &UnixListener,
+    spec: impl FnOnce(ContainerLink) -> Spec,
+) -> Result<Link, RuntimeError> {
+    let link = ContainerLink::Stream(Stream { socket: LINK.into(), mtu: MTU });
+    // A guest that could not read it has said why.
+    let _ = process.control.channel.send(&spec(link), &[]);
+    let ready = process.ready(BUILD)?;
+    // The guest has connected, so it waits here, unless a relay takes its time.
+    let socket = accept(listener, &mut process.container, BUILD)?;
+    Ok(Link::Stream(StreamLink { socket, tso: ready.offload, mtu: MTU }))
+}
+
+fn wireguard_link(
+    process: &Process,
+    network: &Network,
+    spec: impl FnOnce(ContainerLink) -> Spec,
+) -> Result<Link, RuntimeError> {
+    let bind = || {
+        let socket = UdpSocket::bind((network.gateway, 0))?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    };
+    let deadline = Instant::now() + BIND;
+    let (socket, endpoint) = loop {
+        match bind() {
+            Ok(bound) => break bound,
+            Err(error) if Instant::now() >= deadline => {
+                return Err(RuntimeError::io("binding to the container network's gateway")(error));
+            }
+            Err(_) => std::thread::sleep(LOOK),
+        }
+    };
+    let (keys, theirs) =
+        npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
+    let wireguard = Wireguard {
+        private: theirs.private,
+        peer_public: theirs.peer_public,
+        preshared: theirs.preshared,
+        endpoint,
+        mtu: TUNNEL_MTU,
+    };
+    let _ = process.control.channel.send(&spec(ContainerLink::Wireguard(wireguard)), &[]);
+    Ok(Link::WireGuard(WireGuardLink { socket, keys, mtu: TUNNEL_MTU }))
+}
