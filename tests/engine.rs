@@ -4,11 +4,13 @@
 //!
 //! Engines keep everything in a directory of the run's own. podman's as root is below the target directory and keeps
 //! the image for the next run; everything else is gone after it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(target_os = "linux")]
 
 #[path = "engine/again.rs"]
 mod again;
+#[path = "engine/apple.rs"]
+mod apple;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]
