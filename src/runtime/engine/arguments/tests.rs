@@ -171,3 +171,11 @@ fn a_path_that_cannot_be_written_is_refused() {
         assert_eq!(refused, Err(PathBuf::from(odd)));
     }
 }
+
+#[test]
+fn a_rootless_containers_root_is_this_user_by_itself() {
+    let limits = limits();
+    let facts = Facts { rootless: true, ..facts("4.3.1") };
+    let root = Container { identity: (0, 0), ..container(&limits, &[], None) };
+    assert!(!line(Kind::Podman, &facts, &Manner::default(), &root).contains(&"--userns".into()));
+}
