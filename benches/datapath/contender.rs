@@ -48,12 +48,11 @@ impl Contender {
     /// As in the records.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Npxc => NPXC,
+            Self::Npxc | Self::Link(wireguard::MTU) => NPXC,
+            Self::Link(_) => NPXC_LARGE,
             Self::Pasta => PASTA,
             Self::Slirp => SLIRP,
             Self::Kernel => KERNEL,
-            Self::Link(wireguard::LARGE_MTU) => NPXC_LARGE,
-            Self::Link(_) => NPXC,
             Self::Boringtun => BORINGTUN,
             Self::WireguardGo => WIREGUARD_GO,
         }

@@ -125,7 +125,7 @@ impl Stock {
 
     fn configure(&self, keys: &Keys, own: &str, allowed: &str) -> Result<()> {
         let [private, public, preshared] =
-            [&keys.private, &keys.peer_public, &keys.preshared].map(|key| hexadecimal(key));
+            [&keys.private, &keys.peer_public, &keys.preshared].map(hexadecimal);
         let until = Instant::now() + PATIENCE;
         let mut socket = loop {
             match UnixStream::connect(&self.control) {
@@ -152,7 +152,7 @@ impl Drop for Stock {
 }
 
 fn words(keys: &Keys) -> String {
-    [&keys.private, &keys.peer_public, &keys.preshared].map(|key| hexadecimal(key)).join(" ")
+    [&keys.private, &keys.peer_public, &keys.preshared].map(hexadecimal).join(" ")
 }
 
 fn hexadecimal(key: &[u8; 32]) -> String {

@@ -97,7 +97,11 @@ pub fn guest(words: &[&str]) -> Result<Vec<f64>> {
     let tunnel = Tunnel::new(&keys([private, public, preshared])?, None);
     let mtu = mtu.parse()?;
     let (established, seen) = channel();
-    std::thread::spawn(move || pump::run(tun, udp, tunnel, mtu, move || drop(established.send(()))));
+    std::thread::spawn(move || {
+        pump::run(tun, udp, tunnel, mtu, move || {
+            let _ = established.send(());
+        })
+    });
     seen.recv_timeout(PATIENCE).context("no handshake")?;
     Ok(Vec::new())
 }

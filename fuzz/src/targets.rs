@@ -328,7 +328,7 @@ pub(crate) fn packets(data: &[u8]) {
         responder: Responder::new(Options { ipv6: true, addresses: Addresses::Virtual }),
         pins: Pins::new(),
         journal: Box::new(Forgetful),
-        link: LinkProperties { mtu: 1500, offload: false },
+        link: LinkProperties { mtu: 1500, offload: false, lossy: false },
         flows: 16,
         epoch: now,
         seed: 1,

@@ -32,7 +32,7 @@ impl Tun {
         Self {
             fd: link.fd,
             header,
-            properties: LinkProperties { mtu: link.mtu, offload: link.vnet_hdr && link.tso },
+            properties: LinkProperties { mtu: link.mtu, offload: link.vnet_hdr && link.tso, lossy: false },
             received: vec![0; HEADER + LARGEST],
             sending: vec![0; HEADER + LARGEST],
             failed_writes: 0,

@@ -48,7 +48,7 @@ impl WireGuard {
             // The guest keeps the tunnel up: only it can move.
             tunnel: Tunnel::new(&link.keys, None),
             peer: None,
-            properties: LinkProperties { mtu: link.mtu, offload: true },
+            properties: LinkProperties { mtu: link.mtu, offload: true, lossy: true },
             inbox: Inbox::new(),
             coalescer: Coalescer::new(),
             received: Vec::new(),

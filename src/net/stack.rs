@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, PacketMeta, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, TcpOption, TcpPacket};
 
 /// Where packets for the guest go.
@@ -39,6 +39,8 @@ pub struct LinkProperties {
     pub mtu: u16,
     /// The link finishes TCP checksums and cuts large segments.
     pub offload: bool,
+    /// Packets can get lost on it, so that what is sent in one go has to follow what arrives.
+    pub lossy: bool,
 }
 
 /// Largest packet handed to an offloading link: what IPv4's length field can say.
@@ -111,6 +113,7 @@ impl Stack {
         let mut socket = Socket::new(SocketBuffer::new(vec![0; buffer]), SocketBuffer::new(vec![0; buffer]));
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(Some(ACK_DELAY.into()));
+        control_congestion(&mut socket, properties);
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
         Self { interface, sockets, handle, properties, epoch, buffer, window: Window::default() }
@@ -142,6 +145,8 @@ impl Stack {
     pub fn recycle(&mut self) {
         let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
         socket.abort();
+        // What was learned belongs to the old connection.
+        control_congestion(socket, self.properties);
         socket.set_timeout(None);
         socket.set_keep_alive(None);
     }
@@ -217,6 +222,14 @@ impl Stack {
     fn time(&self, now: Instant) -> smoltcp::time::Instant {
         let elapsed = now.saturating_duration_since(self.epoch);
         smoltcp::time::Instant::from_micros(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A whole window at once overflows the receive buffers of implementations that do not enlarge them, and what is lost
+/// there costs a second. On a link without loss it would only cost time.
+fn control_congestion(socket: &mut Socket<'_>, properties: LinkProperties) {
+    if properties.lossy {
+        socket.set_congestion_control(CongestionControl::Reno);
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn start(at: UdpSocket, host: SocketAddr) -> Arc<Damage> {
 fn pass(from: &UdpSocket, to: &UdpSocket, mut dice: Dice, damage: &Damage) {
     // What the relay itself drops should be what it means to drop.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(from, 8 << 20);
-    let (mut buffer, mut held) = ([0; 65_536], None::<Vec<u8>>);
+    let (mut buffer, mut held) = (vec![0; 65_536], None::<Vec<u8>>);
     loop {
         from.set_read_timeout(held.is_some().then_some(HELD)).unwrap();
         // An error is a timeout, or nobody listening at the end of the test.

@@ -13,7 +13,7 @@ const STEADY: u8 = 3;
 /// Bytes that repeat; no power of two, so that nothing may be lost, doubled or moved unseen.
 const PERIOD: usize = 1_000_003;
 /// Longer than any retransmission that is to be expected.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// One piece of a steady stream, and how often there is one.
 const PIECE: usize = 64 << 10;
 const PACE: Duration = Duration::from_millis(50);

@@ -174,7 +174,7 @@ impl World {
             responder: Responder::new(dns::Options::default()),
             pins: Pins::new(),
             journal: Box::new(log.clone()),
-            link: LinkProperties { mtu: 1500, offload: false },
+            link: LinkProperties { mtu: 1500, offload: false, lossy: false },
             flows: MOST_FLOWS,
             epoch: start,
             seed: 1,
