@@ -9,6 +9,8 @@
 
 #[path = "engine/again.rs"]
 mod again;
+#[path = "engine/apple.rs"]
+mod apple;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]

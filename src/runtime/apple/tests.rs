@@ -4,13 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
+use super::arguments::{Container, arguments};
 use super::*;
 use crate::runtime::Limits;
 
 /// The stand-in, with a state of the test's own.
 fn standin(state: &Path) -> Apple {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/container");
-    Apple::program(program, [state.into()])
+    Apple::new(state.join("s")).program(program, [state.into()])
 }
 
 fn failures(apple: &Apple) -> Vec<&'static str> {
@@ -27,7 +28,7 @@ fn the_checks_name_what_is_missing() {
     assert_eq!(failures(&apple), ["service"]);
     std::fs::write(state.path().join("old"), "").unwrap();
     assert_eq!(failures(&apple), ["version", "service"]);
-    assert_eq!(failures(&Apple::program("/nonexistent/container".into(), [])), ["container"]);
+    assert_eq!(failures(&standin(state.path()).program("/nonexistent/container".into(), [])), ["container"]);
 }
 
 #[test]
@@ -57,9 +58,11 @@ fn a_container_is_run_with_arguments_that_are_known_and_its_stdio_is_the_workloa
         image: "node:22",
         directory: &bin,
         control: &control,
+        link: None,
         network: Some("npxc-1"),
         mounts: &[],
         limits: &limits,
+        extra: &[],
     };
     let run = |container: &Container<'_>| {
         let mut command = apple.client.command(arguments(container).unwrap());
@@ -76,4 +79,33 @@ fn a_container_is_run_with_arguments_that_are_known_and_its_stdio_is_the_workloa
     // It would refuse what it does not know.
     let output = run(&Container { network: Some("npxc-2"), ..container });
     assert!(!output.status.success());
+}
+
+#[test]
+fn an_image_is_pulled_once() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    let mut said = Vec::new();
+    let mut find = || apple.find_image("node:22", &mut |line| said.push(line.to_owned())).unwrap();
+    let image = find();
+    assert_eq!((image.path.as_deref(), &image), (Some("/usr/bin:/bin"), &find()));
+    assert_eq!(said, ["pulling node:22"]);
+}
+
+#[test]
+fn what_the_dead_left_is_removed_and_nothing_else() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    let _alive = super::place::Place::create(&apple.directory, "npxc-1").unwrap();
+    let dead = apple.directory.join("npxc-2");
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::write(dead.join("owner"), "").unwrap();
+    for name in ["npxc-1", "npxc-2", "other"] {
+        std::fs::write(state.path().join(format!("container-{name}")), "").unwrap();
+        std::fs::write(state.path().join(format!("network-{name}")), "").unwrap();
+    }
+    assert_eq!(apple.remove_leftovers(), ["npxc-2"]);
+    assert_eq!(apple.containers().unwrap(), ["npxc-1", "other"]);
+    assert!(!state.path().join("network-npxc-2").exists() && state.path().join("network-npxc-1").exists());
+    assert!(!dead.exists() && apple.remove_leftovers().is_empty());
 }
