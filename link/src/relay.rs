@@ -76,10 +76,11 @@ impl Relay {
         }
         loop {
             let Some(frame) = self.decoder.take().map_err(io::Error::other)? else { return Ok(true) };
-            match rustix::io::write(&self.tun, frame) {
-                Err(error @ (Errno::BADF | Errno::BADFD | Errno::FAULT)) => return Err(error.into()),
-                // Taken, or dropped because the guest cannot take it: TCP sends it again.
-                Ok(_) | Err(_) => {}
+            // What else goes wrong drops the packet: the guest cannot take it, and TCP sends it again.
+            if let Err(error @ (Errno::BADF | Errno::BADFD | Errno::FAULT)) =
+                rustix::io::write(&self.tun, frame)
+            {
+                return Err(error.into());
             }
         }
     }

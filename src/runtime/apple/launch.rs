@@ -27,7 +27,7 @@ use crate::runtime::{
 
 /// From `run` to the guest's connection: a virtual machine starts in about a second; its file system may have to be
 /// unpacked first.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// From the specification to the link.
 const BUILD: Duration = Duration::from_secs(20);
 /// How long the host may take to have its address on the network.

@@ -217,16 +217,13 @@ fn carry(mut from: impl Read, to: &mut impl Write, held: &Mutex<Option<Vec<u8>>>
     let mut chunk = [0; 8192];
     while let Ok(count @ 1..) = from.read(&mut chunk) {
         let mut words = lock(held);
-        match &mut *words {
-            Some(words) => {
-                let room = MOST_WORDS - words.len();
-                words.extend_from_slice(&chunk[..count.min(room)]);
-            }
-            None => {
-                drop(words);
-                // Nobody reads any more: go on, so that the workload does not stand still.
-                let _ = to.write_all(&chunk[..count]);
-            }
+        if let Some(words) = &mut *words {
+            let room = MOST_WORDS - words.len();
+            words.extend_from_slice(&chunk[..count.min(room)]);
+        } else {
+            drop(words);
+            // Nobody reads any more: go on, so that the workload does not stand still.
+            let _ = to.write_all(&chunk[..count]);
         }
     }
 }

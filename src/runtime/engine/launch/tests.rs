@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::runtime::etc::environment;
 
 #[test]
 fn mounts_below_a_directory_are_seen() {
