@@ -76,7 +76,7 @@ impl Relay {
         }
         loop {
             let Some(frame) = self.decoder.take().map_err(io::Error::other)? else { return Ok(true) };
-            // Anything else is taken, or dropped because the guest cannot take it: TCP sends it again.
+            // What else goes wrong drops the packet: the guest cannot take it, and TCP sends it again.
             if let Err(error @ (Errno::BADF | Errno::BADFD | Errno::FAULT)) =
                 rustix::io::write(&self.tun, frame)
             {

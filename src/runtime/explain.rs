@@ -20,7 +20,7 @@ pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
         Step::Exec => format!("cannot start {detail} in the sandbox{error}"),
         Step::WorkingDirectory => format!("the sandbox has no working directory {detail}{error}"),
         Step::Handshake => format!("no WireGuard handshake between the container and npxc ({detail})"),
-        Step::Tunnel => format!("the WireGuard link failed ({detail}){error}"),
+        Step::Tunnel => format!("the container's link failed ({detail}){error}"),
         Step::Start
         | Step::Fork
         | Step::Root

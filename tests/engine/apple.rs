@@ -13,7 +13,7 @@ use npxc::net::router::Journal;
 use npxc::policy::{Mode, Policy, PolicySpec};
 use npxc::runtime::apple::Apple;
 use npxc::runtime::engine::Kind;
-use npxc::runtime::{Access, Ended, Launch, Mount, Stdio3};
+use npxc::runtime::{Access, Ended, Launch, Mount, Runtime, Stdio3};
 use npxc::session::{Parts, Session};
 
 use super::world::{IMAGE, World, again, exited, launch, sh, world};
@@ -183,7 +183,6 @@ fn what_cannot_be_started_says_so_in_the_programs_words() {
         let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
         Stdio3 { stdin: null(), stdout: null(), stderr: null() }
     };
-    use npxc::runtime::Runtime;
     let refused = |apple: &Apple, launch: &Launch| apple.launch(launch, stdio()).unwrap_err().to_string();
     let odd = standin.apple.clone().run_arguments(["--unheard-of".into()]);
     assert!(refused(&odd, &sh("true")).contains("Unknown option '--unheard-of'"));
