@@ -4,7 +4,7 @@
 //!
 //! Engines keep everything in a directory of the run's own. podman's as root is below the target directory and keeps
 //! the image for the next run; everything else is gone after it.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
 #[path = "engine/again.rs"]

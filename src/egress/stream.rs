@@ -40,7 +40,7 @@ impl Stream {
         link.socket.set_nonblocking(true)?;
         Ok(Self {
             socket: link.socket,
-            properties: LinkProperties { mtu: link.mtu, offload: link.tso },
+            properties: LinkProperties { mtu: link.mtu, offload: link.tso, lossy: false },
             decoder: Decoder::new(),
             queue: Queue::default(),
             received: Vec::with_capacity(LARGEST_FRAME),
