@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use npxc_link::wg::Keys;
 
@@ -67,11 +67,14 @@ impl Peer {
         assert!(answer.contains(&"errno=0".to_owned()), "it takes its configuration: {answer:?}");
     }
 
-    /// When the last handshake was completed, in seconds.
+    /// When the last handshake was completed, in seconds since 1970.
     pub(super) fn handshake(&self) -> u64 {
         let answer = self.ask("get=1\n\n");
         let line = answer.iter().find_map(|line| line.strip_prefix("last_handshake_time_sec="));
-        line.expect("a peer with a handshake").parse().unwrap()
+        let said: u64 = line.expect("a peer with a handshake").parse().unwrap();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        // boringtun-cli 0.7.1 says how long ago that was instead.
+        if said < now / 2 { now - said } else { said }
     }
 
     fn ask(&self, lines: &str) -> Vec<String> {

@@ -80,7 +80,8 @@ fn renews_its_keys(program: &str) {
         let first = peer.handshake();
         transfer::steady(host.port, LONG);
         let last = peer.handshake();
-        assert!(last > first, "no handshake since {first}");
+        // A second may be the rounding.
+        assert!(last > first + 1, "no handshake since {first}");
         eprintln!("{program}: keys renewed {} s after the first handshake", last - first);
     });
 }
