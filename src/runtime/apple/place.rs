@@ -10,8 +10,9 @@ use crate::runtime::RuntimeError;
 
 /// In front of every session's id: directory, container and network are called so.
 pub(super) const PREFIX: &str = "npxc-";
-/// Locked for as long as the session's npxc lives; the system unlocks it, however that ends.
-const OWNER: &str = "owner";
+/// Locked for as long as the session's npxc lives; the system unlocks it, however that ends. Engines' sessions beside
+/// these have none.
+const LOCK: &str = "lock";
 /// The longest path of a unix socket on macOS (unix(4)).
 const LONGEST_SOCKET: usize = 103;
 /// Directories that are looked at for leftovers.
@@ -39,7 +40,7 @@ impl Place {
                 ));
             }
             DirBuilder::new().mode(0o700).create(&path)?;
-            let owner = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(OWNER))?;
+            let owner = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(LOCK))?;
             owner.try_lock()?;
             DirBuilder::new().mode(0o755).create(path.join("bin"))?;
             Ok(Self { path, _owner: owner })
@@ -85,7 +86,7 @@ pub(super) fn dead(root: &Path) -> Vec<(String, PathBuf)> {
     for entry in fs::read_dir(root).into_iter().flatten().flatten().take(MOST) {
         let Ok(name) = entry.file_name().into_string() else { continue };
         // One without a lock is just being made.
-        let Ok(owner) = File::open(entry.path().join(OWNER)) else { continue };
+        let Ok(owner) = File::open(entry.path().join(LOCK)) else { continue };
         if name.starts_with(PREFIX) && owner.try_lock().is_ok() {
             found.push((name, entry.path()));
         }
@@ -109,7 +110,7 @@ mod tests {
         let left = root.path().join("npxc-8");
         fs::create_dir(&left).unwrap();
         assert!(dead(root.path()).is_empty(), "just being made");
-        fs::write(left.join(OWNER), "").unwrap();
+        fs::write(left.join(LOCK), "").unwrap();
         assert_eq!(dead(root.path()), [("npxc-8".to_owned(), left)]);
         drop(place);
         assert!(!root.path().join("npxc-7").exists());

@@ -99,7 +99,7 @@ fn what_the_dead_left_is_removed_and_nothing_else() {
     let _alive = super::place::Place::create(&apple.directory, "npxc-1").unwrap();
     let dead = apple.directory.join("npxc-2");
     std::fs::create_dir(&dead).unwrap();
-    std::fs::write(dead.join("owner"), "").unwrap();
+    std::fs::write(dead.join("lock"), "").unwrap();
     for name in ["npxc-1", "npxc-2", "other"] {
         std::fs::write(state.path().join(format!("container-{name}")), "").unwrap();
         std::fs::write(state.path().join(format!("network-{name}")), "").unwrap();
