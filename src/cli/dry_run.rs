@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::audit::Target;
 use crate::audit::escape::printable;
-use crate::config::Resolved;
+use crate::config::{LinkChoice, Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
@@ -72,7 +72,13 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
     );
     let image = run.runtime.image.as_ref().map_or_else(String::new, |image| format!(", image {image}"));
-    row("runtime", format!("{}, link {}{image}", run.runtime.name, run.runtime.link));
+    let (name, link) = match (run.runtime.name, run.runtime.link) {
+        (RuntimeChoice::Auto, _) if cfg!(target_os = "macos") => ("apple", "socket"),
+        (RuntimeChoice::Auto | RuntimeChoice::Native, _) => ("native", "tun"),
+        (name, LinkChoice::Auto) => (name.as_str(), "wireguard, or socket where that cannot be had"),
+        (name, link) => (name.as_str(), link.as_str()),
+    };
+    row("runtime", format!("{name}, link {link}{image}"));
     if let Ok(survey) = survey {
         row("node", survey.node.clone());
     }

@@ -146,7 +146,7 @@ fn mistakes_in_files_are_pointed_at() {
         ("[netwrk]\n", "1:2: unknown key `netwrk`\n[netwrk]\n ^\nhint: did you mean `network`?"),
         (
             "[runtime]\nswap = 1\n",
-            "2:1: unknown key `swap`\nswap = 1\n^\nhint: the keys here are name, link, memory, cpus, pids",
+            "2:1: unknown key `swap`\nswap = 1\n^\nhint: the keys here are name, link, image, program, arguments, require_limits, memory, cpus, pids",
         ),
         (
             "[storage]\npersist = true\n",
