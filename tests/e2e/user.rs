@@ -21,6 +21,7 @@ fn all_of_it_holds_for_an_ordinary_user() {
     }
     let known = Command::new("id").arg(USER).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     if !known.success() {
+        subordinate_ids();
         let made = Command::new("useradd").args(["--create-home", USER]).status().unwrap();
         assert!(made.success(), "cannot make the user {USER}");
     }
@@ -62,6 +63,13 @@ fn all_of_it_holds_for_an_ordinary_user() {
     eprintln!("as {USER}:\n{report}");
     if std::env::var_os("NPXC_TEST_KEEP").is_none() {
         remove(&directory);
+    }
+}
+
+/// `useradd` gives subordinate ids, which rootless containers take, only where these files are.
+fn subordinate_ids() {
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
     }
 }
 

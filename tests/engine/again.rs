@@ -63,6 +63,10 @@ fn processes(user: u32) -> Vec<rustix::process::Pid> {
 
 impl User {
     fn make(home: &Path) -> Self {
+        // useradd gives subordinate ids only where these files are.
+        for file in ["/etc/subuid", "/etc/subgid"] {
+            fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        }
         let made = Command::new("useradd")
             .args(["--create-home", "--home-dir"])
             .arg(home)

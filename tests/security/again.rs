@@ -142,6 +142,10 @@ fn the_same_from_containers_of_podman_as_an_ordinary_user() {
     let directory = tempfile::Builder::new().prefix("npxc-u").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let path = directory.path().join("user");
+    // useradd gives subordinate ids only where these files are.
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+    }
     let made = Command::new("useradd").args(["--no-create-home", "--home-dir"]).arg(&path).arg(USER).status();
     assert!(made.unwrap().success(), "cannot make the user {USER}");
     let _user = User;
