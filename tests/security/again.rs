@@ -125,6 +125,22 @@ fn the_same_from_containers_of_podman_as_root() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
+/// Whether a user without subordinate ids, or with this file system, can have a container. Nothing is started.
+fn makes_containers(directory: &Path, (user, group): (u32, u32)) -> bool {
+    let podman = directory.join("podman").display().to_string();
+    let steps = format!(
+        "'{podman}' import --quiet '{}' localhost/probe && \
+         '{podman}' create --network none --userns=keep-id:uid=1000,gid=1000 localhost/probe true && \
+         '{podman}' rm --all --force && '{podman}' rmi --force localhost/probe",
+        directory.join("image.tar").display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", SCRIPT, "sh", "setpriv", "--clear-groups"]);
+    command.args([format!("--reuid={user}"), format!("--regid={group}")]).args(["sh", "-c", &steps]);
+    command.env("HOME", directory.join("home")).env("XDG_RUNTIME_DIR", directory.join("run"));
+    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success()
+}
+
 /// A user for the time of a test.
 struct User;
 
@@ -158,6 +174,10 @@ fn the_same_from_containers_of_podman_as_an_ordinary_user() {
     ground::prepare(&path);
     let owned = Command::new("chown").args(["-R", &format!("{}:{}", owner.0, owner.1)]).arg(&path).status();
     assert!(owned.unwrap().success());
+    if !makes_containers(&path, owner) {
+        eprintln!("left out: podman can make no container here as an ordinary user");
+        return;
+    }
     let failed = both("podman as an ordinary user", &path, Some(owner));
     reset(&path, Some(owner));
     assert!(failed.is_empty(), "{failed:?}");
