@@ -91,21 +91,17 @@ pub struct ConfigError {
     pub excerpt: Option<Box<(String, usize)>>,
     /// What to do instead.
     pub hint: Option<String>,
-    /// 1, or 2 for what this version cannot do.
-    pub status: ExitStatus,
 }
 
 impl ConfigError {
     /// About an option's value.
     pub fn option(option: &str, value: &str, fault: Fault) -> Self {
-        let status = ExitStatus::Config;
         let what = if fault.at.is_some() {
             fault.what
         } else {
             format!("`{}`: {}", printable(value, EXCERPT), fault.what)
         };
         Self {
-            status,
             place: Place::Option(option.to_owned()),
             what,
             excerpt: fault.at.map(|at| Box::new((value.to_owned(), at))),
@@ -120,7 +116,6 @@ impl ConfigError {
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + fault.at.unwrap_or(0);
         let excerpt = text.lines().nth(line).unwrap_or("").to_owned();
         Self {
-            status: ExitStatus::Config,
             place: Place::File { path: path.to_owned(), line: line + 1, column: column + 1 },
             what: fault.what,
             excerpt: Some(Box::new((excerpt, column))),
@@ -130,19 +125,12 @@ impl ConfigError {
 
     /// About a value whose place is known already, as a whole.
     pub fn at(place: &Place, fault: Fault) -> Self {
-        let status = ExitStatus::Config;
-        Self { place: place.clone(), what: fault.what, excerpt: None, hint: fault.hint, status }
+        Self { place: place.clone(), what: fault.what, excerpt: None, hint: fault.hint }
     }
 
     /// About neither an option nor a file.
     pub fn surroundings(what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            place: Place::Surroundings,
-            what: what.into(),
-            excerpt: None,
-            hint: Some(hint.into()),
-            status: ExitStatus::Config,
-        }
+        Self { place: Place::Surroundings, what: what.into(), excerpt: None, hint: Some(hint.into()) }
     }
 }
 
@@ -167,7 +155,7 @@ impl std::error::Error for ConfigError {}
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(error.status, error.to_string()).hints(error.hint)
+        Self::new(ExitStatus::Config, error.to_string()).hints(error.hint)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{Addresses, MountSpec, RuntimeChoice, values};
-use crate::exit::ExitStatus;
+use crate::exit::{ExitStatus, Failure};
 use crate::policy::{Mode, Rule};
 
 /// A home with configuration files.
@@ -35,7 +35,7 @@ impl Home {
 
     fn refused(&self, package: &str) -> String {
         let error = self.load(package, Layer::default()).unwrap_err();
-        assert_eq!(error.status, ExitStatus::Config);
+        assert_eq!(Failure::from(error.clone()).status, ExitStatus::Config);
         let text = format!("{error}\nhint: {}", error.hint.clone().unwrap_or_default());
         text.replace(&format!("{}/", self.host.home.display()), "~/")
     }
