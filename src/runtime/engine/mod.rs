@@ -236,16 +236,6 @@ impl Engine {
         Ok(self.identity.unwrap_or_else(|| workload(self.kind, &facts)))
     }
 
-    /// The image, once it was set.
-    pub fn chosen_image(&self) -> Option<&Image> {
-        self.image.as_ref()
-    }
-
-    /// Which engine.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
     fn client(&self) -> &Client {
         &self.client
     }
