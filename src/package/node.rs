@@ -10,6 +10,8 @@ mod probe;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,58 @@ pub enum Home {
         /// Whether the image has this node's headers.
         headers: bool,
     },
+}
+
+/// What a node says about itself.
+#[derive(Deserialize)]
+struct Answer {
+    exec: PathBuf,
+    version: String,
+    modules: String,
+    platform: String,
+    arch: String,
+    libc: String,
+    /// A node that is too old leaves them out.
+    roots: Option<BTreeSet<String>>,
+}
+
+/// What an npm says about itself, and where it is.
+#[derive(Deserialize)]
+struct Npm {
+    #[serde(rename = "npm_cli")]
+    cli: PathBuf,
+    #[serde(rename = "npm_version")]
+    version: String,
+    registry: String,
+}
+
+impl Answer {
+    fn with(self, npm: Npm, home: Home) -> Node {
+        Node {
+            exec: self.exec,
+            version: self.version,
+            modules: self.modules,
+            platform: self.platform,
+            arch: self.arch,
+            libc: self.libc,
+            npm_cli: npm.cli,
+            npm_version: npm.version,
+            default_registry: npm.registry,
+            roots: self.roots.unwrap_or_default(),
+            home,
+            mounts: Vec::new(),
+        }
+    }
+}
+
+/// Keeps what was learnt in a file of the cache, whole or not at all: another npxc may be reading.
+fn keep(path: &Path, learnt: &impl Serialize) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(&serde_json::to_vec(learnt)?)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 impl Node {

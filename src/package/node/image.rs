@@ -1,7 +1,6 @@
 //! The node of a container image. Its paths are the image's; it is asked inside, in a container without a network, and
 //! the answer is kept per image: a digest's content does not change.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Home, Node};
+use super::{Home, Node, Npm, keep};
 use crate::package::error::PackageError;
 use crate::package::request::hex;
 
@@ -49,16 +48,10 @@ console.log(JSON.stringify({
 
 #[derive(Deserialize)]
 struct Answer {
-    exec: PathBuf,
-    version: String,
-    modules: String,
-    platform: String,
-    arch: String,
-    libc: String,
-    roots: BTreeSet<String>,
-    npm_cli: PathBuf,
-    npm_version: String,
-    registry: String,
+    #[serde(flatten)]
+    node: super::Answer,
+    #[serde(flatten)]
+    npm: Npm,
     headers: bool,
 }
 
@@ -79,30 +72,18 @@ impl Node {
             ),
         };
         let line = output.lines().rfind(|line| line.starts_with('{')).filter(|line| line.len() <= MAX_ANSWER);
-        let answer: Answer = line
+        let answer = line
             .and_then(|line| serde_json::from_str(line).ok())
+            .filter(|answer: &Answer| answer.node.roots.is_some())
             .ok_or_else(|| unusable("its node does not answer as node does"))?;
-        if answer.npm_cli.as_os_str().is_empty() {
+        let Answer { node, npm, headers } = answer;
+        if npm.cli.as_os_str().is_empty() {
             return Err(unusable("it has no npm beside its node"));
         }
-        if !(answer.exec.is_absolute() && answer.npm_cli.is_absolute()) {
+        if !(node.exec.is_absolute() && npm.cli.is_absolute()) {
             return Err(unusable("its node does not answer as node does"));
         }
-        Self {
-            exec: answer.exec,
-            version: answer.version,
-            modules: answer.modules,
-            platform: answer.platform,
-            arch: answer.arch,
-            libc: answer.libc,
-            npm_cli: answer.npm_cli,
-            npm_version: answer.npm_version,
-            default_registry: answer.registry,
-            roots: answer.roots,
-            home: Home::Image { headers: answer.headers },
-            mounts: Vec::new(),
-        }
-        .new_enough()
+        node.with(npm, Home::Image { headers }).new_enough()
     }
 
     /// What was learnt of an image before, by its digest.
@@ -113,16 +94,7 @@ impl Node {
 
     /// Keeps what was learnt. Without it the next start asks again, nothing else.
     pub fn remember(&self, cache: &Path, digest: &str) {
-        let path = cached(cache, digest);
-        let kept = || -> std::io::Result<()> {
-            let directory = path.parent().unwrap_or(cache);
-            fs::create_dir_all(directory)?;
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            std::io::Write::write_all(&mut file, &serde_json::to_vec(self)?)?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        let _ = kept();
+        let _ = keep(&cached(cache, digest), self);
     }
 }
 

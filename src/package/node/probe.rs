@@ -1,9 +1,9 @@
 //! Asks node and npm what they are, once, and remembers the answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::super::error::PackageError;
 use super::super::host::HostEnv;
 use super::super::request::hex;
-use super::Node;
+use super::{Answer, Home, Node, Npm, keep};
 
 /// Version of the cache file's shape.
 const CACHE_SCHEMA: u32 = 2;
@@ -33,18 +33,6 @@ const QUESTION: &str = "if(process.report)process.report.excludeNetwork=true;\
     .update(c.replace(/-----[^-]*-----|\\s/g,'')).digest('hex').slice(0,32));\
     JSON.stringify({roots,exec:process.execPath,version:process.versions.node,modules:process.versions.modules,\
     platform:process.platform,arch:process.arch,libc:h.glibcVersionRuntime?'glibc':'musl'})";
-
-#[derive(Deserialize)]
-struct Answer {
-    exec: PathBuf,
-    version: String,
-    modules: String,
-    platform: String,
-    arch: String,
-    libc: String,
-    #[serde(default)]
-    roots: BTreeSet<String>,
-}
 
 #[derive(Serialize, Deserialize, Default)]
 struct Cache {
@@ -82,7 +70,7 @@ pub(super) fn find(host: &HostEnv, cache_dir: &Path) -> Result<Node, PackageErro
     cache.schema = CACHE_SCHEMA;
     cache.nodes.insert(key, Cached { node: node.clone(), files });
     // Without a cache the next start is slower, nothing else.
-    let _ = write_cache(cache_dir, &cache_file, &cache);
+    let _ = keep(&cache_file, &cache);
     Ok(node)
 }
 
@@ -197,20 +185,8 @@ fn ask(host: &HostEnv, found: &Path) -> Result<Node, PackageError> {
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
         .and_then(|package| Some(package.get("version")?.as_str()?.to_owned()))
         .unwrap_or_default();
-    Ok(Node {
-        exec,
-        version: answer.version,
-        modules: answer.modules,
-        platform: answer.platform,
-        arch: answer.arch,
-        libc: answer.libc,
-        roots: answer.roots,
-        npm_cli,
-        npm_version,
-        default_registry: registry.trim().to_owned(),
-        home: super::Home::Host,
-        mounts: Vec::new(),
-    })
+    let npm = Npm { cli: npm_cli, version: npm_version, registry: registry.trim().to_owned() };
+    Ok(Answer { exec, ..answer }.with(npm, Home::Host))
 }
 
 /// The npm that came with node, else the one in `PATH`: a shim there may belong to another node.
@@ -296,12 +272,4 @@ fn read_cache(path: &Path) -> Cache {
         .and_then(|_| serde_json::from_slice::<Cache>(&text).ok())
         .filter(|cache| cache.schema == CACHE_SCHEMA)
         .unwrap_or_default()
-}
-
-fn write_cache(dir: &Path, path: &Path, cache: &Cache) -> std::io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(&serde_json::to_vec(cache)?)?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
