@@ -1,8 +1,9 @@
 //! npxc's end of a guest's control socket: orders in, reports out. Every runtime with a guest program speaks this.
 
 use std::io;
+use std::time::Duration;
 
-use npxc_guest::spec::{Limit, Order, Report, Supervise};
+use npxc_guest::spec::{Limit, Order, Ready, Report, Supervise};
 use npxc_guest::wire::Channel;
 
 use super::ready::readable;
@@ -30,6 +31,26 @@ impl Control {
     pub(super) fn set_nonblocking(&self) -> Result<(), RuntimeError> {
         rustix::io::ioctl_fionbio(&self.channel, true)
             .map_err(|error| RuntimeError::io("non-blocking socket")(error.into()))
+    }
+
+    /// Waits for a container's word that its link stands; nothing where it closed without one.
+    pub(super) fn ready(&mut self, patience: Duration) -> Result<Option<Ready>, RuntimeError> {
+        let timeout = rustix::net::sockopt::Timeout::Recv;
+        rustix::net::sockopt::set_socket_timeout(&self.channel, timeout, Some(patience))
+            .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
+        match self.channel.receive::<Report>() {
+            Ok(Some(Report::Ready(ready))) => Ok(Some(ready)),
+            Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
+            Ok(Some(
+                Report::Passed { .. }
+                | Report::Lacking { .. }
+                | Report::Forked(_)
+                | Report::Limit(_)
+                | Report::Ended { .. },
+            )) => Err(RuntimeError::Lost(": it said something else than expected")),
+            Ok(None) => Ok(None),
+            Err(source) => Err(RuntimeError::io("waiting for the container")(source)),
+        }
     }
 
     /// Starts the command.

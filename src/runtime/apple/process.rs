@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use npxc_guest::spec::{Ready, Report, Supervise};
+use npxc_guest::spec::{Ready, Supervise};
 
 use super::place::Place;
 use super::{Apple, REMOVE};
@@ -65,26 +65,10 @@ impl Process {
 
     /// Waits for the guest's word that its link stands.
     pub(super) fn ready(&mut self, patience: Duration) -> Result<Ready, RuntimeError> {
-        let timeout = rustix::net::sockopt::Timeout::Recv;
-        rustix::net::sockopt::set_socket_timeout(&self.control.channel, timeout, Some(patience))
-            .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
-        match self.control.channel.receive::<Report>() {
-            Ok(Some(Report::Ready(ready))) => {
-                // From here on, what comes is the workload's.
-                self.container.errors.pass();
-                Ok(ready)
-            }
-            Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
-            Ok(Some(
-                Report::Passed { .. }
-                | Report::Lacking { .. }
-                | Report::Forked(_)
-                | Report::Limit(_)
-                | Report::Ended { .. },
-            )) => Err(RuntimeError::Lost(": it said something else than expected")),
-            Ok(None) => Err(self.container.refused()),
-            Err(source) => Err(RuntimeError::io("waiting for the container")(source)),
-        }
+        let ready = self.control.ready(patience)?.ok_or_else(|| self.container.refused())?;
+        // From here on, what comes is the workload's.
+        self.container.errors.pass();
+        Ok(ready)
     }
 
     pub(in crate::runtime) fn terminate(&self) {

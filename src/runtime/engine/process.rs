@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use npxc_guest::spec::{Ready, Report, Supervise};
+use npxc_guest::spec::{Ready, Supervise};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::network::Network;
@@ -100,22 +100,7 @@ impl Process {
 
     /// Waits for the guest's word that its link stands.
     pub(super) fn ready(&mut self, patience: Duration) -> Result<Ready, RuntimeError> {
-        let timeout = rustix::net::sockopt::Timeout::Recv;
-        rustix::net::sockopt::set_socket_timeout(&self.control.channel, timeout, Some(patience))
-            .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
-        match self.control.channel.receive::<Report>() {
-            Ok(Some(Report::Ready(ready))) => Ok(ready),
-            Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
-            Ok(Some(
-                Report::Passed { .. }
-                | Report::Lacking { .. }
-                | Report::Forked(_)
-                | Report::Limit(_)
-                | Report::Ended { .. },
-            )) => Err(RuntimeError::Lost(": it said something else than expected")),
-            Ok(None) => Err(self.lost()),
-            Err(source) => Err(RuntimeError::io("waiting for the container")(source)),
-        }
+        self.control.ready(patience)?.ok_or_else(|| self.lost())
     }
 
     /// The guest ended without a word on the control socket; it may have said something to the engine.
