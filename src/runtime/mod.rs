@@ -7,6 +7,7 @@
 pub mod apple;
 mod carried;
 mod command;
+mod container;
 mod control;
 #[cfg(target_os = "linux")]
 pub mod engine;

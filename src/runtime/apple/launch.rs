@@ -10,9 +10,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use npxc_guest::spec::{
-    ContainerLink, INNER_ID, MTU, Place as Surroundings, Purpose, Spec, Stream, Supervise, Wireguard,
-};
+use npxc_guest::spec::{ContainerLink, INNER_ID, MTU, Spec, Stream, Supervise};
 use npxc_guest::wire::Channel;
 
 use super::arguments::{self, LINK};
@@ -21,8 +19,7 @@ use super::process::{Container, Errors, Process};
 use super::{Apple, LinkChoice, Network};
 use crate::runtime::control::Control;
 use crate::runtime::{
-    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, WireGuardLink, etc,
-    guest_binary, mounts,
+    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc, mounts,
 };
 
 /// From `run` to the guest's connection: a virtual machine starts in about a second; its file system may have to be
@@ -38,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(5);
 const LARGEST_FILE: u64 = 16 << 20;
 /// Packets in a WireGuard tunnel over a network whose own are 1500 bytes: less IPv6, UDP and WireGuard headers.
 const TUNNEL_MTU: u16 = 1420;
+/// What to do where npxc carries no program for containers.
+const BUILD_GUEST: &str = "build npxc after `rustup target add aarch64-unknown-linux-musl`";
 
 impl Runtime for Apple {
     fn name(&self) -> &'static str {
@@ -59,19 +58,14 @@ impl Runtime for Apple {
         self.remove_leftovers();
         let (image, path) = match &self.image {
             Some(image) => (image.reference.as_str(), image.path.as_deref()),
-            None => {
-                return Err(RuntimeError::Unfit {
-                    what: "no image was chosen for the container".into(),
-                    hint: Some("give one by `--image`, or as `node_image` in npxc.toml".into()),
-                });
-            }
+            None => return Err(container::no_image()),
         };
         let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
         let (directories, files) = divided(launch, checked.binds)?;
 
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
         let place = Place::create(&self.directory, &name)?;
-        let program = place.program(&self.guest_program()?)?;
+        let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
         let (listener, control) = place.listen("control")?;
         let relayed = match self.link {
             LinkChoice::Socket => Some(place.listen("link")?),
@@ -122,7 +116,11 @@ impl Runtime for Apple {
         let supervise = Supervise { memory: None, pids: Some(launch.limits.pids), nproc: None };
         let mut process =
             Process { control, container, supervise, awaits_link: network.is_some(), outcome: None };
-        let spec = |link| spec(launch, files, path, link);
+        let (user, group) = workload();
+        let spec = |link| {
+            let place = npxc_guest::spec::Container { user, group, link, machine: true };
+            container::spec(launch, files, path, place)
+        };
         let link = match (&relayed, &network) {
             (Some((listener, _)), _) => stream_link(&mut process, listener, spec)?,
             (None, Some(network)) => wireguard_link(&process, network, spec)?,
@@ -151,20 +149,6 @@ impl Apple {
         }
         removed
     }
-
-    fn guest_program(&self) -> Result<std::borrow::Cow<'static, [u8]>, RuntimeError> {
-        if let Some(path) = &self.guest {
-            return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
-        }
-        let binary = guest_binary();
-        if binary.is_empty() {
-            return Err(RuntimeError::Unfit {
-                what: "this npxc was built without the program that runs inside containers".into(),
-                hint: Some("build npxc after `rustup target add aarch64-unknown-linux-musl`".into()),
-            });
-        }
-        Ok(binary.into())
-    }
 }
 
 /// User and group of the workload: shared directories show the host's, so this user; but never root.
@@ -181,14 +165,12 @@ type Files = Vec<(PathBuf, Vec<u8>)>;
 fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<Mount>, Files), RuntimeError> {
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     for bind in binds {
-        let refuse = |why: &str, hint: &str| RuntimeError::Mount {
+        let refuse = |why: &str| RuntimeError::Mount {
             path: bind.host.clone(),
             why: why.into(),
-            hint: Some(hint.into()).filter(|hint: &String| !hint.is_empty()),
+            hint: Some("mount the directory that it is in".into()),
         };
-        if bind.guest.starts_with("/npxc") {
-            return Err(refuse(&format!("{} inside is the sandbox's own", bind.guest.display()), ""));
-        }
+        container::spares_own(&bind)?;
         let metadata = fs::metadata(&bind.host).map_err(RuntimeError::io("looking at what is mounted"))?;
         if metadata.is_dir() {
             let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
@@ -196,12 +178,10 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
         } else if bind.writable {
             return Err(refuse(
                 "`container` mounts directories only, so a single file cannot be writable inside",
-                "mount the directory that it is in",
             ));
         } else if metadata.len() > LARGEST_FILE {
             return Err(refuse(
                 "`container` mounts directories only, and the file is too large to be handed in",
-                "mount the directory that it is in",
             ));
         } else {
             let content = fs::read(&bind.host).map_err(RuntimeError::io("reading what is mounted"))?;
@@ -216,21 +196,6 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
     );
     files.extend(launch.files.iter().cloned());
     Ok((directories, files))
-}
-
-fn spec(launch: &Launch, files: Files, path: Option<&str>, link: ContainerLink) -> Spec {
-    let (user, group) = workload();
-    let place = npxc_guest::spec::Container { user, group, link, machine: true };
-    Spec {
-        purpose: Purpose::Run,
-        command: launch.command.clone(),
-        env: etc::environment(&launch.env, path),
-        cwd: launch.cwd.clone().into(),
-        mounts: Vec::new(),
-        files: files.into_iter().map(|(path, content)| (path.into(), content)).collect(),
-        scratch: 0,
-        place: Surroundings::Container(place),
-    }
 }
 
 /// The one connection, or why there is none. Only this user can reach the socket.
@@ -298,15 +263,7 @@ fn wireguard_link(
             Err(_) => std::thread::sleep(LOOK),
         }
     };
-    let (keys, theirs) =
-        npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
-    let wireguard = Wireguard {
-        private: theirs.private,
-        peer_public: theirs.peer_public,
-        preshared: theirs.preshared,
-        endpoint,
-        mtu: TUNNEL_MTU,
-    };
+    let (link, wireguard) = container::tunnel(socket, endpoint, TUNNEL_MTU)?;
     let _ = process.control.channel.send(&spec(ContainerLink::Wireguard(wireguard)), &[]);
-    Ok(Link::WireGuard(WireGuardLink { socket, keys, mtu: TUNNEL_MTU }))
+    Ok(Link::WireGuard(link))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
-use npxc_guest::spec::{ContainerLink, MTU, Place as Surroundings, Purpose, Spec, Supervise, Wireguard};
+use npxc_guest::spec::{ContainerLink, MTU, Spec, Supervise};
 use npxc_guest::wire::Channel;
 
 use super::arguments::{self, Bound, Container as Words};
@@ -17,15 +17,17 @@ use super::owner::Owner;
 use super::peer::{self, Allowed, First};
 use super::place::Place;
 use super::process::{Container, Process};
-use super::{
-    Engine, Facts, Image, Kind, LinkChoice, bind, detect, guest_binary, leftovers, patience, workload,
-};
+use super::{Engine, Facts, Image, Kind, LinkChoice, bind, detect, leftovers, patience, workload};
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
 use crate::runtime::native::cgroup::Watch;
 use crate::runtime::{
-    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, WireGuardLink, etc, mounts,
+    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, container, mounts,
 };
+
+/// What to do where npxc carries no program for containers.
+const BUILD_GUEST: &str =
+    "build npxc where a static one can be linked: `rustup target add x86_64-unknown-linux-musl`";
 
 impl Runtime for Engine {
     fn name(&self) -> &'static str {
@@ -137,19 +139,13 @@ impl Engine {
                 ),
             });
         }
-        let image = self.image.clone().ok_or_else(|| RuntimeError::Unfit {
-            what: "no image was chosen for the container".into(),
-            hint: Some("give one by `--image`, or as `node_image` in npxc.toml".into()),
-        })?;
+        let image = self.image.clone().ok_or_else(container::no_image)?;
         let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
         let mut bounds = Vec::new();
         for bind in checked.binds {
-            if bind.guest.starts_with("/npxc") {
-                let why = format!("{} inside is the sandbox's own", bind.guest.display());
-                return Err(RuntimeError::Mount { path: bind.host, why, hint: None });
-            }
+            container::spares_own(&bind)?;
             let nested = has_mounts_below(&bind.host, &points);
             if nested && !bind.writable {
                 warnings.push(format!(
@@ -208,7 +204,7 @@ impl Engine {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = Owner::this();
         let place = Place::create(&self.directory, &id, owner)?;
-        let program = place.program(&self.guest_program()?)?;
+        let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();
         bounds.extend(place.files(prepared.identity, &launch.files)?);
@@ -307,31 +303,9 @@ impl Engine {
             bind::here(subnet)
         };
         let bound = bound.map_err(Unable::NoNetwork)?;
-        let (ours, theirs) =
-            npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
-        let wireguard = Wireguard {
-            private: theirs.private,
-            peer_public: theirs.peer_public,
-            preshared: theirs.preshared,
-            endpoint: bound.address,
-            mtu: bound.mtu,
-        };
+        let (link, wireguard) = container::tunnel(bound.socket, bound.address, bound.mtu)?;
         send(process, &spec(launch, prepared, ContainerLink::Wireguard(wireguard)), stdio);
-        Ok(Link::WireGuard(WireGuardLink { socket: bound.socket, keys: ours, mtu: bound.mtu }))
-    }
-
-    fn guest_program(&self) -> Result<std::borrow::Cow<'static, [u8]>, RuntimeError> {
-        if let Some(path) = &self.guest {
-            return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
-        }
-        let binary = guest_binary();
-        if binary.is_empty() {
-            return Err(RuntimeError::Unfit {
-                what: "this npxc was built without the program that runs inside containers".into(),
-                hint: Some("build npxc where a static one can be linked: `rustup target add x86_64-unknown-linux-musl`".into()),
-            });
-        }
-        Ok(binary.into())
+        Ok(Link::WireGuard(link))
     }
 
     fn helper_program(&self) -> Result<PathBuf, RuntimeError> {
@@ -345,16 +319,8 @@ impl Engine {
 
 fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
     let (user, group) = prepared.identity;
-    Spec {
-        purpose: Purpose::Run,
-        command: launch.command.clone(),
-        env: etc::environment(&launch.env, prepared.image.path.as_deref()),
-        cwd: launch.cwd.clone().into(),
-        mounts: Vec::new(),
-        files: Vec::new(),
-        scratch: 0,
-        place: Surroundings::Container(npxc_guest::spec::Container { user, group, link, machine: false }),
-    }
+    let place = npxc_guest::spec::Container { user, group, link, machine: false };
+    container::spec(launch, Vec::new(), prepared.image.path.as_deref(), place)
 }
 
 /// A guest that could not read it has said why, or its silence is the error.

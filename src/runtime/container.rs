@@ -1,0 +1,84 @@
+//! What every container is started with, whichever engine makes it: the first process's program and specification, and
+//! the two ends of its tunnel.
+
+use std::borrow::Cow;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use npxc_guest::spec::{Bind, Container, Place, Purpose, Spec, Wireguard};
+
+use super::{Launch, RuntimeError, WireGuardLink, etc, guest_binary};
+
+/// Inside, where the guest's program and its sockets are.
+const OWN: &str = "/npxc";
+
+/// The first process's program: the one that was given, else the one that npxc carries. `hint` says how to build it.
+pub(super) fn guest_program(given: Option<&Path>, hint: &str) -> Result<Cow<'static, [u8]>, RuntimeError> {
+    if let Some(path) = given {
+        return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
+    }
+    let binary = guest_binary();
+    if binary.is_empty() {
+        return Err(RuntimeError::Unfit {
+            what: "this npxc was built without the program that runs inside containers".into(),
+            hint: Some(hint.into()),
+        });
+    }
+    Ok(binary.into())
+}
+
+/// The error of a launch for which no image was chosen.
+pub(super) fn no_image() -> RuntimeError {
+    RuntimeError::Unfit {
+        what: "no image was chosen for the container".into(),
+        hint: Some("give one by `--image`, or as `node_image` in npxc.toml".into()),
+    }
+}
+
+/// Refuses a mount over what is npxc's own inside.
+pub(super) fn spares_own(bind: &Bind) -> Result<(), RuntimeError> {
+    if !bind.guest.starts_with(OWN) {
+        return Ok(());
+    }
+    let why = format!("{} inside is the sandbox's own", bind.guest.display());
+    Err(RuntimeError::Mount { path: bind.host.clone(), why, hint: None })
+}
+
+/// What the first process has to know. `path` is the image's `PATH`; mounts and limits are the engine's.
+pub(super) fn spec(
+    launch: &Launch,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    path: Option<&str>,
+    place: Container,
+) -> Spec {
+    Spec {
+        purpose: Purpose::Run,
+        command: launch.command.clone(),
+        env: etc::environment(&launch.env, path),
+        cwd: launch.cwd.clone().into(),
+        mounts: Vec::new(),
+        files: files.into_iter().map(|(path, content)| (path.into(), content)).collect(),
+        scratch: 0,
+        place: Place::Container(place),
+    }
+}
+
+/// Both ends of a tunnel with new keys: npxc's on `socket`, which the guest reaches at `endpoint`, and the guest's.
+/// `mtu` is that of the guest's `wg0`, bytes.
+pub(super) fn tunnel(
+    socket: UdpSocket,
+    endpoint: SocketAddr,
+    mtu: u16,
+) -> Result<(WireGuardLink, Wireguard), RuntimeError> {
+    let (keys, theirs) =
+        npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
+    let guests = Wireguard {
+        private: theirs.private,
+        peer_public: theirs.peer_public,
+        preshared: theirs.preshared,
+        endpoint,
+        mtu,
+    };
+    Ok((WireGuardLink { socket, keys, mtu }, guests))
+}
