@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 
 use npxc::runtime::native::Native;
 use npxc::runtime::{
-    Access, Ended, Guest, Launch, LimitHit, Limits, Link, Mount, Outcome, Runtime, RuntimeError, Status,
-    Stdio3,
+    Access, Ended, Guest, KnownDirectories, Launch, LimitHit, Limits, Link, Mount, Outcome, Runtime,
+    RuntimeError, Status, Stdio3,
 };
 
 /// Set for the second run.
@@ -414,7 +414,8 @@ fn sockets_fifos_and_the_machine_are_not_mounted() {
         let error = try_start(&launch).err().unwrap();
         assert!(error.to_string().contains("is the sandbox's own"), "{error}");
     }
-    let protected = native().protect([deep.clone()]);
+    let protected =
+        native().directories(KnownDirectories { protected: vec![deep.clone()], ..Default::default() });
     launch.mounts = vec![mount(&host.path().join("a"), Access::ReadOnly)];
     let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
     let error =

@@ -30,6 +30,7 @@ use std::path::PathBuf;
 
 pub use self::carried::guest_binary;
 pub use self::error::RuntimeError;
+pub use self::mounts::KnownDirectories;
 pub use self::report::{Outcome, StepReport};
 
 /// Tries what the embedded runtime needs, step by step; nothing where there is no embedded runtime.

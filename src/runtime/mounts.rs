@@ -24,54 +24,65 @@ pub(super) struct Checked {
     pub(super) warnings: Vec<String>,
 }
 
-pub(super) fn check(
-    mounts: &[Mount],
-    trusted: &[PathBuf],
-    protected: &[PathBuf],
-) -> Result<Checked, RuntimeError> {
-    let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
-        paths.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect()
-    };
-    let (trusted, protected) = (resolve(trusted), resolve(protected));
-    let mut left = MOST_ENTRIES;
-    let mut checked = Checked { binds: Vec::new(), warnings: Vec::new() };
-    for mount in mounts {
-        let refuse = |why: &str| refusal(&mount.host, why, None);
-        let guest = mount.guest.as_path();
-        if OWN.iter().any(|own| guest == Path::new(own)) || MACHINE.iter().any(|own| guest.starts_with(own)) {
-            return Err(refuse(&format!("{} inside is the sandbox's own", guest.display())));
+/// What is known of this machine's directories before mounts are looked at.
+#[derive(Debug, Clone, Default)]
+pub struct KnownDirectories {
+    /// Their content npxc made or chose itself (the store, node): mounts below them are not searched for sockets, which
+    /// takes time with many files.
+    pub trusted: Vec<PathBuf>,
+    /// They hold npxc's own state: a mount that contains one is refused.
+    pub protected: Vec<PathBuf>,
+}
+
+impl KnownDirectories {
+    /// Resolves the mounts that may be made; one that may not is the error.
+    pub(super) fn check(&self, mounts: &[Mount]) -> Result<Checked, RuntimeError> {
+        let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
+            paths.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect()
+        };
+        let (trusted, protected) = (resolve(&self.trusted), resolve(&self.protected));
+        let mut left = MOST_ENTRIES;
+        let mut checked = Checked { binds: Vec::new(), warnings: Vec::new() };
+        for mount in mounts {
+            let refuse = |why: &str| refusal(&mount.host, why, None);
+            let guest = mount.guest.as_path();
+            if OWN.iter().any(|own| guest == Path::new(own))
+                || MACHINE.iter().any(|own| guest.starts_with(own))
+            {
+                return Err(refuse(&format!("{} inside is the sandbox's own", guest.display())));
+            }
+            let host = fs::canonicalize(&mount.host).map_err(|error| refuse(&error.to_string()))?;
+            if host == Path::new("/") {
+                return Err(refuse("the whole file system cannot be shared"));
+            }
+            if MACHINE.iter().any(|machine| host.starts_with(machine)) {
+                return Err(refuse("devices and kernel interfaces cannot be shared"));
+            }
+            if let Some(state) = protected.iter().find(|state| state.starts_with(&host)) {
+                return Err(refuse(&format!("it contains npxc's own files ({})", state.display())));
+            }
+            let metadata = fs::symlink_metadata(&host).map_err(|error| refuse(&error.to_string()))?;
+            if let Some(what) = special(metadata.file_type()) {
+                return Err(refuse(&format!("it is {what}, which would lead out of the sandbox")));
+            }
+            if metadata.is_dir() && !trusted.iter().any(|directory| host.starts_with(directory)) {
+                search(&host, &mount.host, &mut left)?;
+            }
+            checked.binds.push(Bind {
+                identity: (metadata.dev(), metadata.ino()),
+                host,
+                guest: mount.guest.clone(),
+                writable: mount.access == Access::ReadWrite,
+            });
         }
-        let host = fs::canonicalize(&mount.host).map_err(|error| refuse(&error.to_string()))?;
-        if host == Path::new("/") {
-            return Err(refuse("the whole file system cannot be shared"));
+        if left == 0 {
+            checked.warnings.push(format!(
+                "only the first {MOST_ENTRIES} entries of what is mounted were searched for sockets; a socket among the \
+                 others would be reachable from inside"
+            ));
         }
-        if MACHINE.iter().any(|machine| host.starts_with(machine)) {
-            return Err(refuse("devices and kernel interfaces cannot be shared"));
-        }
-        if let Some(state) = protected.iter().find(|state| state.starts_with(&host)) {
-            return Err(refuse(&format!("it contains npxc's own files ({})", state.display())));
-        }
-        let metadata = fs::symlink_metadata(&host).map_err(|error| refuse(&error.to_string()))?;
-        if let Some(what) = special(metadata.file_type()) {
-            return Err(refuse(&format!("it is {what}, which would lead out of the sandbox")));
-        }
-        if metadata.is_dir() && !trusted.iter().any(|directory| host.starts_with(directory)) {
-            search(&host, &mount.host, &mut left)?;
-        }
-        checked.binds.push(Bind {
-            identity: (metadata.dev(), metadata.ino()),
-            host,
-            guest: mount.guest.clone(),
-            writable: mount.access == Access::ReadWrite,
-        });
+        Ok(checked)
     }
-    if left == 0 {
-        checked.warnings.push(format!(
-            "only the first {MOST_ENTRIES} entries of what is mounted were searched for sockets; a socket among the \
-             others would be reachable from inside"
-        ));
-    }
-    Ok(checked)
 }
 
 /// Looks for sockets, FIFOs and devices; does not follow symbolic links, which lead nowhere inside.

@@ -13,7 +13,7 @@ use crate::policy::PolicySpec;
 use crate::runtime::apple::{self, Apple};
 #[cfg(target_os = "linux")]
 use crate::runtime::engine::{self, Engine};
-use crate::runtime::{Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
+use crate::runtime::{KnownDirectories, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
 
 use super::{Parts, Session};
 
@@ -56,11 +56,9 @@ impl Ground {
     #[cfg(target_os = "linux")]
     fn native(resolved: &Resolved, host: &HostEnv, own: Vec<PathBuf>) -> Result<Self, Failure> {
         let node = Node::find(host, &resolved.directories.cache)?;
-        let trusted = node.mounts.iter().map(|mount| mount.host.clone());
-        let trusted = trusted.chain([resolved.directories.data.clone()]).chain(own);
-        let runtime = crate::runtime::native::Native::new()
-            .trust(trusted.collect::<Vec<_>>())
-            .protect(resolved.directories.own().into_iter().cloned());
+        let nodes = node.mounts.iter().map(|mount| mount.host.clone());
+        let directories = directories(resolved, nodes.chain(own));
+        let runtime = crate::runtime::native::Native::new().directories(directories);
         Ok(Self { runtime: Box::new(runtime), node })
     }
 
@@ -78,9 +76,7 @@ impl Ground {
         own: Vec<PathBuf>,
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
-        let engine = chosen(kind, resolved, host)
-            .trust([resolved.directories.data.clone()].into_iter().chain(own))
-            .protect(resolved.directories.own().into_iter().cloned());
+        let engine = chosen(kind, resolved, host).directories(directories(resolved, own));
         let reference = resolved.runtime.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         let (engine, image) = pulled(engine, reference, words).await?;
         let digest = image.digest().to_owned();
@@ -99,8 +95,7 @@ impl Ground {
         let options = &resolved.runtime;
         let mut apple = Apple::new(resolved.directories.sessions(host.var("XDG_RUNTIME_DIR")))
             .run_arguments(options.arguments.iter().map(Into::into))
-            .trust([resolved.directories.data.clone()].into_iter().chain(own))
-            .protect(resolved.directories.own().into_iter().cloned())
+            .directories(directories(resolved, own))
             .link(match options.link {
                 Auto | Tun | Socket => apple::LinkChoice::Socket,
                 Wireguard => apple::LinkChoice::Wireguard,
@@ -127,6 +122,14 @@ impl Ground {
         let apple = apple.image(image);
         let node = node_of(&apple, &reference, &digest, resolved, words).await?;
         Ok(Self { runtime: Box::new(apple), node })
+    }
+}
+
+/// What npxc made or chose itself, `chosen` among it, and what no package may see.
+fn directories(resolved: &Resolved, chosen: impl IntoIterator<Item = PathBuf>) -> KnownDirectories {
+    KnownDirectories {
+        trusted: [resolved.directories.data.clone()].into_iter().chain(chosen).collect(),
+        protected: resolved.directories.own().into_iter().cloned().collect(),
     }
 }
 

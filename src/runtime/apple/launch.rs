@@ -19,7 +19,7 @@ use super::process::{Container, Errors, Process};
 use super::{Apple, LinkChoice, Network};
 use crate::runtime::control::Control;
 use crate::runtime::{
-    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc, mounts,
+    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc,
 };
 
 /// From `run` to the guest's connection: a virtual machine starts in about a second; its file system may have to be
@@ -60,7 +60,7 @@ impl Runtime for Apple {
             Some(image) => (image.reference.as_str(), image.path.as_deref()),
             None => return Err(container::no_image()),
         };
-        let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
+        let checked = self.directories.check(&launch.mounts)?;
         let (directories, files) = divided(launch, checked.binds)?;
 
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());

@@ -29,7 +29,7 @@ pub use self::answers::{Network, Status};
 pub use self::image::Image;
 pub(super) use self::process::Process;
 use super::command::{Client, essence};
-use super::{Outcome, RuntimeError, StepReport};
+use super::{KnownDirectories, Outcome, RuntimeError, StepReport};
 
 /// How long its service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,8 +59,7 @@ pub struct Apple {
     link: LinkChoice,
     extra: Vec<OsString>,
     guest: Option<PathBuf>,
-    trusted: Vec<PathBuf>,
-    protected: Vec<PathBuf>,
+    directories: KnownDirectories,
 }
 
 impl Apple {
@@ -74,8 +73,7 @@ impl Apple {
             link: LinkChoice::default(),
             extra: Vec::new(),
             guest: None,
-            trusted: Vec::new(),
-            protected: Vec::new(),
+            directories: KnownDirectories::default(),
         }
     }
 
@@ -109,15 +107,9 @@ impl Apple {
         self
     }
 
-    /// Directories whose content npxc made or chose itself: mounts below them are not searched for sockets.
-    pub fn trust(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.trusted.extend(directories);
-        self
-    }
-
-    /// Directories that hold npxc's own state: a mount that contains one is refused.
-    pub fn protect(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.protected.extend(directories);
+    /// What is known of this machine's directories before mounts are looked at.
+    pub fn directories(mut self, directories: KnownDirectories) -> Self {
+        self.directories = directories;
         self
     }
 

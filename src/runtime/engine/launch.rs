@@ -21,9 +21,7 @@ use super::{Engine, Facts, Image, Kind, LinkChoice, bind, detect, leftovers, pat
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
 use crate::runtime::native::cgroup::Watch;
-use crate::runtime::{
-    Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, container, mounts,
-};
+use crate::runtime::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, container};
 
 /// What to do where npxc carries no program for containers.
 const BUILD_GUEST: &str =
@@ -140,7 +138,7 @@ impl Engine {
             });
         }
         let image = self.image.clone().ok_or_else(container::no_image)?;
-        let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
+        let checked = self.directories.check(&launch.mounts)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
         let mut bounds = Vec::new();

@@ -42,9 +42,9 @@ pub use self::image::Image;
 use self::known::Known;
 pub use self::manner::Manner;
 pub(super) use self::process::Process;
-use super::RuntimeError;
 pub use super::carried::guest_binary;
 use super::command::Client;
+use super::{KnownDirectories, RuntimeError};
 
 /// How long an engine may take for what. Each is ten times and more what it takes on an idle machine.
 mod patience {
@@ -122,8 +122,7 @@ pub struct Engine {
     guest: Option<PathBuf>,
     helper: Option<PathBuf>,
     identity: Option<(u32, u32)>,
-    trusted: Vec<PathBuf>,
-    protected: Vec<PathBuf>,
+    directories: KnownDirectories,
     known: Mutex<Option<Known>>,
     /// The last launch used the socket, whatever was preferred.
     socket: AtomicBool,
@@ -150,8 +149,7 @@ impl Engine {
             guest: None,
             helper: None,
             identity: None,
-            trusted: Vec::new(),
-            protected: Vec::new(),
+            directories: KnownDirectories::default(),
             known: Mutex::new(None),
             socket: AtomicBool::new(false),
         }
@@ -211,15 +209,9 @@ impl Engine {
         self
     }
 
-    /// Directories whose content npxc made or chose itself: mounts below them are not searched for sockets.
-    pub fn trust(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.trusted.extend(directories);
-        self
-    }
-
-    /// Directories that hold npxc's own state: a mount that contains one is refused.
-    pub fn protect(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.protected.extend(directories);
+    /// What is known of this machine's directories before mounts are looked at.
+    pub fn directories(mut self, directories: KnownDirectories) -> Self {
+        self.directories = directories;
         self
     }
 

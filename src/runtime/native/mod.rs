@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use self::cgroup::Cgroup;
 pub(super) use self::check::check;
 pub(super) use self::process::Process;
-use super::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, mounts};
+use super::{Guest, KnownDirectories, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
 /// seconds; a helper that hangs must not hang npxc.
@@ -32,13 +32,12 @@ const OWN_PROCESSES: u64 = 2;
 #[derive(Debug, Clone)]
 pub struct Native {
     program: PathBuf,
-    trusted: Vec<PathBuf>,
-    protected: Vec<PathBuf>,
+    directories: KnownDirectories,
 }
 
 impl Default for Native {
     fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), trusted: Vec::new(), protected: Vec::new() }
+        Self { program: "/proc/self/exe".into(), directories: KnownDirectories::default() }
     }
 }
 
@@ -53,16 +52,9 @@ impl Native {
         Self { program, ..Self::default() }
     }
 
-    /// Directories whose content npxc made or chose itself (the store, node): mounts below them are not
-    /// searched for sockets, which takes time with many files.
-    pub fn trust(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.trusted.extend(directories);
-        self
-    }
-
-    /// Directories that hold npxc's own state: a mount that contains one is refused.
-    pub fn protect(mut self, directories: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.protected.extend(directories);
+    /// What is known of this machine's directories before mounts are looked at.
+    pub fn directories(mut self, directories: KnownDirectories) -> Self {
+        self.directories = directories;
         self
     }
 
@@ -122,7 +114,7 @@ struct Started {
 impl Native {
     /// Sends the specification and waits for the sandbox to stand.
     fn start(&self, process: &mut Process, launch: &Launch, stdio: Stdio3) -> Result<Started, RuntimeError> {
-        let checked = mounts::check(&launch.mounts, &self.trusted, &self.protected)?;
+        let checked = self.directories.check(&launch.mounts)?;
         let files = launch.files.iter().map(|(path, content)| (path.clone().into(), content.clone()));
         let spec = Spec {
             purpose: Purpose::Run,
