@@ -17,7 +17,7 @@
 //! | 7 | two Hosts, absolute form, folded headers, ambiguous bodies | `sniff::row_07_*` |
 //! | 8 | an address as server name, no server name | `sniff::row_08_*` |
 //! | 9 | ECH, HTTPS and SVCB records | `sniff::row_09_*`, `dns::row_09_*` |
-//! | 10 | a ClientHello in pieces, oversized, dripped, unfinished | `sniff::row_10_*`; the time limit: `net::router::tests::a_request_dripped_forever_is_given_up` |
+//! | 10 | a ClientHello in pieces, oversized, dripped, unfinished | `sniff::row_10_*`; the time limit: `net::router::tests::guarded::a_request_dripped_forever_is_given_up` |
 //! | 11 | protocols in which the server speaks first | `reach::row_11_*` |
 //! | 12 | forms of one name | `names::row_12_*` |
 //! | 13 | names that are none | `names::row_13_*` |
@@ -34,7 +34,7 @@
 //! | 24 | malformed DNS | `dns::row_24_*` |
 //! | 25 | DNS over an allowed host | `reach::row_25_*` |
 //! | 26 | QUIC and other UDP | `reach::row_26_*` |
-//! | 27 | fragments, options, lies about lengths and checksums | `packets::row_27_*`; what cannot be sent without privilege: `net::router::tests::no_other_protocol_fragment_or_extension_header_reaches_anything` |
+//! | 27 | fragments, options, lies about lengths and checksums | `packets::row_27_*`; what cannot be sent without privilege: `net::router::tests::hostile::no_other_protocol_fragment_or_extension_header_reaches_anything` |
 //! | 28 | ICMP, GRE, SCTP, extension headers | `packets::row_28_*`; likewise |
 //! | 29 | all of it over IPv6 | in each of them: addresses of both families; the guest's packets: `sniff::*` |
 //! | 30 | the interface, routes, raw sockets, what is on the link of another interface | `packets::row_28_and_30_*`, `packets::row_30_*`; from containers, as root inside as well: `contained::row_30_to_33_*` |
