@@ -12,6 +12,8 @@
 #![cfg(target_os = "linux")]
 
 mod e2e {
+    #[path = "../support/account.rs"]
+    mod account;
     mod containers;
     mod ends;
     mod install;

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
+#[path = "support/account.rs"]
+mod account;
 #[path = "engine/again.rs"]
 mod again;
 #[path = "engine/apple.rs"]

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use serde_json::json;
 
 use super::mcp::Client;
-use super::world::{Npxc, full, have, world};
+use super::world::{Npxc, have, world};
 
 const SERVER: &str = "package-registry-mcp@1.1.0";
 const IMAGE: &str = "localhost/npxc-e2e:local";
@@ -67,14 +67,7 @@ fn import(program: &Path) -> bool {
     recipe.wait().unwrap().success()
 }
 
-/// A short directory of this user's own for sockets, as `XDG_RUNTIME_DIR` is one.
-fn runtime_directory() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("npxc-e2e-{}", std::process::id()));
-    let _ = fs::DirBuilder::new().mode(0o700).create(&path);
-    path
-}
-
-fn in_container(podman: &Path, link: &str, arguments: &[&str]) -> Npxc {
+fn in_container(podman: &Path, runtime: &Path, link: &str, arguments: &[&str]) -> Npxc {
     let config = world().scratch("config");
     let text = format!(
         "[defaults]\nnode_image = \"{IMAGE}\"\n[defaults.runtime]\nprogram = \"{}\"\n",
@@ -85,24 +78,13 @@ fn in_container(podman: &Path, link: &str, arguments: &[&str]) -> Npxc {
     let mut all = vec!["--config", &config, "--runtime", "podman", "--link", link];
     all.extend(arguments);
     let mut npxc = world().npxc(&all);
-    npxc.command.env("XDG_RUNTIME_DIR", runtime_directory());
+    npxc.command.env("XDG_RUNTIME_DIR", runtime);
     npxc
 }
 
-fn the_main_job_over(link: &str) {
-    if !have("podman") {
-        return;
-    }
-    if !rustix::process::geteuid().is_root() && !full() {
-        eprintln!("left out: rootless containers (NPXC_TEST_FULL=1 has them)");
-        return;
-    }
-    let Some(podman) = podman() else {
-        eprintln!("left out: podman can make no container here as an ordinary user");
-        return;
-    };
+fn the_main_job_over(link: &str, podman: &Path, runtime: &Path) {
     let arguments = json!({"name": "left-pad"});
-    let mut client = Client::start(in_container(podman, link, &["--allow", "@npm", SERVER]));
+    let mut client = Client::start(in_container(podman, runtime, link, &["--allow", "@npm", SERVER]));
     let text = client.text("get-npm-package-details", arguments.clone());
     assert!(text.contains("left-pad"), "{text}");
     let (status, said, audit) = client.close();
@@ -111,7 +93,7 @@ fn the_main_job_over(link: &str) {
     let start = events.iter().find(|event| event["purpose"] == "run").unwrap();
     assert_eq!((&start["runtime"], &start["link"]), (&json!("podman"), &json!(link)));
 
-    let mut client = Client::start(in_container(podman, link, &[SERVER]));
+    let mut client = Client::start(in_container(podman, runtime, link, &[SERVER]));
     let denied = client.call("get-npm-package-details", arguments.clone());
     let (_, _, audit) = client.close();
     assert!(!audit.events().iter().any(|event| event["event"] == "flow.open"), "a flow was opened: {denied}");
@@ -120,7 +102,7 @@ fn the_main_job_over(link: &str) {
 
     let mut options: Vec<&str> = hints.iter().flat_map(|hint| hint.split_whitespace()).collect();
     options.push(SERVER);
-    let mut client = Client::start(in_container(podman, link, &options));
+    let mut client = Client::start(in_container(podman, runtime, link, &options));
     let text = client.text("get-npm-package-details", arguments);
     assert!(text.contains("left-pad"), "{options:?}: {text}");
     let (status, _, audit) = client.close();
@@ -136,9 +118,19 @@ fn the_main_job_over(link: &str) {
 
 #[test]
 fn the_main_job_over_the_socket_and_over_wireguard() {
+    if !have("podman") {
+        return;
+    }
+    let Some(podman) = podman() else {
+        eprintln!("left out: podman can make no container here as an ordinary user");
+        return;
+    };
+    // A short path of this user's own, for sockets.
+    let runtime = tempfile::Builder::new().prefix("npxc-r").tempdir().unwrap();
     // One after the other: both install into the same store.
-    the_main_job_over("socket");
-    the_main_job_over("wireguard");
+    for link in ["socket", "wireguard"] {
+        the_main_job_over(link, podman, runtime.path());
+    }
 }
 
 #[test]

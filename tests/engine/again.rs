@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::account::User;
 use super::world::{self, DIRECTORY, GUEST, KIND, PROGRAM};
 
 /// The user of the run as an ordinary user; made for it, and removed after it.
@@ -48,55 +49,6 @@ fn finish(name: &str, output: &std::process::Output) {
     eprintln!("with {name}:\n{report}");
 }
 
-/// A user for the time of a test.
-struct User;
-
-/// The processes of the test's user: rootless podman keeps one that holds its namespace.
-fn processes(user: u32) -> Vec<rustix::process::Pid> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let owner = std::os::unix::fs::MetadataExt::uid(&entry.metadata().ok()?);
-        rustix::process::Pid::from_raw(pid).filter(|_| owner == user)
-    });
-    pids.collect()
-}
-
-impl User {
-    fn make(home: &Path) -> Self {
-        // useradd gives subordinate ids only where these files are.
-        for file in ["/etc/subuid", "/etc/subgid"] {
-            fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-        }
-        let made = Command::new("useradd")
-            .args(["--create-home", "--home-dir"])
-            .arg(home)
-            .arg(USER)
-            .status()
-            .unwrap();
-        assert!(made.success(), "cannot make the user {USER}");
-        Self
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let id = Command::new("id").args(["-u", USER]).output().unwrap();
-        let id: u32 = String::from_utf8_lossy(&id.stdout).trim().parse().unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = processes(id);
-            if left.is_empty() || Instant::now() > deadline {
-                break;
-            }
-            for pid in left {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = Command::new("userdel").arg(USER).status();
-    }
-}
-
 #[test]
 fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     if world::again() || unable() {
@@ -110,8 +62,9 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let directory = tempfile::Builder::new().prefix("npxc-e").tempdir().unwrap();
     let path = directory.path();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    let user = User::make(&path.join("home"));
     let home = path.join("home");
+    fs::create_dir(&home).unwrap();
+    let user = User::make(USER, &home);
     let tests = copy(std::env::current_exe().unwrap(), path.join("tests"));
     let npxc = copy(env!("CARGO_BIN_EXE_npxc").into(), path.join("npxc"));
     let image = fs::File::create(home.join("image.tar")).unwrap();
@@ -119,8 +72,7 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let made = Command::new(script).args(["x", "-"]).stdout(image).stderr(Stdio::null()).status().unwrap();
     assert!(made.success());
     fs::create_dir(home.join("run")).unwrap();
-    let owned = Command::new("chown").args(["-R", &format!("{USER}:")]).arg(&home).status().unwrap();
-    assert!(owned.success());
+    user.own(&home);
 
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(tests).args(["--test-threads", "2"]);
