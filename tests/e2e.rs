@@ -15,6 +15,8 @@ mod e2e {
     #[path = "../support/account.rs"]
     mod account;
     mod containers;
+    #[path = "../support/docker.rs"]
+    mod docker;
     mod ends;
     mod install;
     mod mcp;

@@ -13,6 +13,8 @@ mod account;
 mod again;
 #[path = "engine/apple.rs"]
 mod apple;
+#[path = "support/docker.rs"]
+mod docker;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]

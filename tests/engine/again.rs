@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use super::account::User;
+use super::docker::Daemon;
 use super::world::{self, DIRECTORY, GUEST, KIND, PROGRAM};
 
 /// The user of the run as an ordinary user; made for it, and removed after it.
@@ -16,8 +16,6 @@ const USER: &str = "npxc-engine-test";
 const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs /dev/net && \
                       mknod -m 666 /dev/net/tun c 10 200 && \
                       exec setpriv --reuid npxc-engine-test --regid npxc-engine-test --init-groups --inh-caps=-all \"$@\"";
-/// How long a daemon may take to answer.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 fn have(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -84,53 +82,6 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let output = command.current_dir(&home).stdin(Stdio::null()).output().unwrap();
     drop(user);
     finish("podman as an ordinary user", &output);
-}
-
-/// A docker daemon of the test's own.
-struct Daemon {
-    child: Child,
-}
-
-impl Daemon {
-    fn start(directory: &Path) -> Result<Self, String> {
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let option = |name: &str, path: &str| format!("--{name}={}", directory.join(path).display());
-        let child = Command::new("dockerd")
-            .arg(format!("--host=unix://{}", directory.join("docker.sock").display()))
-            .args([option("data-root", "data"), option("exec-root", "exec"), option("pidfile", "pid")])
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let mut daemon = Self { child };
-        let deadline = Instant::now() + PATIENCE;
-        while !Self::answers(directory) {
-            if daemon.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-                return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(daemon)
-    }
-
-    fn answers(directory: &Path) -> bool {
-        let socket = format!("unix://{}", directory.join("docker.sock").display());
-        let mut command = Command::new("docker");
-        command.args(["--host", &socket, "version"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0)) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
