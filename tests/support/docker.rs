@@ -20,7 +20,7 @@ pub(super) struct Daemon {
 impl Daemon {
     /// A daemon that answers on [`Daemon::host`], or why there is none.
     pub(super) fn start(directory: &Path) -> Result<Self, String> {
-        let log = fs::File::create(directory.join("log")).unwrap();
+        let log = fs::File::create(directory.join("log")).map_err(|error| error.to_string())?;
         let option = |name: &str, path: &str| format!("--{name}={}", directory.join(path).display());
         let child = Command::new("dockerd")
             .arg(format!("--host={}", Self::host(directory)))
@@ -34,7 +34,7 @@ impl Daemon {
         let mut daemon = Self { child };
         let deadline = Instant::now() + PATIENCE;
         while !Self::answers(directory) {
-            if daemon.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
+            if !matches!(daemon.child.try_wait(), Ok(None)) || Instant::now() > deadline {
                 let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
                 return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
             }
