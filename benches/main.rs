@@ -13,6 +13,9 @@
 
 mod common;
 mod datapath;
+#[path = "../tests/support/docker.rs"]
+mod docker;
+mod engines;
 mod rpc;
 mod session;
 mod startup;

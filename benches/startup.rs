@@ -1,5 +1,6 @@
-//! From spawning a real MCP server to its reply to `initialize`, as a client sees it: npxc, `npx -y` at a pinned
-//! version, and node with the program's path. All warm: each has run once before, and nothing is downloaded.
+//! From spawning a real MCP server to its reply to `initialize`, as a client sees it: npxc in each runtime that is here,
+//! `npx -y` at a pinned version, and node with the program's path. All warm: each has run once before, and nothing is
+//! downloaded.
 //!
 //! The first run of all needs the npm registry. What it installs stays under the target directory.
 
@@ -10,18 +11,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::common::gates::{NODE, NPX, NPXC};
+use crate::common::gates::{DOCKER, DOCKER_WIREGUARD, NODE, NPX, NPXC, PODMAN, PODMAN_WIREGUARD};
 use crate::common::process::{Talker, installed, resident};
 use crate::common::record::{note, sample};
 use crate::common::scale::Scale;
+use crate::engines::Engines;
 
 /// What is started, and the metric it counts for.
 const PACKAGES: [(&str, &str, &str); 2] = [
     ("start-everything", "@modelcontextprotocol/server-everything", "2026.8.31"),
     ("start-registry", "package-registry-mcp", "2.1.0"),
+];
+
+/// npxc's other runtimes: who is measured, the engine, the link.
+const CONTAINED: [(&str, &str, &str); 4] = [
+    (PODMAN, "podman", "socket"),
+    (PODMAN_WIREGUARD, "podman", "wireguard"),
+    (DOCKER, "docker", "socket"),
+    (DOCKER_WIREGUARD, "docker", "wireguard"),
 ];
 
 const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
@@ -41,10 +51,11 @@ pub fn run(scale: Scale) -> Result<()> {
         note("node and npx are missing");
         return Ok(());
     }
-    let scratch = Scratch::at(Path::new(env!("CARGO_TARGET_TMPDIR")).join("startup"))?;
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("startup");
+    let scratch = Scratch::at(place, Engines::start()?)?;
     for (metric, package, version) in PACKAGES {
         let mut ways = Vec::new();
-        for name in [NPXC, NPX, NODE] {
+        for name in scratch.ways() {
             // Once for the downloads, once more so that every cache is warm.
             let warm = scratch
                 .command(name, package, version)
@@ -124,30 +135,40 @@ fn last_line(path: &Path) -> String {
     }
 }
 
-/// Where packages are installed for the three ways.
+/// Where packages are installed for each of the ways.
 struct Scratch {
     directory: PathBuf,
+    engines: Engines,
 }
 
 impl Scratch {
-    fn at(directory: PathBuf) -> Result<Self> {
+    fn at(directory: PathBuf, engines: Engines) -> Result<Self> {
         fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-        Ok(Self { directory })
+        Ok(Self { directory, engines })
+    }
+
+    /// Everyone who is measured here.
+    fn ways(&self) -> Vec<&'static str> {
+        let contained = CONTAINED.iter().filter(|(_, kind, _)| self.engines.kinds.contains(kind));
+        [NPXC, NPX, NODE].into_iter().chain(contained.map(|(way, ..)| *way)).collect()
+    }
+
+    /// npxc with directories of its own.
+    fn npxc(&self, options: &[&str], spec: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_npxc"));
+        command.args(options).args(["--allow", "@npm"]).arg(spec);
+        for (variable, place) in
+            [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")]
+        {
+            command.env(format!("XDG_{variable}_HOME"), self.directory.join("npxc").join(place));
+        }
+        command
     }
 
     fn command(&self, way: &str, package: &str, version: &str) -> Result<Command> {
         let spec = format!("{package}@{version}");
         let mut command = match way {
-            NPXC => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_npxc"));
-                command.args(["--allow", "@npm"]).arg(spec);
-                for (variable, place) in
-                    [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")]
-                {
-                    command.env(format!("XDG_{variable}_HOME"), self.directory.join("npxc").join(place));
-                }
-                command
-            }
+            NPXC => self.npxc(&[], &spec),
             NPX => {
                 let mut command = Command::new("npx");
                 command.args(["-y", spec.as_str()]).env("npm_config_cache", self.directory.join("npm"));
@@ -158,7 +179,15 @@ impl Scratch {
                 command.arg(self.program(package, version)?);
                 command
             }
-            _ => bail!("unknown way {way}"),
+            _ => {
+                let contained = CONTAINED.iter().find(|(name, ..)| *name == way);
+                let (_, kind, link) = contained.with_context(|| format!("unknown way {way}"))?;
+                let config = self.engines.config(kind);
+                let config = config.to_str().context("a temporary directory that is not UTF-8")?;
+                let mut command = self.npxc(&["--config", config, "--link", link], &spec);
+                command.env("XDG_RUNTIME_DIR", self.engines.runtime());
+                command
+            }
         };
         // A directory without a package.json above: npx would look into it.
         command.current_dir("/");

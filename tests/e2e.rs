@@ -12,7 +12,11 @@
 #![cfg(target_os = "linux")]
 
 mod e2e {
+    #[path = "../support/account.rs"]
+    mod account;
     mod containers;
+    #[path = "../support/docker.rs"]
+    mod docker;
     mod ends;
     mod install;
     mod mcp;

@@ -7,10 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
+#[path = "support/account.rs"]
+mod account;
 #[path = "engine/again.rs"]
 mod again;
 #[path = "engine/apple.rs"]
 mod apple;
+#[path = "support/docker.rs"]
+mod docker;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]

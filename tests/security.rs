@@ -60,6 +60,8 @@
 #![allow(clippy::print_stdout, reason = "the hostile half speaks that way")]
 
 mod security {
+    #[path = "../support/account.rs"]
+    mod account;
     mod again;
     mod closed;
     mod contained;

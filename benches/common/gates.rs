@@ -10,6 +10,14 @@ pub const PASTA: &str = "pasta";
 pub const SLIRP: &str = "slirp4netns";
 /// Nothing between guest and server but a pair of virtual Ethernet interfaces.
 pub const KERNEL: &str = "veth";
+/// npxc in a container of podman, its packets over a socket.
+pub const PODMAN: &str = "npxc, podman, socket";
+/// npxc in a container of podman, its packets over WireGuard.
+pub const PODMAN_WIREGUARD: &str = "npxc, podman, wireguard";
+/// npxc in a container of docker, its packets over a socket.
+pub const DOCKER: &str = "npxc, docker, socket";
+/// npxc in a container of docker, its packets over WireGuard.
+pub const DOCKER_WIREGUARD: &str = "npxc, docker, wireguard";
 /// npxc's WireGuard link with the largest MTU.
 pub const NPXC_LARGE: &str = "npxc, MTU 65400";
 /// A pair of these.
@@ -78,8 +86,22 @@ pub const METRICS: &[Metric] = &[
 ];
 
 /// Everyone who is measured, in the order of the table.
-pub const CONTENDERS: &[&str] =
-    &[NPXC, NPXC_LARGE, BORINGTUN, WIREGUARD_GO, PASTA, SLIRP, KERNEL, NPX, NODE, PIPE];
+pub const CONTENDERS: &[&str] = &[
+    NPXC,
+    NPXC_LARGE,
+    PODMAN,
+    PODMAN_WIREGUARD,
+    DOCKER,
+    DOCKER_WIREGUARD,
+    BORINGTUN,
+    WIREGUARD_GO,
+    PASTA,
+    SLIRP,
+    KERNEL,
+    NPX,
+    NODE,
+    PIPE,
+];
 
 /// How a gate's figure comes about.
 #[derive(Debug, Clone, Copy)]

@@ -1,17 +1,18 @@
-//! The main job in containers of podman, over both links: a real package from the registry, and a denial whose hint is
-//! true. As an ordinary user podman is rootless.
+//! The main job in containers of podman and docker, over both links: a real package from the registry, and a denial
+//! whose hint is true. As an ordinary user podman is rootless; docker is root's.
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::json;
 
+use super::docker::Daemon;
 use super::mcp::Client;
-use super::world::{Npxc, full, have, world};
+use super::world::{Npxc, have, world};
 
 const SERVER: &str = "package-registry-mcp@1.1.0";
 const IMAGE: &str = "localhost/npxc-e2e:local";
@@ -27,12 +28,11 @@ fn podman() -> Option<&'static Path> {
         // overlay needs a file system below it that carries it; vfs copies, and works everywhere.
         let works = ["overlay", "vfs"].into_iter().any(|driver| {
             let store = directory.join(driver);
-            let script = format!(
-                "#!/bin/sh\nexec podman --root '{0}/root' --runroot '{0}/run' --storage-driver {driver} \"$@\"\n",
-                store.display()
+            let store = store.display();
+            script(
+                &program,
+                &format!("podman --root '{store}/root' --runroot '{store}/run' --storage-driver {driver}"),
             );
-            fs::write(&program, script).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
             import(&program) && makes_containers(&program)
         });
         // An ordinary user may lack subordinate ids, or a file system that podman can use without root.
@@ -40,6 +40,12 @@ fn podman() -> Option<&'static Path> {
         works.then_some(program)
     });
     PODMAN.as_deref()
+}
+
+/// An engine's command with options of the run's own, as a program.
+fn script(program: &Path, command: &str) {
+    fs::write(program, format!("#!/bin/sh\nexec {command} \"$@\"\n")).unwrap();
+    fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Whether the image's layers can become a container's, ids mapped as npxc has them mapped. Nothing is started.
@@ -67,51 +73,42 @@ fn import(program: &Path) -> bool {
     recipe.wait().unwrap().success()
 }
 
-/// A short directory of this user's own for sockets, as `XDG_RUNTIME_DIR` is one.
-fn runtime_directory() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("npxc-e2e-{}", std::process::id()));
-    let _ = fs::DirBuilder::new().mode(0o700).create(&path);
-    path
+/// An engine of the run's own, and a short directory of this user's for sockets.
+struct Ground<'a> {
+    kind: &'a str,
+    program: &'a Path,
+    runtime: &'a Path,
 }
 
-fn in_container(podman: &Path, link: &str, arguments: &[&str]) -> Npxc {
-    let config = world().scratch("config");
-    let text = format!(
-        "[defaults]\nnode_image = \"{IMAGE}\"\n[defaults.runtime]\nprogram = \"{}\"\n",
-        podman.display()
-    );
-    fs::write(config.join("npxc.toml"), text).unwrap();
-    let config = config.to_str().unwrap().to_owned();
-    let mut all = vec!["--config", &config, "--runtime", "podman", "--link", link];
-    all.extend(arguments);
-    let mut npxc = world().npxc(&all);
-    npxc.command.env("XDG_RUNTIME_DIR", runtime_directory());
-    npxc
+impl Ground<'_> {
+    fn npxc(&self, link: &str, arguments: &[&str]) -> Npxc {
+        let config = world().scratch("config");
+        let text = format!(
+            "[defaults]\nnode_image = \"{IMAGE}\"\n[defaults.runtime]\nprogram = \"{}\"\n",
+            self.program.display()
+        );
+        fs::write(config.join("npxc.toml"), text).unwrap();
+        let config = config.to_str().unwrap().to_owned();
+        let mut all = vec!["--config", &config, "--runtime", self.kind, "--link", link];
+        all.extend(arguments);
+        let mut npxc = world().npxc(&all);
+        npxc.command.env("XDG_RUNTIME_DIR", self.runtime);
+        npxc
+    }
 }
 
-fn the_main_job_over(link: &str) {
-    if !have("podman") {
-        return;
-    }
-    if !rustix::process::geteuid().is_root() && !full() {
-        eprintln!("left out: rootless containers (NPXC_TEST_FULL=1 has them)");
-        return;
-    }
-    let Some(podman) = podman() else {
-        eprintln!("left out: podman can make no container here as an ordinary user");
-        return;
-    };
+fn the_main_job_over(link: &str, ground: &Ground) {
     let arguments = json!({"name": "left-pad"});
-    let mut client = Client::start(in_container(podman, link, &["--allow", "@npm", SERVER]));
+    let mut client = Client::start(ground.npxc(link, &["--allow", "@npm", SERVER]));
     let text = client.text("get-npm-package-details", arguments.clone());
     assert!(text.contains("left-pad"), "{text}");
     let (status, said, audit) = client.close();
     assert!(status.success(), "{said}");
     let events = audit.events();
     let start = events.iter().find(|event| event["purpose"] == "run").unwrap();
-    assert_eq!((&start["runtime"], &start["link"]), (&json!("podman"), &json!(link)));
+    assert_eq!((&start["runtime"], &start["link"]), (&json!(ground.kind), &json!(link)));
 
-    let mut client = Client::start(in_container(podman, link, &[SERVER]));
+    let mut client = Client::start(ground.npxc(link, &[SERVER]));
     let denied = client.call("get-npm-package-details", arguments.clone());
     let (_, _, audit) = client.close();
     assert!(!audit.events().iter().any(|event| event["event"] == "flow.open"), "a flow was opened: {denied}");
@@ -120,25 +117,58 @@ fn the_main_job_over(link: &str) {
 
     let mut options: Vec<&str> = hints.iter().flat_map(|hint| hint.split_whitespace()).collect();
     options.push(SERVER);
-    let mut client = Client::start(in_container(podman, link, &options));
+    let mut client = Client::start(ground.npxc(link, &options));
     let text = client.text("get-npm-package-details", arguments);
     assert!(text.contains("left-pad"), "{options:?}: {text}");
     let (status, _, audit) = client.close();
     assert!(status.success());
     assert!(audit.hints().is_empty(), "{options:?} was not enough: {:?}", audit.hints());
 
-    let left = Command::new(podman).args(["ps", "--all", "--quiet"]).output().unwrap();
+    let left = Command::new(ground.program).args(["ps", "--all", "--quiet"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "a container is left");
-    let networks =
-        Command::new(podman).args(["network", "ls", "--quiet", "--filter", "label=npxc.session"]).output();
+    let networks = Command::new(ground.program)
+        .args(["network", "ls", "--quiet", "--filter", "label=npxc.session"])
+        .output();
     assert_eq!(String::from_utf8_lossy(&networks.unwrap().stdout), "", "a network is left");
 }
 
 #[test]
-fn the_main_job_over_the_socket_and_over_wireguard() {
+fn the_main_job_with_podman_over_the_socket_and_over_wireguard() {
+    if !have("podman") {
+        return;
+    }
+    let Some(podman) = podman() else {
+        eprintln!("left out: podman can make no container here as an ordinary user");
+        return;
+    };
+    let runtime = tempfile::Builder::new().prefix("npxc-r").tempdir().unwrap();
+    let ground = Ground { kind: "podman", program: podman, runtime: runtime.path() };
     // One after the other: both install into the same store.
-    the_main_job_over("socket");
-    the_main_job_over("wireguard");
+    for link in ["socket", "wireguard"] {
+        the_main_job_over(link, &ground);
+    }
+}
+
+#[test]
+fn the_main_job_with_docker_over_the_socket_and_over_wireguard() {
+    if !rustix::process::geteuid().is_root() || !have("dockerd") {
+        return;
+    }
+    let runtime = tempfile::Builder::new().prefix("npxc-d").tempdir().unwrap();
+    let _daemon = match Daemon::start(runtime.path()) {
+        Ok(daemon) => daemon,
+        Err(why) => {
+            eprintln!("left out: docker (its daemon does not start: {why})");
+            return;
+        }
+    };
+    let program = runtime.path().join("docker");
+    script(&program, &format!("docker --host '{}'", Daemon::host(runtime.path())));
+    assert!(import(&program), "docker takes no image");
+    let ground = Ground { kind: "docker", program: &program, runtime: runtime.path() };
+    for link in ["socket", "wireguard"] {
+        the_main_job_over(link, &ground);
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::account::User;
 use super::world::{USER_DIRECTORY, remove};
 
-/// Made when it is missing and there is `useradd`.
+/// Made for the run, and removed after it.
 const USER: &str = "npxc-test";
 
 /// `/dev/net/tun` is open to everybody on an ordinary machine; in a container it may not be.
@@ -19,19 +20,13 @@ fn all_of_it_holds_for_an_ordinary_user() {
     if !rustix::process::geteuid().is_root() || std::env::var_os(USER_DIRECTORY).is_some() {
         return;
     }
-    let known = Command::new("id").arg(USER).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    if !known.success() {
-        subordinate_ids();
-        let made = Command::new("useradd").args(["--create-home", USER]).status().unwrap();
-        assert!(made.success(), "cannot make the user {USER}");
-    }
-
     // A place that the user can enter, whoever owns the directories above the project.
     let directory = std::env::temp_dir().join("npxc-e2e-user");
     if std::env::var_os("NPXC_TEST_KEEP").is_none() {
         remove(&directory);
     }
     fs::create_dir_all(&directory).unwrap();
+    let user = User::make(USER, &directory);
     let tests = directory.join("tests");
     for (from, to) in [
         (std::env::current_exe().unwrap(), &tests),
@@ -42,8 +37,7 @@ fn all_of_it_holds_for_an_ordinary_user() {
     }
     let npmrc = directory.join("npmrc");
     fs::write(&npmrc, shareable_npmrc()).unwrap();
-    let owned = Command::new("chown").args(["-R", &format!("{USER}:")]).arg(&directory).status().unwrap();
-    assert!(owned.success());
+    user.own(&directory);
 
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", SCRIPT, "sh"])
@@ -57,19 +51,13 @@ fn all_of_it_holds_for_an_ordinary_user() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    drop(user);
     let report =
         format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "as {USER}:\n{report}");
     eprintln!("as {USER}:\n{report}");
     if std::env::var_os("NPXC_TEST_KEEP").is_none() {
         remove(&directory);
-    }
-}
-
-/// `useradd` gives subordinate ids, which rootless containers take, only where these files are.
-fn subordinate_ids() {
-    for file in ["/etc/subuid", "/etc/subgid"] {
-        fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
+use super::account::User;
+use super::docker::Daemon;
 use super::world::{self, DIRECTORY, GUEST, KIND, PROGRAM};
 
 /// The user of the run as an ordinary user; made for it, and removed after it.
@@ -15,8 +16,6 @@ const USER: &str = "npxc-engine-test";
 const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs /dev/net && \
                       mknod -m 666 /dev/net/tun c 10 200 && \
                       exec setpriv --reuid npxc-engine-test --regid npxc-engine-test --init-groups --inh-caps=-all \"$@\"";
-/// How long a daemon may take to answer.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 fn have(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -48,55 +47,6 @@ fn finish(name: &str, output: &std::process::Output) {
     eprintln!("with {name}:\n{report}");
 }
 
-/// A user for the time of a test.
-struct User;
-
-/// The processes of the test's user: rootless podman keeps one that holds its namespace.
-fn processes(user: u32) -> Vec<rustix::process::Pid> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let owner = std::os::unix::fs::MetadataExt::uid(&entry.metadata().ok()?);
-        rustix::process::Pid::from_raw(pid).filter(|_| owner == user)
-    });
-    pids.collect()
-}
-
-impl User {
-    fn make(home: &Path) -> Self {
-        // useradd gives subordinate ids only where these files are.
-        for file in ["/etc/subuid", "/etc/subgid"] {
-            fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-        }
-        let made = Command::new("useradd")
-            .args(["--create-home", "--home-dir"])
-            .arg(home)
-            .arg(USER)
-            .status()
-            .unwrap();
-        assert!(made.success(), "cannot make the user {USER}");
-        Self
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let id = Command::new("id").args(["-u", USER]).output().unwrap();
-        let id: u32 = String::from_utf8_lossy(&id.stdout).trim().parse().unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = processes(id);
-            if left.is_empty() || Instant::now() > deadline {
-                break;
-            }
-            for pid in left {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = Command::new("userdel").arg(USER).status();
-    }
-}
-
 #[test]
 fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     if world::again() || unable() {
@@ -110,8 +60,9 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let directory = tempfile::Builder::new().prefix("npxc-e").tempdir().unwrap();
     let path = directory.path();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    let user = User::make(&path.join("home"));
     let home = path.join("home");
+    fs::create_dir(&home).unwrap();
+    let user = User::make(USER, &home);
     let tests = copy(std::env::current_exe().unwrap(), path.join("tests"));
     let npxc = copy(env!("CARGO_BIN_EXE_npxc").into(), path.join("npxc"));
     let image = fs::File::create(home.join("image.tar")).unwrap();
@@ -119,8 +70,7 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let made = Command::new(script).args(["x", "-"]).stdout(image).stderr(Stdio::null()).status().unwrap();
     assert!(made.success());
     fs::create_dir(home.join("run")).unwrap();
-    let owned = Command::new("chown").args(["-R", &format!("{USER}:")]).arg(&home).status().unwrap();
-    assert!(owned.success());
+    user.own(&home);
 
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(tests).args(["--test-threads", "2"]);
@@ -132,53 +82,6 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
     let output = command.current_dir(&home).stdin(Stdio::null()).output().unwrap();
     drop(user);
     finish("podman as an ordinary user", &output);
-}
-
-/// A docker daemon of the test's own.
-struct Daemon {
-    child: Child,
-}
-
-impl Daemon {
-    fn start(directory: &Path) -> Result<Self, String> {
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let option = |name: &str, path: &str| format!("--{name}={}", directory.join(path).display());
-        let child = Command::new("dockerd")
-            .arg(format!("--host=unix://{}", directory.join("docker.sock").display()))
-            .args([option("data-root", "data"), option("exec-root", "exec"), option("pidfile", "pid")])
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let mut daemon = Self { child };
-        let deadline = Instant::now() + PATIENCE;
-        while !Self::answers(directory) {
-            if daemon.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-                return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(daemon)
-    }
-
-    fn answers(directory: &Path) -> bool {
-        let socket = format!("unix://{}", directory.join("docker.sock").display());
-        let mut command = Command::new("docker");
-        command.args(["--host", &socket, "version"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0)) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, guest_binary, image};
 use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
 
+use super::docker::Daemon;
+
 /// The engine of a run that was started by another: `podman` or `docker`.
 pub(super) const KIND: &str = "NPXC_TEST_ENGINE";
 /// Its directory.
@@ -63,7 +65,7 @@ fn global_arguments(kind: Kind, directory: &Path) -> Vec<OsString> {
             .chain(["--storage-driver".into(), "overlay".into()])
             .collect(),
         Kind::Docker => {
-            vec!["--host".into(), format!("unix://{}", directory.join("docker.sock").display()).into()]
+            vec!["--host".into(), Daemon::host(directory).into()]
         }
     }
 }

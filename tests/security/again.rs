@@ -5,16 +5,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use super::account::User;
 use super::ground::{self, DIRECTORY, LINK, OWNER, ground};
 use super::harness::root;
 
 /// The user of the runs as an ordinary user; made for them, and removed after them.
 const USER: &str = "npxc-security-test";
 /// Rootless podman wants a shared root, and `/dev/net/tun` and `/dev/fuse` as they are on an ordinary machine; the machine's
-/// own are left alone.
+/// own are left alone. podman as root has one resolver for all networks of a machine, which it finds below
+/// `/run/containers`: so this run has its own.
 const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs /dev/net && \
                       mknod -m 666 /dev/net/tun c 10 200 && mknod -m 666 /dev/net/fuse c 10 229; \
-                      mount --bind /dev/net/fuse /dev/fuse; exec \"$@\"";
+                      mount --bind /dev/net/fuse /dev/fuse; \
+                      mkdir -p /run/containers && mount -t tmpfs tmpfs /run/containers && exec \"$@\"";
 /// What is about reach, row by row. The other tests of these modules follow with `NPXC_TEST_FULL=1`: what they are
 /// about happens in npxc's own process, whatever the link is.
 const ROWS: [&str; 18] = [
@@ -71,19 +74,25 @@ fn unable(programs: &[&str]) -> bool {
     true
 }
 
-fn run(link: &str, filters: &[&str], directory: &Path, owner: Option<(u32, u32)>) -> Output {
+/// A command in a mount namespace of its own, made as [`SCRIPT`] says.
+fn aside(program: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["-m", "sh", "-c", SCRIPT, "sh"]).arg(program).stdin(Stdio::null());
+    command
+}
+
+fn run(link: &str, filters: &[&str], directory: &Path, owner: Option<(u32, u32)>) -> Output {
+    let mut command = aside(&std::env::current_exe().unwrap());
     command.args(filters.iter().map(|filter| format!("security::{filter}")));
     command.args(["--test-threads", "2", "--show-output"]);
     command.env(LINK, link).env(DIRECTORY, directory);
     if let Some((user, group)) = owner {
         command.env(OWNER, format!("{user}:{group}"));
     }
-    command.stdin(Stdio::null()).output().unwrap()
+    command.output().unwrap()
 }
 
-/// Both links, one after the other, and what they say.
+/// Both links, one after the other, and which of them failed.
 fn both(name: &str, directory: &Path, owner: Option<(u32, u32)>) -> Vec<String> {
     let mut failed = Vec::new();
     let runs: &[&[&str]] = match owner {
@@ -104,33 +113,20 @@ fn both(name: &str, directory: &Path, owner: Option<(u32, u32)>) -> Vec<String> 
     failed
 }
 
-/// Nothing of the run's stays mounted, and no process of its.
-fn reset(directory: &Path, owner: Option<(u32, u32)>) {
-    let mut command = Command::new(directory.join("podman"));
-    command.args(["system", "migrate"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let ground = ground::Ground { link: String::new(), directory: directory.to_owned(), owner };
-    let _ = ground.surround(&mut command).status();
-}
-
 #[test]
 fn the_same_from_containers_of_podman_as_root() {
-    if !full() {
-        eprintln!("left out: attacks from containers of podman as root (NPXC_TEST_FULL=1 has them)");
-        return;
-    }
     if unable(&["podman", "runc", "busybox", "unshare"]) {
         return;
     }
     let directory = tempfile::Builder::new().prefix("npxc-s").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    ground::prepare(directory.path());
+    ground::prepare(directory.path(), "overlay");
     let failed = both("podman as root", directory.path(), None);
-    reset(directory.path(), None);
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Whether a user without subordinate ids, or with this file system, can have a container. Nothing is started.
-fn makes_containers(directory: &Path, (user, group): (u32, u32)) -> bool {
+/// Whether this user can have a container with layers kept in this way. Nothing is started.
+fn makes_containers(directory: &Path, user: &User) -> bool {
     let podman = directory.join("podman").display().to_string();
     let steps = format!(
         "'{podman}' import --quiet '{}' localhost/probe && \
@@ -138,57 +134,34 @@ fn makes_containers(directory: &Path, (user, group): (u32, u32)) -> bool {
          '{podman}' rm --all --force && '{podman}' rmi --force localhost/probe",
         directory.join("image.tar").display()
     );
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", SCRIPT, "sh", "setpriv", "--clear-groups"]);
-    command.args([format!("--reuid={user}"), format!("--regid={group}")]).args(["sh", "-c", &steps]);
+    let mut command = aside(Path::new("setpriv"));
+    command.args([format!("--reuid={}", user.id), format!("--regid={}", user.group)]);
+    command.args(["--clear-groups", "sh", "-c", &steps]);
     command.env("HOME", directory.join("home")).env("XDG_RUNTIME_DIR", directory.join("run"));
-    command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success()
-}
-
-/// A user for the time of a test.
-struct User;
-
-impl Drop for User {
-    fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(USER).stderr(Stdio::null()).status();
-    }
+    command.current_dir(directory).stdout(Stdio::null()).status().unwrap().success()
 }
 
 #[test]
 fn the_same_from_containers_of_podman_as_an_ordinary_user() {
-    if !full() {
-        eprintln!(
-            "left out: attacks from containers of podman as an ordinary user (NPXC_TEST_FULL=1 has them)"
-        );
-        return;
-    }
     if unable(&["podman", "runc", "busybox", "unshare", "useradd", "newuidmap", "slirp4netns"]) {
         return;
     }
     let directory = tempfile::Builder::new().prefix("npxc-u").tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = directory.path().join("user");
-    // useradd gives subordinate ids only where these files are.
-    for file in ["/etc/subuid", "/etc/subgid"] {
-        fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
-    }
-    let made = Command::new("useradd").args(["--no-create-home", "--home-dir"]).arg(&path).arg(USER).status();
-    assert!(made.unwrap().success(), "cannot make the user {USER}");
-    let _user = User;
-    let id = |option: &str| {
-        let output = Command::new("id").args([option, USER]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().unwrap()
-    };
-    let owner = (id("-u"), id("-g"));
-    fs::create_dir(&path).unwrap();
-    ground::prepare(&path);
-    let owned = Command::new("chown").args(["-R", &format!("{}:{}", owner.0, owner.1)]).arg(&path).status();
-    assert!(owned.unwrap().success());
-    if !makes_containers(&path, owner) {
+    let user = User::make(USER, directory.path());
+    // overlay takes a file system below it that carries it; vfs copies, and works everywhere.
+    let path = ["overlay", "vfs"].into_iter().map(|driver| {
+        let path = directory.path().join(driver);
+        fs::create_dir(&path).unwrap();
+        ground::prepare(&path, driver);
+        user.own(&path);
+        path
+    });
+    let Some(path) = path.into_iter().find(|path| makes_containers(path, &user)) else {
         eprintln!("left out: podman can make no container here as an ordinary user");
         return;
-    }
-    let failed = both("podman as an ordinary user", &path, Some(owner));
-    reset(&path, Some(owner));
+    };
+    let failed = both("podman as an ordinary user", &path, Some((user.id, user.group)));
+    drop(user);
     assert!(failed.is_empty(), "{failed:?}");
 }

@@ -217,6 +217,25 @@ fn resolves(to: SocketAddr) -> bool {
     socket.connect(to).is_ok() && socket.send(question).is_ok() && socket.recv(&mut [0; 512]).is_ok()
 }
 
+/// The engine's own resolver on one of these, or else one in its place: the engine's only one may serve another network
+/// namespace.
+fn resolver(gateways: &[IpAddr]) -> Option<Datagrams> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if gateways.iter().any(|gateway| resolves((*gateway, 53).into())) {
+            return None;
+        }
+        // The engine's may be about to start, and have the port already.
+        if let Some(socket) = gateways.iter().find_map(|gateway| UdpSocket::bind((*gateway, 53)).ok()) {
+            return Some(Datagrams::on(socket, |said| Some(said.to_vec())));
+        }
+        assert!(
+            Instant::now() < deadline,
+            "no resolver answers on {gateways:?}, and there is no room for one"
+        );
+    }
+}
+
 /// Somebody else's container on the engine's default network and on one with a resolver, and services of the host.
 struct Neighbourhood<'a> {
     ground: &'a Ground,
@@ -250,13 +269,7 @@ impl<'a> Neighbourhood<'a> {
         let addresses = addresses.split_whitespace().map(|text| text.parse().unwrap()).collect();
         let gateways: Vec<IpAddr> =
             ["podman", &name].into_iter().flat_map(|network| gateways(ground, network)).collect();
-        let answered = || gateways.iter().any(|gateway| resolves((*gateway, 53).into()));
-        let mut resolver = None;
-        while ground.owner.is_none() && resolver.is_none() && !answered() {
-            // The engine's may be about to start.
-            let free = UdpSocket::bind(("::", 53)).is_ok();
-            resolver = free.then(|| Datagrams::at(53, |said| Some(said.to_vec())));
-        }
+        let resolver = if ground.owner.is_none() { resolver(&gateways) } else { None };
         Self {
             _resolver: resolver,
             ground,

@@ -113,8 +113,9 @@ impl Ground {
     }
 }
 
-/// Prepares a directory for an engine that belongs to `owner`; the image is imported by the first run.
-pub(super) fn prepare(directory: &Path) {
+/// Prepares a directory for an engine that keeps its layers by this storage driver; the image is imported by the first
+/// run.
+pub(super) fn prepare(directory: &Path, driver: &str) {
     for name in ["home", "run"] {
         fs::create_dir_all(directory.join(name)).unwrap();
         fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o700)).unwrap();
@@ -123,7 +124,8 @@ pub(super) fn prepare(directory: &Path) {
         .map(|name| format!(" --{name} {}", directory.join(name).display()))
         .concat();
     let program = directory.join("podman");
-    fs::write(&program, format!("#!/bin/sh\nexec podman{options} \"$@\"\n")).unwrap();
+    fs::write(&program, format!("#!/bin/sh\nexec podman{options} --storage-driver {driver} \"$@\"\n"))
+        .unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let image = fs::File::create(directory.join("image.tar")).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("images/local-node");

@@ -812,10 +812,16 @@ pub(super) struct Datagrams {
 }
 
 impl Datagrams {
-    pub(super) fn at(port: u16, mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
+    pub(super) fn at(port: u16, answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> Self {
         let socket =
             if SEALED.get() { UdpSocket::bind(("::", port)) } else { UdpSocket::bind(("127.0.0.1", port)) };
-        let socket = socket.unwrap();
+        Self::on(socket.unwrap(), answer)
+    }
+
+    pub(super) fn on(
+        socket: UdpSocket,
+        mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Self {
         let port = socket.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let all = Arc::clone(&received);
