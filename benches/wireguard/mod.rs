@@ -54,11 +54,8 @@ pub fn host() -> Result<()> {
         allow: crate::session::ALLOW.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?,
         ..PolicySpec::default()
     })?;
-    let link = Link::WireGuard(WireGuardLink {
-        socket,
-        keys: keys([private, public, preshared])?,
-        mtu: mtu.parse()?,
-    });
+    let keys = keys([private, public, preshared])?;
+    let link = Link::WireGuard(WireGuardLink::new(socket, &keys, mtu.parse()?)?);
     let options = |link| Options {
         policy,
         responder: Responder::new(dns::Options::default()),

@@ -25,7 +25,7 @@ const LARGEST: usize = 65_535;
 /// npxc's end of a tunnel.
 pub(super) struct WireGuard {
     socket: UdpSocket,
-    tunnel: Tunnel,
+    tunnel: Box<Tunnel>,
     /// Where the guest was last heard from.
     peer: Option<SocketAddr>,
     properties: LinkProperties,
@@ -45,9 +45,8 @@ impl WireGuard {
         udp::prepare(&link.socket)?;
         Ok(Self {
             socket: link.socket,
-            // The guest keeps the tunnel up: only it can move.
-            tunnel: Tunnel::new(&link.keys, None),
-            peer: None,
+            tunnel: link.tunnel,
+            peer: link.peer,
             properties: LinkProperties { mtu: link.mtu, offload: true, lossy: true },
             inbox: Inbox::new(),
             coalescer: Coalescer::new(),

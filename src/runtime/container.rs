@@ -71,7 +71,7 @@ pub(super) fn tunnel(
     endpoint: SocketAddr,
     mtu: u16,
 ) -> Result<(WireGuardLink, Wireguard), RuntimeError> {
-    let (keys, theirs) =
+    let (ours, theirs) =
         npxc_link::wg::key_pairs().map_err(RuntimeError::io("the system's random source"))?;
     let guests = Wireguard {
         private: theirs.private,
@@ -80,5 +80,6 @@ pub(super) fn tunnel(
         endpoint,
         mtu,
     };
-    Ok((WireGuardLink { socket, keys, mtu }, guests))
+    let link = WireGuardLink::new(socket, &ours, mtu).map_err(RuntimeError::io("the tunnel's socket"))?;
+    Ok((link, guests))
 }

@@ -21,9 +21,9 @@ pub mod native;
 #[allow(unsafe_code)] // tokio registers descriptors by number
 mod ready;
 mod report;
+mod tunnel;
 
 use std::ffi::OsString;
-use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ pub use self::carried::guest_binary;
 pub use self::error::RuntimeError;
 pub use self::mounts::KnownDirectories;
 pub use self::report::{Outcome, StepReport};
+pub use self::tunnel::WireGuardLink;
 
 /// Tries what the embedded runtime needs, step by step; nothing where there is no embedded runtime.
 pub fn check() -> Vec<StepReport> {
@@ -93,17 +94,6 @@ pub struct StreamLink {
     /// As in [`TunLink`].
     pub tso: bool,
     /// Largest packet without segmentation offload, bytes.
-    pub mtu: u16,
-}
-
-/// npxc's end of a tunnel, before the guest has shaken hands.
-#[derive(Debug)]
-pub struct WireGuardLink {
-    /// Bound to the one address that the guest may send to.
-    pub socket: UdpSocket,
-    /// The keys of this session.
-    pub keys: npxc_link::wg::Keys,
-    /// Of the guest's `wg0`, bytes of an IP packet.
     pub mtu: u16,
 }
 

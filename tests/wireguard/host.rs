@@ -69,7 +69,7 @@ impl Host {
             relay::start(at.try_clone().unwrap(), std::mem::replace(&mut endpoint, at.local_addr().unwrap()))
         });
         let datapath = Datapath::start(
-            Link::WireGuard(WireGuardLink { socket, keys: ours, mtu: MTU }),
+            Link::WireGuard(WireGuardLink::new(socket, &ours, MTU).unwrap()),
             Vec::new(),
             |link| Options {
                 policy: Policy::new(PolicySpec {

@@ -74,7 +74,7 @@ fn pair() -> (WireGuard, Guest) {
     let (ours, guests) = wg::key_pairs().unwrap();
     let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     let host = socket.local_addr().unwrap();
-    let link = WireGuard::new(WireGuardLink { socket, keys: ours, mtu: MTU }).unwrap();
+    let link = WireGuard::new(WireGuardLink::new(socket, &ours, MTU).unwrap()).unwrap();
     (link, Guest::new(&guests, host))
 }
 

@@ -29,6 +29,8 @@ const START: Duration = Duration::from_mins(2);
 const BUILD: Duration = Duration::from_secs(20);
 /// How long the host may take to have its address on the network.
 const BIND: Duration = Duration::from_secs(5);
+/// The first handshake: longer than the guest tries, which then says why.
+const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Between two looks at what has no event.
 const LOOK: Duration = Duration::from_millis(5);
 /// The largest single file that is handed in, bytes: a certificate bundle has 0.3 MB.
@@ -114,8 +116,7 @@ impl Runtime for Apple {
         let control = Control::new(Channel::new(OwnedFd::from(stream)));
         // A virtual machine has its memory and its processors; processes are counted inside.
         let supervise = Supervise { memory: None, pids: Some(launch.limits.pids), nproc: None };
-        let mut process =
-            Process { control, container, supervise, awaits_link: network.is_some(), outcome: None };
+        let mut process = Process { control, container, supervise, outcome: None };
         let (user, group) = workload();
         let spec = |link| {
             let place = npxc_guest::spec::Container { user, group, link, machine: true };
@@ -123,7 +124,7 @@ impl Runtime for Apple {
         };
         let link = match (&relayed, &network) {
             (Some((listener, _)), _) => stream_link(&mut process, listener, spec)?,
-            (None, Some(network)) => wireguard_link(&process, network, spec)?,
+            (None, Some(network)) => wireguard_link(&mut process, network, spec)?,
             (None, None) => return Err(RuntimeError::Lost(": it has no link")),
         };
         let guest = Guest {
@@ -243,7 +244,7 @@ fn stream_link(
 }
 
 fn wireguard_link(
-    process: &Process,
+    process: &mut Process,
     network: &Network,
     spec: impl FnOnce(ContainerLink) -> Spec,
 ) -> Result<Link, RuntimeError> {
@@ -263,7 +264,9 @@ fn wireguard_link(
             Err(_) => std::thread::sleep(LOOK),
         }
     };
-    let (link, wireguard) = container::tunnel(socket, endpoint, TUNNEL_MTU)?;
+    let (mut link, wireguard) = container::tunnel(socket, endpoint, TUNNEL_MTU)?;
     let _ = process.control.channel.send(&spec(ContainerLink::Wireguard(wireguard)), &[]);
+    link.answer(&process.control.channel, HANDSHAKE).map_err(RuntimeError::io("the tunnel's socket"))?;
+    process.ready(HANDSHAKE)?;
     Ok(Link::WireGuard(link))
 }

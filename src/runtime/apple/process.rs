@@ -16,8 +16,6 @@ use crate::runtime::command::essence;
 use crate::runtime::control::Control;
 use crate::runtime::{Ended, RuntimeError};
 
-/// The first handshake: longer than the guest tries, which then says why.
-const HANDSHAKE: Duration = Duration::from_secs(15);
 /// From the guest's end to its client's: a virtual machine is stopped.
 const END: Duration = Duration::from_secs(15);
 /// How long a container may take to end by itself once its lifeline is cut, before it is removed.
@@ -35,8 +33,6 @@ pub(in crate::runtime) struct Process {
     pub(super) control: Control,
     pub(super) container: Container,
     pub(super) supervise: Supervise,
-    /// The guest has yet to say that its link stands.
-    pub(super) awaits_link: bool,
     pub(super) outcome: Option<Ended>,
 }
 
@@ -55,10 +51,6 @@ pub(super) struct Container {
 
 impl Process {
     pub(in crate::runtime) fn release(&mut self) -> Result<(), RuntimeError> {
-        if self.awaits_link {
-            self.ready(HANDSHAKE)?;
-            self.awaits_link = false;
-        }
         self.control.set_nonblocking()?;
         self.control.release(self.supervise)
     }

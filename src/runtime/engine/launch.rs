@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
 use npxc_guest::spec::{ContainerLink, MTU, Spec, Supervise};
+use npxc_guest::step::Step;
 use npxc_guest::wire::Channel;
 
 use super::arguments::{self, Bound, Container as Words};
@@ -51,7 +52,11 @@ impl Runtime for Engine {
         let mut known = self.known()?;
         let prepared = self.prepare(launch, &known.facts)?;
         let mut warnings = prepared.warnings.clone();
-        let mut way = first_link(self.link, self.kind, &known.facts, &mut warnings);
+        // What was found out once is not tried again by the next session.
+        let mut way = match self.link {
+            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => Way::Socket,
+            choice => first_link(choice, self.kind, &known.facts, &mut warnings),
+        };
         loop {
             match self.attempt(launch, &prepared, &known, way, &stdio) {
                 Ok((process, link)) => {
@@ -91,7 +96,7 @@ enum Way {
 enum Unable {
     /// The engine refused; in another manner it may not.
     Refused { said: String, error: RuntimeError },
-    /// There is no network for WireGuard.
+    /// There is no network for WireGuard, or none that carries it.
     NoNetwork(RuntimeError),
     /// Nothing helps.
     Failed(RuntimeError),
@@ -261,12 +266,12 @@ impl Engine {
             pids: (!can.pids).then_some(launch.limits.pids),
             nproc: None,
         };
-        let awaits_link = way == Way::Wireguard;
-        let mut process = Process { control, container, supervise, awaits_link, watch, outcome: None };
+        let mut process = Process { control, container, supervise, watch, outcome: None };
         let link = match way {
             Way::Socket => Self::socket_link(&mut process, launch, prepared, stdio)?,
             Way::Wireguard => self.wireguard_link(&mut process, launch, prepared, known, stdio)?,
         };
+        process.control.set_nonblocking()?;
         Ok((process, link))
     }
 
@@ -279,7 +284,6 @@ impl Engine {
         send(process, &spec(launch, prepared, ContainerLink::Tun), stdio);
         let ready = process.ready(patience::LINK)?;
         let fd = process.control.channel.take_descriptor().ok_or(RuntimeError::Lost(": it sent no link"))?;
-        process.control.set_nonblocking()?;
         Ok(Link::Tun(TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU }))
     }
 
@@ -301,9 +305,17 @@ impl Engine {
             bind::here(subnet)
         };
         let bound = bound.map_err(Unable::NoNetwork)?;
-        let (link, wireguard) = container::tunnel(bound.socket, bound.address, bound.mtu)?;
+        let (mut link, wireguard) = container::tunnel(bound.socket, bound.address, bound.mtu)?;
         send(process, &spec(launch, prepared, ContainerLink::Wireguard(wireguard)), stdio);
-        Ok(Link::WireGuard(link))
+        link.answer(&process.control.channel, patience::HANDSHAKE)
+            .map_err(RuntimeError::io("the tunnel's socket"))?;
+        match process.ready(patience::HANDSHAKE) {
+            Ok(_) => Ok(Link::WireGuard(link)),
+            Err(RuntimeError::Step(failure)) if failure.step == Step::Handshake => {
+                Err(Unable::NoNetwork(RuntimeError::Step(failure)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn helper_program(&self) -> Result<PathBuf, RuntimeError> {

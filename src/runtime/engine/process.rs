@@ -30,8 +30,6 @@ pub(in crate::runtime) struct Process {
     pub(super) control: Control,
     pub(super) container: Container,
     pub(super) supervise: Supervise,
-    /// The guest has yet to say that its link stands, which it does once npxc answers on it.
-    pub(super) awaits_link: bool,
     /// Where the kernel counts what the container ran into.
     pub(super) watch: Watch,
     pub(super) outcome: Option<Ended>,
@@ -89,12 +87,6 @@ impl Container {
 
 impl Process {
     pub(in crate::runtime) fn release(&mut self) -> Result<(), RuntimeError> {
-        if self.awaits_link {
-            // The guest gives up by itself, with more to say.
-            self.ready(patience::HANDSHAKE)?;
-            self.awaits_link = false;
-            self.control.set_nonblocking()?;
-        }
         self.control.release(self.supervise)
     }
 

@@ -155,7 +155,7 @@ fn bytes_pass_through_all_of_it_both_ways() {
     let (ours, guests) = wg::key_pairs().unwrap();
     let socket = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
     let host = socket.local_addr().unwrap();
-    let link = runtime::Link::WireGuard(WireGuardLink { socket, keys: ours, mtu: MTU });
+    let link = runtime::Link::WireGuard(WireGuardLink::new(socket, &ours, MTU).unwrap());
     let mut pins = Pins::new();
     let name: HostName = HOST_NAME.parse().unwrap();
     let address = pins.v4(&name).unwrap();
