@@ -1,11 +1,12 @@
 //! What every test starts from: the engine of this run with a store of its own, the image, the guest's program.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, guest_binary, image};
 use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
@@ -153,10 +154,33 @@ fn import(kind: Kind, directory: &Path, arguments: &[OsString]) -> Result<(), St
     if output.status.success() { Ok(()) } else { Err(format!("containers (images/local-node: {said})")) }
 }
 
-/// Tests that look at what the engine has as a whole do not run beside each other, nor beside any other test.
-pub(super) fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Everybody's turn with the engine, or one test's alone.
+static TURNS: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// Whether this thread's test has its turn already.
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A test's turn, to its end.
+#[derive(Debug)]
+pub(super) struct Turn<G>(#[allow(dead_code, reason = "held")] G);
+
+impl<G> Drop for Turn<G> {
+    fn drop(&mut self) {
+        HAS_TURN.set(false);
+    }
+}
+
+/// Tests that look at what the engine has as a whole run beside no other that starts a container.
+pub(super) fn alone() -> Turn<RwLockWriteGuard<'static, ()>> {
+    let turn = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+    HAS_TURN.set(true);
+    Turn(turn)
+}
+
+fn turn() -> Option<Turn<RwLockReadGuard<'static, ()>>> {
+    (!HAS_TURN.replace(true)).then(|| Turn(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
 }
 
 pub(super) fn launch(command: &[&str]) -> Launch {
@@ -175,11 +199,13 @@ pub(super) fn sh(script: &str) -> Launch {
 }
 
 /// A container with its ends of the workload's stdio.
+#[derive(Debug)]
 pub(super) struct Running {
     pub(super) guest: Guest,
     pub(super) stdin: Option<std::io::PipeWriter>,
     pub(super) stdout: std::io::PipeReader,
     pub(super) stderr: std::io::PipeReader,
+    _turn: Option<Turn<RwLockReadGuard<'static, ()>>>,
 }
 
 pub(super) fn try_start(engine: &Engine, launch: &Launch) -> Result<Running, RuntimeError> {
@@ -187,8 +213,9 @@ pub(super) fn try_start(engine: &Engine, launch: &Launch) -> Result<Running, Run
     let (stdout, output) = std::io::pipe().unwrap();
     let (stderr, errors) = std::io::pipe().unwrap();
     let stdio = Stdio3 { stdin: stdin.into(), stdout: output.into(), stderr: errors.into() };
+    let turn = turn();
     let guest = engine.launch(launch, stdio)?;
-    Ok(Running { guest, stdin: Some(input), stdout, stderr })
+    Ok(Running { guest, stdin: Some(input), stdout, stderr, _turn: turn })
 }
 
 pub(super) fn start(engine: &Engine, launch: &Launch) -> Running {
