@@ -39,7 +39,12 @@ impl Control {
         rustix::net::sockopt::set_socket_timeout(&self.channel, timeout, Some(patience))
             .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
         match self.channel.receive::<Report>() {
-            Ok(Some(Report::Ready(ready))) => Ok(Some(ready)),
+            Ok(Some(Report::Ready(ready))) => {
+                for note in &ready.notes {
+                    tracing::debug!(note, "the container's link stands");
+                }
+                Ok(Some(ready))
+            }
             Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
             Ok(Some(
                 Report::Passed { .. }

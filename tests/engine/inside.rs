@@ -163,6 +163,7 @@ fn more_memory_than_allowed_is_the_reason_given() {
     let (ended, out, err) = run(&world.engine(), &launch);
     assert_eq!(ended.limit, Some(LimitHit::Memory), "{ended:?}\n{out}\n{err}");
     assert_ne!(ended.status, Status::Exited(0));
+    assert!(!std::path::Path::new("oom").exists(), "podman's monitor writes where it was started");
 }
 
 #[test]

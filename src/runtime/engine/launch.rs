@@ -237,7 +237,8 @@ impl Engine {
             }
         })?;
         let mut command = self.client.command(&words);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        // podman's monitor leaves a file where it was started when memory runs out.
+        command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().map_err(|source| self.client.not_started(source))?;
         let mut container = Container::new(self.client.clone(), arguments::name(&id), child, network, place)?;
 

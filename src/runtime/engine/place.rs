@@ -65,6 +65,10 @@ impl Place {
         Ok(path)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where the control socket is; mounted as a directory, because an engine needs something to mount before the
     /// socket's removal.
     pub(super) fn run(&self) -> PathBuf {
