@@ -104,7 +104,12 @@ impl Process {
         rustix::net::sockopt::set_socket_timeout(&self.control.channel, timeout, Some(patience))
             .map_err(|error| RuntimeError::io("socket timeout")(error.into()))?;
         match self.control.channel.receive::<Report>() {
-            Ok(Some(Report::Ready(ready))) => Ok(ready),
+            Ok(Some(Report::Ready(ready))) => {
+                for note in &ready.notes {
+                    tracing::debug!(note, "the container's link stands");
+                }
+                Ok(ready)
+            }
             Ok(Some(Report::Failed(failure))) => Err(RuntimeError::Step(failure)),
             Ok(Some(
                 Report::Passed { .. }
