@@ -189,6 +189,28 @@ fn a_kernel_without_wireguard_says_so() {
 }
 
 #[test]
+fn the_kernel_of_this_machine_makes_the_interface_or_has_no_such_kind() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let own = std::thread::spawn(|| {
+        crate::sys::unshare(rustix::thread::UnshareFlags::NEWNET).unwrap();
+        let namespace = File::open("/proc/thread-self/ns/net").unwrap();
+        create(namespace.as_fd(), |protocol| match protocol {
+            // Whether it has the family is another question.
+            Some(_) => Ok(played(new_family).0),
+            None => Socket::open(None),
+        })
+    });
+    let made = own.join().unwrap().unwrap();
+    let unknown = "WireGuard's interface: Operation not supported (os error 95) (Unknown device type)";
+    assert!(
+        made.as_ref().is_ok_and(|family| *family == Family(ID)) || made == Err(unknown.into()),
+        "{made:?}"
+    );
+}
+
+#[test]
 fn any_other_error_ends_the_start_with_its_step() {
     let refusal = |errno| move |request: &[u8]| vec![error(sequence(request), errno)];
     let failure = create_with(vec![Ok(played(refusal(libc::EINVAL)))]).unwrap_err();
