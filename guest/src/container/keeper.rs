@@ -121,10 +121,10 @@ impl Keeper {
     }
 
     /// The kernel has the keys, and has shaken hands: waits for its end. What it leaves keeps the outer network.
-    pub(super) fn retire(mut self) -> Option<OwnedFd> {
-        let outer = self.channel.take_descriptor();
+    pub(super) fn retire(mut self) -> Result<OwnedFd, Failure> {
+        let outer = self.channel.take_descriptor().ok_or_else(unexpected)?;
         self.dismiss();
-        outer
+        Ok(outer)
     }
 
     /// Hands over the network namespace that this process is in.

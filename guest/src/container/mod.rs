@@ -78,6 +78,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
         machine::device()?;
         machine::furnish(&spec.files)?;
     }
+    // Held to the end, in process 1 where nobody else holds it.
     let mut outer = None;
     let (tun, keeper) = match &container.link {
         ContainerLink::Tun => {
@@ -101,7 +102,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
             }
             match (keeper.handshake(channel, &format!("{} over UDP", link.endpoint))?, maker) {
                 (Handshake::Complete, Maker::Kernel) => {
-                    outer = keeper.retire();
+                    outer = Some(keeper.retire()?);
                     (None, None)
                 }
                 (Handshake::Complete, Maker::Keeper(_)) => (None, Some(keeper)),

@@ -6,7 +6,7 @@
 //! keys again.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -10,9 +10,9 @@ use std::os::fd::AsFd;
 use npxc_link::wg::{Keys, Tunnel};
 use npxc_link::{pump, udp};
 
-use super::super::wireguard::{self, Device, GLANCE};
 use super::{Maker, Order, Word, handed_over, move_into, own};
 use crate::confine::Identity;
+use crate::container::wireguard::{self, Device, GLANCE};
 use crate::netlink::Socket;
 use crate::spec::Wireguard;
 use crate::step::{At, Failure, Step};
@@ -84,4 +84,29 @@ fn socket(endpoint: SocketAddr) -> Result<UdpSocket, Failure> {
     let socket = UdpSocket::bind(any).at(Step::Tunnel, "UDP socket")?;
     socket.connect(endpoint).at(Step::Tunnel, format!("UDP socket to {endpoint}"))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::container::wireguard::tests::greeted;
+
+    #[test]
+    fn what_the_kernel_carries_leaves_the_outer_socket_to_process_1() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut first, mut parent) = (Channel::new(ours.into()), Channel::new(theirs.into()));
+        let outer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = outer.local_addr().unwrap();
+        entrust(greeted(), &outer, &mut parent).unwrap();
+        drop((outer, parent));
+        assert!(matches!(first.receive().unwrap(), Some(Word::Wireguard(Maker::Kernel))));
+        assert!(matches!(first.receive().unwrap(), Some(Word::Established)));
+        let held = UdpSocket::from(first.take_descriptor().unwrap());
+        assert_eq!(held.local_addr().unwrap(), address);
+        assert!(first.receive::<Word>().unwrap().is_none());
+    }
 }

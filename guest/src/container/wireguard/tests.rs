@@ -171,6 +171,16 @@ fn from_the_family_to_the_handshake() {
     assert_eq!(commands, expected);
 }
 
+/// An interface whose peer has been greeted at the second glance.
+pub(crate) fn greeted() -> Device {
+    let mut glances = 0;
+    let (socket, _) = played(move |request| {
+        glances += i64::from(request[16] == 0);
+        if request[16] == 0 { vec![dump(request, glances - 1)] } else { acknowledged(request) }
+    });
+    Device::new(socket, Family(ID), wireguard("192.0.2.7:51820"))
+}
+
 #[test]
 fn a_kernel_without_wireguard_says_so() {
     let refusal = |errno| move |request: &[u8]| vec![error(sequence(request), errno)];
