@@ -31,6 +31,8 @@ mod init;
 #[cfg(target_os = "linux")]
 mod layout;
 #[cfg(target_os = "linux")]
+mod netlink;
+#[cfg(target_os = "linux")]
 mod network;
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)] // the system calls that neither std nor rustix wraps safely

@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::netlink::{self, Request};
 use crate::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6, Ready};
 use crate::step::{At, Failure, Step};
 use crate::sys::link;
@@ -58,9 +59,9 @@ pub(crate) fn configure(name: &CStr, mtu: u16, proc: &Path, ready: &mut Ready) -
     let at = |result: std::io::Result<()>, what: &str| result.at(Step::Addresses, what);
     at(link::set_mtu(v4.as_fd(), name, mtu), "MTU")?;
     // Only a buffer: without it the kernel holds 500 packets.
-    let _ = adjust(v4.as_fd(), name, &attribute(libc::IFLA_TXQLEN, &QUEUE.to_ne_bytes()));
+    let _ = adjust(v4.as_fd(), name, |request| request.attribute(libc::IFLA_TXQLEN, &QUEUE.to_ne_bytes()));
     // Written by procfs, too, below, but that is read-only in most containers.
-    let _ = adjust(v4.as_fd(), name, &no_link_local());
+    let _ = adjust(v4.as_fd(), name, no_link_local);
     at(link::set_address_v4(v4.as_fd(), name, GUEST_V4, MASK), "IPv4 address")?;
 
     // Before the interface is up, so that nothing is sent that npxc would have to throw away, and so that the
@@ -95,45 +96,31 @@ fn configure_v6(name: &CStr) -> std::io::Result<()> {
     link::default_route_v6(v6.as_fd(), index, GATEWAY_V6)
 }
 
-/// `struct rtattr`: length, type, value, filled up to four bytes.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-    let mut bytes = [&length.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
 /// No IPv6 address but ours: nothing to solicit routers from.
-fn no_link_local() -> Vec<u8> {
+fn no_link_local(request: Request) -> Request {
     /// `IFLA_INET6_ADDR_GEN_MODE`.
     const MODE: u16 = 8;
     /// `IN6_ADDR_GEN_MODE_NONE`.
     const NONE: u8 = 1;
     let family = libc::AF_INET6.try_into().unwrap_or(0);
-    attribute(libc::IFLA_AF_SPEC, &attribute(family, &attribute(MODE, &[NONE])))
+    request
+        .nest(libc::IFLA_AF_SPEC, |request| request.nest(family, |request| request.attribute(MODE, &[NONE])))
 }
 
-/// Changes an interface by netlink (rtnetlink(7)): what has no ioctl, or one for the host's root only. The answer is
-/// not waited for.
-fn adjust(socket: BorrowedFd<'_>, name: &CStr, attributes: &[u8]) -> std::io::Result<()> {
-    let length = u32::try_from(16 + 16 + attributes.len()).unwrap_or(u32::MAX);
+/// Changes an interface by netlink (rtnetlink(7)): what has no ioctl, or one for the host's root only.
+fn adjust(
+    socket: BorrowedFd<'_>,
+    name: &CStr,
+    attributes: impl FnOnce(Request) -> Request,
+) -> Result<(), netlink::Error> {
     let index = link::interface_index(socket, name)?;
-    let (flags, nothing) = (u16::try_from(libc::NLM_F_REQUEST).unwrap_or(1), [0_u8; 8]);
-    let message = [
-        // struct nlmsghdr: length, type, flags, sequence, port.
-        length.to_ne_bytes().as_slice(),
-        &libc::RTM_NEWLINK.to_ne_bytes(),
-        &flags.to_ne_bytes(),
-        &nothing,
-        // struct ifinfomsg: family and type, index, flags, change.
-        &nothing[..4],
-        &index.to_ne_bytes(),
-        &nothing,
-        attributes,
-    ]
-    .concat();
-    let netlink =
-        rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    rustix::net::send(&netlink, &message, SendFlags::empty())?;
-    Ok(())
+    let request = Request::new(libc::RTM_NEWLINK, netlink::ACK).head(&interface(index));
+    netlink::Socket::open(None)?.ask(attributes(request), |_, _| Ok(()))
+}
+
+/// `struct ifinfomsg`: family and type, index, flags, change.
+pub(crate) fn interface(index: i32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes
 }

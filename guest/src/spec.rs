@@ -223,6 +223,8 @@ pub struct Ready {
     pub ipv6: bool,
     /// What was done without, in words.
     pub warnings: Vec<String>,
+    /// What is worth knowing and nothing to worry about, in words.
+    pub notes: Vec<String>,
 }
 
 /// A resource limit.

@@ -7,11 +7,12 @@
 //! With WireGuard, process 1 leaves the container's network namespace for a new one, whose only way out is the
 //! tunnel's interface, and so does everything that it starts or that the engine executes in the container later.
 //! Routes or firewall rules could not do that: whoever can name an interface goes around them. The process that holds
-//! the tunnel's outer socket ([`keeper`]) is the only one that ever knows the keys. With a stream it is the same, for
-//! whatever interface a virtual machine has.
+//! the tunnel's outer socket ([`keeper`]) is the only one that ever knows the keys, which it gives to the kernel if that
+//! has a WireGuard of its own. With a stream it is the same, for whatever interface a virtual machine has.
 
 mod keeper;
 mod machine;
+mod wireguard;
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,7 +24,7 @@ use rustix::mount::MountFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
 
-use self::keeper::{Handshake, Keeper};
+use self::keeper::{Handshake, Keeper, Maker};
 use crate::confine::Identity;
 use crate::spec::{Container, ContainerLink, HOME, MTU, Place, Ready, Report, Spec};
 use crate::step::{At, Failure, Step};
@@ -33,8 +34,6 @@ use crate::{confine, network, sys};
 
 /// `TMPFS_MAGIC` of statfs(2).
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
-/// Name of the tunnel's interface.
-const WIREGUARD: &std::ffi::CStr = c"wg0";
 
 /// Runs process 1 to its end; the container's exit status, which is of interest to the engine's log only.
 pub(crate) fn main(control: &Path) -> i32 {
@@ -79,26 +78,41 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
         machine::device()?;
         machine::furnish(&spec.files)?;
     }
+    // Held to the end, in process 1 where nobody else holds it.
+    let mut outer = None;
     let (tun, keeper) = match &container.link {
         ContainerLink::Tun => {
             keeper.dismiss();
             (Some(set_up(network::NAME, MTU, &mut ready)?), None)
         }
-        ContainerLink::Wireguard(wireguard) => {
-            sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
-            hide_outer_interfaces();
-            let tun = set_up(WIREGUARD, wireguard.mtu, &mut ready)?;
-            keeper.open(tun)?;
-            match keeper.handshake(channel, &format!("{} over UDP", wireguard.endpoint))? {
-                Handshake::Complete => (None, Some(keeper)),
-                Handshake::Abandoned => return Ok(()),
+        ContainerLink::Wireguard(link) => {
+            leave_network()?;
+            keeper.enter()?;
+            let maker = keeper.maker()?;
+            match &maker {
+                Maker::Kernel => {
+                    network::loopback()?;
+                    network::configure(wireguard::NAME, link.mtu, Path::new("/proc"), &mut ready)?;
+                    ready.notes.push("the tunnel is the kernel's".into());
+                }
+                Maker::Keeper(why) => {
+                    keeper.carry(&set_up(wireguard::NAME, link.mtu, &mut ready)?);
+                    ready.notes.push(format!("the tunnel is npxc's own, since the kernel has none: {why}"));
+                }
+            }
+            match (keeper.handshake(channel, &format!("{} over UDP", link.endpoint))?, maker) {
+                (Handshake::Complete, Maker::Kernel) => {
+                    outer = Some(keeper.retire()?);
+                    (None, None)
+                }
+                (Handshake::Complete, Maker::Keeper(_)) => (None, Some(keeper)),
+                (Handshake::Abandoned, _) => return Ok(()),
             }
         }
         ContainerLink::Stream(stream) => {
-            sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
-            hide_outer_interfaces();
-            let tun = set_up(network::NAME, stream.mtu, &mut ready)?;
-            keeper.open(tun)?;
+            leave_network()?;
+            keeper.enter()?;
+            keeper.carry(&set_up(network::NAME, stream.mtu, &mut ready)?);
             match keeper.handshake(channel, "the relay of its packets")? {
                 Handshake::Complete => (None, Some(keeper)),
                 Handshake::Abandoned => return Ok(()),
@@ -113,7 +127,16 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
     channel.send(&Report::Ready(ready), &descriptors).at(Step::HandOver, "link")?;
     drop(descriptors);
     drop(tun);
-    workload.serve(channel, stdio, children.as_fd(), keeper.as_ref().map(Keeper::pid))
+    let served = workload.serve(channel, stdio, children.as_fd(), keeper.as_ref().map(Keeper::pid));
+    drop(outer);
+    served
+}
+
+/// Leaves the network that the engine made for an empty one.
+fn leave_network() -> Result<(), Failure> {
+    sys::unshare(UnshareFlags::NEWNET).at(Step::Namespaces, "unshare(network)")?;
+    hide_outer_interfaces();
+    Ok(())
 }
 
 fn container(spec: &Spec) -> Result<&Container, Failure> {

@@ -1,4 +1,4 @@
-//! The `ioctl`s of network interfaces and of the TUN.
+//! The `ioctl`s of network interfaces and of the TUN, and an option of netlink's sockets.
 
 use std::ffi::CStr;
 use std::io;
@@ -164,5 +164,21 @@ pub(crate) fn default_route_v6(socket: BorrowedFd<'_>, index: i32, gateway: Ipv6
     };
     // SAFETY: the kernel only reads the structure, which outlives the call.
     check(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), ADD_ROUTE, &raw const route) }))?;
+    Ok(())
+}
+
+/// Has the kernel say in words why it refuses what it is asked over a netlink socket.
+pub(crate) fn explain_errors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (on, length): (libc::c_int, _) = (1, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the value is an int that outlives the call.
+    check(libc::c_long::from(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_EXT_ACK,
+            (&raw const on).cast(),
+            length,
+        )
+    }))?;
     Ok(())
 }

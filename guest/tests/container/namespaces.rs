@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use npxc_guest::spec::{ContainerLink, Order, Place, Spec, Wireguard};
+use npxc_guest::spec::{ContainerLink, Order, Place, Ready, Spec, Wireguard};
 use npxc_guest::step::Step;
 use npxc_link::wg::Keys;
 
@@ -70,13 +70,24 @@ fn outside() -> Outside {
     Outside::at(address)
 }
 
-fn enter_tunnel(outside: &Outside, script: &str, user: u32) -> Entered {
+/// And whether it is the kernel's.
+fn enter_tunnel(outside: &Outside, script: &str, user: u32) -> (Entered, bool) {
     let granted = format!("{GRANTED},+sys_admin");
     let mut entered = enter(&sh(script, user, outside.link()), &granted, false);
     let ready = entered.ready();
-    assert!(ready.ipv6, "{ready:?}");
+    assert!(ready.ipv6 && ready.warnings.is_empty(), "{ready:?}");
+    assert_eq!(ready.notes.len(), 1, "{ready:?}");
+    assert!(
+        is_the_kernels(&ready) || ready.notes[0].contains("the kernel has none: WireGuard's "),
+        "{ready:?}"
+    );
     assert!(entered.channel.take_descriptor().is_none());
-    entered
+    (entered, is_the_kernels(&ready))
+}
+
+/// Whether the tunnel ends in the kernel: then nothing of npxc is left in the container but its first process.
+fn is_the_kernels(ready: &Ready) -> bool {
+    ready.notes == ["the tunnel is the kernel's"]
 }
 
 /// Sends to an address and prints what comes back.
@@ -98,7 +109,7 @@ fn the_tunnel_carries_packets_both_ways_and_is_the_only_interface() {
     }
     let outside = outside();
     let script = format!("python3 -c \"{ASK}\" && ls /proc/sys/net/ipv4/conf | sort | tr '\\n' ' '");
-    let mut entered = enter_tunnel(&outside, &script, 1000);
+    let (mut entered, _) = enter_tunnel(&outside, &script, 1000);
     entered.go();
     let (text, code) = entered.finish();
     assert_eq!(code, Some(0), "{text}");
@@ -143,7 +154,7 @@ print('done')
             name = OUTER.0,
             address = OUTER.1
         );
-        let mut entered = enter_tunnel(&outside, &script, user);
+        let (mut entered, _) = enter_tunnel(&outside, &script, user);
         entered.go();
         let (text, code) = entered.finish();
         assert_eq!(code, Some(0), "{text}");
@@ -198,7 +209,7 @@ fn nobody_but_the_keeper_has_held_the_keys_and_nobody_can_harm_it() {
         let (input, mut write) = std::io::pipe().unwrap();
         let granted = format!("{GRANTED},+sys_admin");
         let mut entered = enter_with(&sh(&script, user, outside.link()), &granted, false, input.as_fd());
-        entered.ready();
+        let kernels = is_the_kernels(&entered.ready());
         entered.go();
         let mut text = [0; 1];
         let mut line = String::new();
@@ -209,23 +220,30 @@ fn nobody_but_the_keeper_has_held_the_keys_and_nobody_can_harm_it() {
         assert_eq!(line, "waiting\n");
 
         let processes = processes(&entered.engine);
-        let [first, keeper, workload] = processes[..] else { panic!("{processes:?}") };
+        let (first, keeper, workload) = match processes[..] {
+            [first, keeper, workload] if !kernels => (first, Some(keeper), workload),
+            [first, workload] if kernels => (first, None, workload),
+            _ => panic!("{processes:?}"),
+        };
         let json = |key: &[u8; 32]| serde_json::to_vec(key).unwrap();
         let Keys { private, preshared, .. } = &outside.guest;
         let needles = vec![private.to_vec(), preshared.to_vec(), json(private), json(preshared)];
         for pid in [first, workload] {
             assert!(!holds(pid, &needles));
         }
-        assert!(holds(keeper, &needles), "the search finds nothing");
-        let status = fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
-        assert!(status.contains("Uid:\t64198\t64198\t64198\t64198\n"), "{status}");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
-        }
-        assert!(status.contains("Seccomp:\t2\n"), "{status}");
         // Nobody is left in the network that the engine made.
         let network = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
-        assert!(network(keeper) == network(first) && network(workload) == network(first));
+        if let Some(keeper) = keeper {
+            assert!(holds(keeper, &needles), "the search finds nothing");
+            let status = fs::read_to_string(format!("/proc/{keeper}/status")).unwrap();
+            assert!(status.contains("Uid:\t64198\t64198\t64198\t64198\n"), "{status}");
+            for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+                assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+            }
+            assert!(status.contains("Seccomp:\t2\n"), "{status}");
+            assert_eq!(network(keeper), network(first));
+        }
+        assert_eq!(network(workload), network(first));
         assert_ne!(network(first), network(entered.engine.id()));
 
         write.write_all(b"\n").unwrap();
@@ -241,10 +259,15 @@ fn a_lost_keeper_ends_the_session_and_says_so() {
         return;
     }
     let outside = outside();
-    let mut entered = enter_tunnel(&outside, "echo started; sleep 1000", 1000);
+    let (mut entered, kernels) = enter_tunnel(&outside, "echo started; sleep 1000", 1000);
     entered.go();
     entered.stdout.read_exact(&mut [0; 8]).unwrap();
-    let keeper = i32::try_from(processes(&entered.engine)[1]).unwrap();
+    let processes = processes(&entered.engine);
+    assert_eq!(processes.len(), if kernels { 2 } else { 3 });
+    if kernels {
+        return;
+    }
+    let keeper = i32::try_from(processes[1]).unwrap();
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
     assert_eq!(entered.failure().step, Step::Tunnel);
