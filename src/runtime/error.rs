@@ -70,9 +70,9 @@ impl RuntimeError {
                 Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
             }
             Self::NoEngine { .. } => Some(
-                "install the engine, or name its program by `container_cli`; `npxc doctor` lists what is usable".into(),
+                "install the engine, or name its program by `program` below `[runtime]`; `npxc doctor` lists what is usable".into(),
             ),
-            Self::Engine { .. } => Some("`npxc doctor` tries what an engine has to be able to do".into()),
+            Self::Engine { said, .. } => Some(explain::refusal(said).into()),
             Self::Io { .. } => None,
         }
     }

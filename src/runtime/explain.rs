@@ -158,6 +158,35 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
     Some(text)
 }
 
+/// What to do about an engine's refusal, by its words.
+pub(super) fn refusal(said: &str) -> &'static str {
+    /// Their words, in lower case, and what helps.
+    const KNOWN: [(&[&str], &str); 5] = [
+        (
+            &["additional uids", "additional gids", "/etc/subuid", "/etc/subgid", "newuidmap", "newgidmap"],
+            "give your user subordinate ids: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, \
+             then `podman system migrate` (subuid(5))",
+        ),
+        (
+            &["permission denied while trying to connect", "got permission denied", "dial unix"],
+            "the engine's socket is not yours: join its group (`sudo usermod -aG docker $USER`, then log in anew; whoever \
+             is in it is as good as root), or use `--runtime podman`, which needs none",
+        ),
+        (&["cannot connect to the docker daemon"], "start the daemon: `sudo systemctl start docker`"),
+        (
+            &["no space left on device"],
+            "make room: `podman system prune` or `docker system prune` tell what they would remove",
+        ),
+        (
+            &["no such image", "image not known", "unable to find image"],
+            "pull or build the image first, or give another by `--image`",
+        ),
+    ];
+    let said = said.to_lowercase();
+    let known = KNOWN.iter().find(|(words, _)| words.iter().any(|word| said.contains(word)));
+    known.map_or("`npxc doctor` tries what an engine has to be able to do", |(_, hint)| hint)
+}
+
 /// Steps that need the capabilities which `AppArmor` takes from an unprivileged user namespace.
 fn before_confinement(step: Step) -> bool {
     !matches!(
@@ -191,6 +220,23 @@ mod tests {
 
     fn failure(step: Step, errno: i32) -> Failure {
         Failure { step, errno, detail: "/dev/net/tun".into() }
+    }
+
+    #[test]
+    fn an_engines_refusal_is_explained_by_its_words() {
+        for (said, word) in [
+            (
+                "Error: keep-id requires additional UIDs or GIDs defined in /etc/subuid and /etc/subgid",
+                "--add-subuids",
+            ),
+            ("cannot set up namespace using \"/usr/bin/newuidmap\": exit status 1", "--add-subuids"),
+            ("Got permission denied while trying to connect to the Docker daemon socket", "group"),
+            ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "start"),
+            ("write /var/tmp/x: no space left on device", "prune"),
+            ("something else", "npxc doctor"),
+        ] {
+            assert!(refusal(said).contains(word), "{said}: {}", refusal(said));
+        }
     }
 
     #[allow(clippy::unnecessary_wraps)] // the shape of the fields
