@@ -3,7 +3,9 @@
 use std::io::Read;
 
 use npxc::runtime::Status;
+use npxc::runtime::engine::{Kind, leftovers};
 
+use super::docker::Daemon;
 use super::world::{Running, alone, sh, start, try_start, wait, world};
 
 const KILLED: Status = Status::Signaled(9);
@@ -84,4 +86,29 @@ fn a_container_removed_by_somebody_else_is_a_killed_one() {
     let name = world.known().trim().to_owned();
     assert!(world.command(&["rm", "--force", &name]).status.success());
     assert_eq!(wait(&mut running.guest).unwrap().status, KILLED);
+}
+
+#[test]
+fn a_daemon_that_is_restarted_takes_its_containers_along_and_nothing_is_left() {
+    let Some(world) = world() else { return };
+    if world.kind != Kind::Docker {
+        return;
+    }
+    let directory = tempfile::Builder::new().prefix("npxc-x").tempdir().unwrap();
+    let daemon = Daemon::start(directory.path()).unwrap();
+    let engine = world.elsewhere(directory.path());
+    let mut running = start(&engine, &sh(FOREVER));
+    started(&mut running);
+    drop(daemon);
+    let ended = wait(&mut running.guest).unwrap();
+    assert!(matches!(ended.status, Status::Signaled(_)), "{ended:?}");
+    let _daemon = Daemon::start(directory.path()).unwrap();
+    drop(running);
+    let left = leftovers::remove(&engine).unwrap();
+    assert!(left.failed.is_empty(), "{left:?}");
+    let sessions = std::fs::read_dir(directory.path().join("s")).unwrap().flatten();
+    let left: Vec<_> = sessions.filter(|entry| entry.path().is_dir()).map(|entry| entry.path()).collect();
+    assert_eq!(left, Vec::<std::path::PathBuf>::new());
+    // And it works again.
+    drop(start(&engine, &sh("true")));
 }

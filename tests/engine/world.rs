@@ -103,11 +103,23 @@ impl World {
         self.engine_in(self.directory.join("s"))
     }
 
+    /// docker with another daemon, whose directory this is, and a store of its own.
+    pub(super) fn elsewhere(&self, directory: &Path) -> Engine {
+        let arguments = global_arguments(Kind::Docker, directory);
+        import(Kind::Docker, directory, &arguments).unwrap();
+        let engine = self.furnished(Kind::Docker, directory.join("s"), arguments);
+        let image = image::ensure(&engine, IMAGE, &mut |_| {}).unwrap();
+        engine.image(image)
+    }
+
     /// With its sessions in another directory.
     pub(super) fn engine_in(&self, sessions: PathBuf) -> Engine {
-        let engine = Engine::new(self.kind, sessions)
-            .program(self.kind.as_str().into(), self.arguments.clone())
-            .image(self.image.clone())
+        self.furnished(self.kind, sessions, self.arguments.clone()).image(self.image.clone())
+    }
+
+    fn furnished(&self, kind: Kind, sessions: PathBuf, arguments: Vec<OsString>) -> Engine {
+        let engine = Engine::new(kind, sessions)
+            .program(kind.as_str().into(), arguments)
             .link(LinkChoice::Socket)
             .helper(self.program.clone());
         match &self.guest {
