@@ -206,7 +206,7 @@ impl Engine {
     ) -> Result<(Process, Link), Unable> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = Owner::this();
-        let place = Place::create(&self.directory, &id, owner)?;
+        let place = Place::create(&self.directory, self.kind, &id, owner)?;
         let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::arguments::{self, LABEL, LABEL_PID, LABEL_REALM, LABEL_START, PREFIX};
 use super::network::{self, labels};
 use super::owner::Owner;
-use super::{Engine, patience, place, process};
+use super::{Engine, Kind, patience, place, process};
 use crate::runtime::RuntimeError;
 use crate::runtime::command::Client;
 
@@ -40,27 +40,27 @@ impl Removed {
 /// Asks the engine for everything of dead sessions, and removes it. Blocks for as long as the engine takes.
 pub fn remove(engine: &Engine) -> Result<Removed, RuntimeError> {
     let removed = remove_from(engine.client())?;
-    Ok(directories(&engine.directory, removed))
+    Ok(directories(&engine.directory, engine.kind, removed))
 }
 
 /// At a start: cheap when there is nothing, which the directories tell; in the background when there is something.
 pub(super) fn look(engine: &Engine) {
-    if place::dead(&engine.directory, MOST).is_empty() {
+    if place::dead(&engine.directory, engine.kind, MOST).is_empty() {
         return;
     }
-    let (client, directory) = (engine.client().clone(), engine.directory.clone());
+    let (client, directory, kind) = (engine.client().clone(), engine.directory.clone(), engine.kind);
     std::thread::spawn(move || match remove_from(&client) {
         // A directory says that there may be more: it goes last.
         Ok(removed) => {
-            let removed = directories(&directory, removed);
+            let removed = directories(&directory, kind, removed);
             tracing::debug!(?removed, "cleared away what dead sessions left");
         }
         Err(error) => tracing::debug!(%error, "cannot clear away what dead sessions left"),
     });
 }
 
-fn directories(directory: &Path, mut removed: Removed) -> Removed {
-    for (id, path) in place::dead(directory, MOST) {
+fn directories(directory: &Path, kind: Kind, mut removed: Removed) -> Removed {
+    for (id, path) in place::dead(directory, kind, MOST) {
         let name = arguments::name(&id);
         if removed.failed.contains(&name) {
             continue;
@@ -188,11 +188,42 @@ mod tests {
         );
         let client =
             Client { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into(), "sh".into()] };
-        let engine = Engine::with_client(super::super::Kind::Podman, client, directory.path().to_owned());
+        let engine = Engine::with_client(Kind::Podman, client, directory.path().to_owned());
         let removed = remove(&engine).unwrap();
         assert_eq!(removed.containers, ["npxc-dead"]);
         assert_eq!(removed.networks, ["npxc-dead"]);
         assert!(removed.failed.is_empty() && !removed.is_empty());
         assert_eq!(std::fs::read_to_string(log).unwrap(), "rm --force npxc-dead\nnetwork rm npxc-dead\n");
+    }
+    #[test]
+    fn what_another_engine_still_has_keeps_its_trace() {
+        let directory = tempfile::tempdir().unwrap();
+        let gone = Owner { start: 1, ..Owner::this() };
+        let labels = serde_json::to_string(&labels_of(gone)).unwrap();
+        // docker has a network of its dead session; podman has nothing.
+        let script = format!(
+            r#"case "$1 $2" in
+               "network ls") echo n1;;
+               "network inspect") echo '[{{"Name": "npxc-docker", "Labels": {labels}}}]';;
+            esac"#
+        );
+        let engine = |kind, script: &str| {
+            let client = Client {
+                program: "/bin/sh".into(),
+                arguments: vec!["-c".into(), script.into(), "sh".into()],
+            };
+            Engine::with_client(kind, client, directory.path().to_owned())
+        };
+        for kind in [Kind::Podman, Kind::Docker] {
+            let place = place::Place::create(directory.path(), kind, kind.as_str(), gone).unwrap();
+            std::mem::forget(place);
+        }
+        let podman = engine(Kind::Podman, "");
+        assert_eq!(remove(&podman).unwrap(), Removed { directories: 1, ..Removed::default() });
+        assert!(!directory.path().join("npxc-podman").exists() && remove(&podman).unwrap().is_empty());
+        assert!(directory.path().join("npxc-docker").exists());
+        let removed = remove(&engine(Kind::Docker, &script)).unwrap();
+        assert_eq!((removed.networks, removed.directories), (vec!["npxc-docker".to_owned()], 1));
+        assert!(!directory.path().join("npxc-docker").exists());
     }
 }

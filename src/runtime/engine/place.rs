@@ -8,11 +8,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use super::Kind;
 use super::arguments::{Bound, CONTROL, PREFIX};
 use super::owner::Owner;
 use crate::runtime::{RuntimeError, etc};
 
-/// Says whose directory it is.
+/// Says whose directory it is, and which engine has the rest of the session: `PID START REALM KIND`.
 const OWNER: &str = "owner";
 /// The longest path of a unix socket (unix(7)).
 const LONGEST_SOCKET: usize = 107;
@@ -25,7 +26,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Makes the directory for session `id` below `root`, which is made as well.
-    pub(super) fn create(root: &Path, id: &str, owner: Owner) -> Result<Self, RuntimeError> {
+    pub(super) fn create(root: &Path, kind: Kind, id: &str, owner: Owner) -> Result<Self, RuntimeError> {
         let fail = RuntimeError::io("the session's directory");
         let make = || {
             DirBuilder::new().recursive(true).mode(0o700).create(root)?;
@@ -40,7 +41,7 @@ impl Place {
             }
             DirBuilder::new().mode(0o700).create(&place.path)?;
             // First of all, so that whatever is left of it can be recognized.
-            place.put(OWNER, owner.to_string().as_bytes(), 0o600)?;
+            place.put(OWNER, format!("{owner} {}", kind.as_str()).as_bytes(), 0o600)?;
             place.directory("run")?;
             place.directory("etc")?;
             place.directory("files")?;
@@ -130,15 +131,17 @@ impl Drop for Place {
     }
 }
 
-/// The directories below `root` whose owners are no more: session id and path. At most `most`.
-pub(super) fn dead(root: &Path, most: usize) -> Vec<(String, PathBuf)> {
+/// The directories below `root` of one engine's sessions whose owners are no more: session id and path. At most `most`.
+/// Another engine's stay: they are the trace of what only that one can remove.
+pub(super) fn dead(root: &Path, kind: Kind, most: usize) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten().take(most) {
         let name = entry.file_name();
         let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
         // One without a word in it was left between two system calls, or is just being made: its npxc will say.
         let Ok(text) = fs::read_to_string(entry.path().join(OWNER)) else { continue };
-        if text.parse().is_ok_and(|owner: Owner| owner.is_dead()) {
+        let Some((owner, engine)) = text.rsplit_once(' ') else { continue };
+        if engine == kind.as_str() && owner.parse().is_ok_and(|owner: Owner| owner.is_dead()) {
             found.push((id.to_owned(), entry.path()));
         }
     }
@@ -164,7 +167,7 @@ mod tests {
     fn a_place_is_private_from_above_and_goes_when_it_is_dropped() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path().join("sessions");
-        let place = Place::create(&root, "7", Owner::this()).unwrap();
+        let place = Place::create(&root, Kind::Podman, "7", Owner::this()).unwrap();
         let path = root.join("npxc-7");
         assert_eq!((mode(&root), mode(&path), mode(&path.join("run"))), (0o700, 0o711, 0o711));
         let _listener = place.listen().unwrap();
@@ -174,7 +177,7 @@ mod tests {
         let program = place.program(b"ELF").unwrap();
         assert_eq!(mode(&program), 0o755);
         // The same session cannot be made twice.
-        assert!(Place::create(&root, "7", Owner::this()).is_err());
+        assert!(Place::create(&root, Kind::Podman, "7", Owner::this()).is_err());
         drop(place);
         assert!(!path.exists() && root.exists());
     }
@@ -182,7 +185,7 @@ mod tests {
     #[test]
     fn files_of_the_launch_win_over_its_own() {
         let root = tempfile::tempdir().unwrap();
-        let place = Place::create(root.path(), "7", Owner::this()).unwrap();
+        let place = Place::create(root.path(), Kind::Podman, "7", Owner::this()).unwrap();
         let given = [
             (PathBuf::from("/home/user/.npmrc"), b"a=b".to_vec()),
             (PathBuf::from("/etc/hosts"), b"mine".to_vec()),
@@ -199,14 +202,18 @@ mod tests {
     #[test]
     fn only_what_the_dead_left_is_found() {
         let root = tempfile::tempdir().unwrap();
-        let living = Place::create(root.path(), "living", Owner::this()).unwrap();
+        let living = Place::create(root.path(), Kind::Podman, "living", Owner::this()).unwrap();
         let gone = Owner { start: 1, ..Owner::this() };
-        let left = std::mem::ManuallyDrop::new(Place::create(root.path(), "left", gone).unwrap());
+        let make =
+            |kind, id| std::mem::ManuallyDrop::new(Place::create(root.path(), kind, id, gone).unwrap());
+        let (left, dockers) = (make(Kind::Podman, "left"), make(Kind::Docker, "dockers"));
         fs::create_dir(root.path().join("npxc-nobodys")).unwrap();
         fs::create_dir(root.path().join("other")).unwrap();
-        let found = dead(root.path(), 100);
+        let found = dead(root.path(), Kind::Podman, 100);
         assert_eq!(found, vec![("left".to_owned(), left.path.clone())]);
         assert!(remove(&found[0].1));
-        assert!(dead(root.path(), 100).is_empty() && living.path.exists());
+        assert!(dead(root.path(), Kind::Podman, 100).is_empty() && living.path.exists());
+        let found = dead(root.path(), Kind::Docker, 100);
+        assert_eq!(found, vec![("dockers".to_owned(), dockers.path.clone())]);
     }
 }
