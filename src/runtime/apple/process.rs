@@ -138,8 +138,10 @@ impl Drop for Container {
         }
         if !self.over.swap(true, Ordering::Relaxed) {
             self.apple.remove(&self.name);
-            let _ = self.child.kill();
         }
+        // Has no effect on a client that has ended. One that hangs would be waited for for ever, whoever sees to its
+        // container's removal.
+        let _ = self.child.kill();
         let orderly = self.child.wait().is_ok_and(|status| status.code().is_some());
         if !orderly {
             self.apple.remove(&self.name);

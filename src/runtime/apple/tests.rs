@@ -82,6 +82,28 @@ fn a_container_is_run_with_arguments_that_are_known_and_its_stdio_is_the_workloa
 }
 
 #[test]
+fn a_client_that_hangs_is_ended_while_its_container_is_removed() {
+    let state = tempfile::tempdir().unwrap();
+    let apple = standin(state.path());
+    let place = super::place::Place::create(&apple.directory, "npxc-1").unwrap();
+    let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    // What `kill` says from its thread: the removal is seen to.
+    let over = std::sync::Arc::new(true.into());
+    let errors = super::process::Errors::new(None, nowhere.into());
+    drop(super::process::Container {
+        apple: apple.clone(),
+        name: "npxc-1".into(),
+        child,
+        errors,
+        over,
+        network: None,
+        place: Some(place),
+    });
+    assert!(!apple.directory.join("npxc-1").exists());
+}
+
+#[test]
 fn an_image_is_pulled_once() {
     let state = tempfile::tempdir().unwrap();
     let apple = standin(state.path());
