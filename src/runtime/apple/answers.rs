@@ -39,38 +39,24 @@ impl Status {
     }
 }
 
-/// A network with the host's address in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Its addresses.
-    pub subnet: IpNet,
-    /// The host's.
-    pub gateway: IpAddr,
-    /// Its IPv6 addresses, where it has some.
-    pub subnet_v6: Option<IpNet>,
-}
-
-impl Network {
-    /// Reads the answer to `network inspect` for one network.
-    pub(super) fn parse(answer: &str) -> Result<Self, String> {
-        let all: Vec<Value> =
-            serde_json::from_str(answer).map_err(|error| format!("unexpected answer: {error}"))?;
-        let network = all.first().ok_or("an empty answer")?;
-        let text = |keys: [&str; 2]| {
-            let status = network.get("status")?;
-            keys.iter().find_map(|key| status.get(*key)?.as_str())
-        };
-        // 1.0 gave each family a name of its own.
-        let subnet = text(["ipv4Subnet", "address"]).ok_or("it has no subnet")?;
-        let gateway = text(["ipv4Gateway", "gateway"]).ok_or("it has no gateway")?;
-        let subnet_v6 = text(["ipv6Subnet", "ipv6Subnet"]);
-        let net: IpNet = subnet.parse().map_err(|_| format!("its subnet is `{subnet}`"))?;
-        let gateway: IpAddr = gateway.parse().map_err(|_| format!("its gateway is `{gateway}`"))?;
-        if !net.contains(&gateway) {
-            return Err(format!("its gateway {gateway} is not in its subnet {net}"));
-        }
-        Ok(Self { subnet: net.trunc(), gateway, subnet_v6: subnet_v6.and_then(|text| text.parse().ok()) })
+/// Reads the answer to `network inspect` for one network: the host's address on it.
+pub(super) fn gateway(answer: &str) -> Result<IpAddr, String> {
+    let all: Vec<Value> =
+        serde_json::from_str(answer).map_err(|error| format!("unexpected answer: {error}"))?;
+    let network = all.first().ok_or("an empty answer")?;
+    let text = |keys: [&str; 2]| {
+        let status = network.get("status")?;
+        keys.iter().find_map(|key| status.get(*key)?.as_str())
+    };
+    // 1.0 gave each family a name of its own.
+    let subnet = text(["ipv4Subnet", "address"]).ok_or("it has no subnet")?;
+    let gateway = text(["ipv4Gateway", "gateway"]).ok_or("it has no gateway")?;
+    let net: IpNet = subnet.parse().map_err(|_| format!("its subnet is `{subnet}`"))?;
+    let gateway: IpAddr = gateway.parse().map_err(|_| format!("its gateway is `{gateway}`"))?;
+    if !net.contains(&gateway) {
+        return Err(format!("its gateway {gateway} is not in its subnet {net}"));
     }
+    Ok(gateway)
 }
 
 /// The ids in an answer to `list --all --format json`.
@@ -96,13 +82,11 @@ mod tests {
             "ipv4Gateway": "192.168.65.1", "ipv6Subnet": "fd65::/64"}}]"#;
         let old = r#"[{"id": "npxc-1", "state": "running", "config": {"mode": "nat"}, "status":
             {"address": "192.168.65.0/24", "gateway": "192.168.65.1"}}]"#;
-        let network = Network::parse(new).unwrap();
-        assert_eq!(network.gateway, "192.168.65.1".parse::<IpAddr>().unwrap());
-        assert_eq!(network.subnet_v6, Some("fd65::/64".parse().unwrap()));
-        assert_eq!(Network::parse(old), Ok(Network { subnet_v6: None, ..network }));
-        assert!(Network::parse("[]").is_err() && Network::parse("{}").is_err());
-        assert!(Network::parse(r#"[{"id": "a", "status": {}}]"#).is_err());
-        assert!(Network::parse(&old.replace("65.1\"", "66.1\"")).is_err());
+        let host = "192.168.65.1".parse::<IpAddr>().unwrap();
+        assert_eq!((gateway(new), gateway(old)), (Ok(host), Ok(host)));
+        assert!(gateway("[]").is_err() && gateway("{}").is_err());
+        assert!(gateway(r#"[{"id": "a", "status": {}}]"#).is_err());
+        assert!(gateway(&old.replace("65.1\"", "66.1\"")).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -14,9 +14,10 @@ use npxc_guest::spec::{ContainerLink, INNER_ID, MTU, Spec, Stream, Supervise};
 use npxc_guest::wire::Channel;
 
 use super::arguments::{self, LINK};
+use super::network::Network;
 use super::place::{self, PREFIX, Place};
 use super::process::{Container, Errors, Process};
-use super::{Apple, LinkChoice, Network};
+use super::{Apple, LinkChoice};
 use crate::runtime::control::Control;
 use crate::runtime::{
     Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc,
@@ -75,7 +76,7 @@ impl Runtime for Apple {
         };
         let network = match self.link {
             LinkChoice::Socket => None,
-            LinkChoice::Wireguard => Some(self.create_network(&name)?),
+            LinkChoice::Wireguard => Some(Network::create(self, &name)?),
         };
         let line = arguments::arguments(&arguments::Container {
             name: &name,
@@ -98,18 +99,16 @@ impl Runtime for Apple {
         let child = command.spawn().map_err(|source| self.client.not_started(source));
         // It holds copies of the workload's streams.
         drop(command);
-        if child.is_err() && network.is_some() {
-            self.remove_network(&name);
-        }
         let mut child = child?;
         let errors = Errors::new(child.stderr.take(), stdio.stderr);
+        let gateway = network.as_ref().map(|network| network.gateway);
         let mut container = Container {
             apple: self.clone(),
-            name: name.clone(),
+            name,
             child,
             errors,
             over: Arc::default(),
-            network: network.as_ref().map(|_| name),
+            network,
             place: Some(place),
         };
         let stream = accept(&listener, &mut container, START)?;
@@ -122,9 +121,9 @@ impl Runtime for Apple {
             let place = npxc_guest::spec::Container { user, group, link, machine: true };
             container::spec(launch, files, path, place)
         };
-        let link = match (&relayed, &network) {
+        let link = match (&relayed, gateway) {
             (Some((listener, _)), _) => stream_link(&mut process, listener, spec)?,
-            (None, Some(network)) => wireguard_link(&mut process, network, spec)?,
+            (None, Some(gateway)) => wireguard_link(&mut process, gateway, spec)?,
             (None, None) => return Err(RuntimeError::Lost(": it has no link")),
         };
         let guest = Guest {
@@ -245,11 +244,11 @@ fn stream_link(
 
 fn wireguard_link(
     process: &mut Process,
-    network: &Network,
+    gateway: IpAddr,
     spec: impl FnOnce(ContainerLink) -> Spec,
 ) -> Result<Link, RuntimeError> {
     let bind = || {
-        let socket = UdpSocket::bind((network.gateway, 0))?;
+        let socket = UdpSocket::bind((gateway, 0))?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok((socket, address))

@@ -18,6 +18,7 @@ mod answers;
 mod arguments;
 mod image;
 mod launch;
+mod network;
 mod place;
 mod process;
 
@@ -25,7 +26,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use self::answers::{Network, Status};
+pub use self::answers::Status;
 pub use self::image::Image;
 pub(super) use self::process::Process;
 use super::command::{Client, essence};
@@ -163,14 +164,6 @@ impl Apple {
             None => {}
         }
         reports
-    }
-
-    /// Makes an `--internal` network (macOS 26 and later), and says where the host is on it.
-    pub fn create_network(&self, name: &str) -> Result<Network, RuntimeError> {
-        self.client.run(&["network", "create", "--internal", name], PATIENCE)?;
-        let words = ["network", "inspect", name];
-        let answer = self.client.run(&words, PATIENCE)?;
-        Network::parse(&answer).map_err(|why| self.client.failed(&words, why))
     }
 
     /// Deletes a network. Whether it is gone.

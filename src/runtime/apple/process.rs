@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use npxc_guest::spec::{Ready, Supervise};
 
+use super::Apple;
+use super::network::Network;
 use super::place::Place;
-use super::{Apple, REMOVE};
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
 use crate::runtime::{Ended, RuntimeError};
@@ -45,7 +46,8 @@ pub(super) struct Container {
     pub(super) errors: Errors,
     /// The client has ended, or somebody sees to that.
     pub(super) over: Arc<AtomicBool>,
-    pub(super) network: Option<String>,
+    // In the order in which they go, after the container: see `drop`.
+    pub(super) network: Option<Network>,
     pub(super) place: Option<Place>,
 }
 
@@ -146,12 +148,7 @@ impl Drop for Container {
         if !orderly {
             self.apple.remove(&self.name);
         }
-        if let Some(network) = self.network.take() {
-            let deadline = Instant::now() + REMOVE;
-            while !self.apple.remove_network(&network) && Instant::now() < deadline {
-                std::thread::sleep(LOOK * 20);
-            }
-        }
+        self.network.take();
         self.place.take();
     }
 }

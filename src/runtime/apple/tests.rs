@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::arguments::{Container, arguments};
+use super::network::Network;
 use super::*;
 use crate::runtime::Limits;
 
@@ -35,12 +36,31 @@ fn the_checks_name_what_is_missing() {
 fn networks_come_and_go() {
     let state = tempfile::tempdir().unwrap();
     let apple = standin(state.path());
-    let network = apple.create_network("npxc-1").unwrap();
+    let network = Network::create(&apple, "npxc-1").unwrap();
     assert_eq!(network.gateway.to_string(), "192.168.65.1");
-    assert!(apple.create_network("npxc-1").unwrap_err().to_string().contains("already exists"));
-    assert!(apple.remove_network("npxc-1") && !apple.remove_network("npxc-1"));
+    assert!(Network::create(&apple, "npxc-1").unwrap_err().to_string().contains("already exists"));
+    let made = state.path().join("network-npxc-1");
+    assert!(made.exists(), "it is another session's");
+    let gateway = network.gateway;
+    drop(network);
+    assert!(!made.exists() && !apple.remove_network("npxc-1"));
     std::fs::write(state.path().join("old"), "").unwrap();
-    assert_eq!(apple.create_network("npxc-2").unwrap().gateway, network.gateway);
+    assert_eq!(Network::create(&apple, "npxc-2").unwrap().gateway, gateway);
+}
+
+#[test]
+fn a_network_that_cannot_be_looked_at_is_deleted_again() {
+    let state = tempfile::tempdir().unwrap();
+    let log = state.path().join("log");
+    let script = format!(
+        "echo \"$@\" >> '{}'; [ \"$2\" != inspect ] || {{ echo 'no such thing' >&2; exit 1; }}",
+        log.display()
+    );
+    let words = ["-c".into(), script.into(), "sh".into()];
+    let apple = Apple::new(state.path().join("s")).program("/bin/sh".into(), words);
+    assert!(Network::create(&apple, "npxc-1").unwrap_err().to_string().contains("no such thing"));
+    let said = std::fs::read_to_string(log).unwrap();
+    assert_eq!(said, "network create --internal npxc-1\nnetwork inspect npxc-1\nnetwork delete npxc-1\n");
 }
 
 #[test]
@@ -52,7 +72,7 @@ fn a_container_is_run_with_arguments_that_are_known_and_its_stdio_is_the_workloa
     let bin = state.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
     let limits = Limits { cpus: Some(2.0), ..Limits::default() };
-    apple.create_network("npxc-1").unwrap();
+    let _network = Network::create(&apple, "npxc-1").unwrap();
     let container = Container {
         name: "npxc-1",
         image: "node:22",
