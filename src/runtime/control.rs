@@ -54,7 +54,7 @@ impl Control {
                 | Report::Ended { .. },
             )) => Err(RuntimeError::Lost(": it said something else than expected")),
             Ok(None) => Ok(None),
-            Err(source) => Err(RuntimeError::io("waiting for the container")(source)),
+            Err(source) => Err(RuntimeError::waiting(patience)(source)),
         }
     }
 
@@ -119,5 +119,21 @@ fn hit(limit: Limit) -> LimitHit {
     match limit {
         Limit::Memory => LimitHit::Memory,
         Limit::Pids => LimitHit::Pids,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_told_in_words_and_with_what_to_do() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut control = Control::new(Channel::new(ours.into()));
+        let error = control.ready(Duration::from_millis(1)).unwrap_err();
+        assert!(matches!(error, RuntimeError::Silent { .. }) && error.hint().is_some(), "{error:?}");
+        let error = RuntimeError::Silent { patience: Duration::from_secs(20) };
+        assert_eq!(error.to_string(), "the sandbox did not stand after 20 seconds of silence");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use npxc_guest::step::Failure;
 
@@ -26,6 +27,12 @@ pub enum RuntimeError {
     /// The sandbox's process ended or fell silent without a word.
     #[error("the sandbox ended unexpectedly{0}")]
     Lost(&'static str),
+    /// The sandbox's process lives, and said nothing for too long.
+    #[error("the sandbox did not stand after {} seconds of silence", patience.as_secs())]
+    Silent {
+        /// For how long it was waited.
+        patience: Duration,
+    },
     /// There is no such engine, or it cannot be executed.
     #[error("cannot run {}: {source}", program.display())]
     NoEngine {
@@ -69,11 +76,23 @@ impl RuntimeError {
             Self::Lost(_) => {
                 Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
             }
+            Self::Silent { .. } => {
+                Some("a busy machine may need longer: try again when it has less to do".into())
+            }
             Self::NoEngine { .. } => Some(
                 "install the engine, or name its program by `program` below `[runtime]`; `npxc doctor` lists what is usable".into(),
             ),
             Self::Engine { said, .. } => Some(explain::refusal(said).into()),
             Self::Io { .. } => None,
+        }
+    }
+
+    /// Waiting for the sandbox's word, for at most `patience` each time, has failed.
+    pub(super) fn waiting(patience: Duration) -> impl FnOnce(io::Error) -> Self {
+        move |source| match source.kind() {
+            // What a socket's timeout is called.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Silent { patience },
+            _ => Self::io("waiting for the sandbox")(source),
         }
     }
 

@@ -15,7 +15,7 @@ use npxc_guest::wire::Channel;
 
 use super::arguments::{self, LINK};
 use super::network::Network;
-use super::place::{self, PREFIX, Place};
+use super::place::{self, PREFIX, Place, Socket};
 use super::process::{Container, Errors, Process};
 use super::{Apple, LinkChoice};
 use crate::runtime::control::Control;
@@ -69,9 +69,9 @@ impl Runtime for Apple {
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
         let place = Place::create(&self.directory, &name)?;
         let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
-        let (listener, control) = place.listen("control")?;
+        let (listener, control) = place.listen(Socket::Control)?;
         let relayed = match self.link {
-            LinkChoice::Socket => Some(place.listen("link")?),
+            LinkChoice::Socket => Some(place.listen(Socket::Link)?),
             LinkChoice::Wireguard => None,
         };
         let network = match self.link {
@@ -111,7 +111,7 @@ impl Runtime for Apple {
             network,
             place: Some(place),
         };
-        let stream = accept(&listener, &mut container, START)?;
+        let stream = accept(Socket::Control, &listener, &mut container, START)?;
         let control = Control::new(Channel::new(OwnedFd::from(stream)));
         // A virtual machine has its memory and its processors; processes are counted inside.
         let supervise = Supervise { memory: None, pids: Some(launch.limits.pids), nproc: None };
@@ -200,11 +200,12 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
 
 /// The one connection, or why there is none. Only this user can reach the socket.
 fn accept(
+    socket: Socket,
     listener: &UnixListener,
     container: &mut Container,
     patience: Duration,
 ) -> Result<UnixStream, RuntimeError> {
-    let fail = || RuntimeError::io("the control socket");
+    let fail = || RuntimeError::io(socket.title());
     let deadline = Instant::now() + patience;
     loop {
         match listener.accept() {
@@ -219,10 +220,11 @@ fn accept(
             return Err(container.refused());
         }
         if Instant::now() >= deadline {
-            return Err(container
-                .apple
-                .client
-                .failed(&["run"], "the container did not start in time".into()));
+            let said = match socket {
+                Socket::Control => "the container did not start in time",
+                Socket::Link => "nobody connected to the link's socket in time",
+            };
+            return Err(container.apple.client.failed(&["run"], said.into()));
         }
         std::thread::sleep(LOOK);
     }
@@ -238,7 +240,7 @@ fn stream_link(
     let _ = process.control.channel.send(&spec(link), &[]);
     let ready = process.ready(BUILD)?;
     // The guest has connected, so it waits here, unless a relay takes its time.
-    let socket = accept(listener, &mut process.container, BUILD)?;
+    let socket = accept(Socket::Link, listener, &mut process.container, BUILD)?;
     Ok(Link::Stream(StreamLink { socket, tso: ready.offload, mtu: MTU }))
 }
 

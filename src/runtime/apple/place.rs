@@ -18,6 +18,33 @@ const LONGEST_SOCKET: usize = 103;
 /// Directories that are looked at for leftovers.
 const MOST: usize = 1000;
 
+/// One of a session's sockets, which are relayed into the virtual machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// Specification, orders and reports.
+    Control,
+    /// The TUN's packets.
+    Link,
+}
+
+impl Socket {
+    /// Its file's name; neither is longer than [`Socket::Control`]'s.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Link => "link",
+        }
+    }
+
+    /// Its name in errors.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Control => "the control socket",
+            Self::Link => "the link's socket",
+        }
+    }
+}
+
 /// A session's directory; dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -33,7 +60,7 @@ impl Place {
             DirBuilder::new().recursive(true).mode(0o700).create(root)?;
             fs::set_permissions(root, Permissions::from_mode(0o700))?;
             let path = root.join(name);
-            if path.join("control").as_os_str().len() > LONGEST_SOCKET {
+            if path.join(Socket::Control.file()).as_os_str().len() > LONGEST_SOCKET {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidFilename,
                     "the path is too long for a socket",
@@ -49,15 +76,15 @@ impl Place {
     }
 
     /// A socket that listens already: the relay asks for that before the container starts.
-    pub(super) fn listen(&self, name: &str) -> Result<(UnixListener, PathBuf), RuntimeError> {
-        let path = self.path.join(name);
+    pub(super) fn listen(&self, socket: Socket) -> Result<(UnixListener, PathBuf), RuntimeError> {
+        let path = self.path.join(socket.file());
         let listen = || {
             let listener = UnixListener::bind(&path)?;
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
-        listen().map(|listener| (listener, path.clone())).map_err(RuntimeError::io("the control socket"))
+        listen().map(|listener| (listener, path.clone())).map_err(RuntimeError::io(socket.title()))
     }
 
     /// Writes the guest's program; the directory that it is in, called `guest`.
@@ -104,7 +131,7 @@ mod tests {
     fn a_place_is_alive_until_it_is_dropped_and_dead_when_nobody_holds_it() {
         let root = tempfile::tempdir().unwrap();
         let place = Place::create(root.path(), "npxc-7").unwrap();
-        let (_listener, control) = place.listen("control").unwrap();
+        let (_listener, control) = place.listen(Socket::Control).unwrap();
         assert!(control.exists() && place.program(b"ELF").unwrap().join("guest").is_file());
         assert!(dead(root.path()).is_empty());
         let left = root.path().join("npxc-8");

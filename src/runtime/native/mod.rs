@@ -142,7 +142,7 @@ impl Native {
                     return Err(RuntimeError::Lost(": it said something else than expected"));
                 }
                 Ok(None) => return Err(RuntimeError::Lost(" while it was built")),
-                Err(source) => return Err(RuntimeError::io("waiting for the sandbox")(source)),
+                Err(source) => return Err(RuntimeError::waiting(PATIENCE)(source)),
             }
             if let (Some(init), Some(ready)) = (init, &mut ready) {
                 let fd = process
