@@ -74,7 +74,7 @@ impl RuntimeError {
             Self::Step(failure) => explain::hint(failure),
             Self::Mount { hint, .. } | Self::Unfit { hint, .. } => hint.clone(),
             Self::Lost(_) => {
-                Some("`npxc doctor` tries every step of building a sandbox and says which one fails".into())
+                Some("`npxc doctor` tries what this machine's runtimes need and says what is missing".into())
             }
             Self::Silent { .. } => {
                 Some("a busy machine may need longer: try again when it has less to do".into())
