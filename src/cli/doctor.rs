@@ -13,12 +13,12 @@ use serde::Serialize;
 use super::audit::to_json;
 use super::say;
 use crate::audit::escape::printable;
-use crate::config::Directories;
+use crate::config::{self, Directories, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
-use crate::runtime::apple::Apple;
 use crate::runtime::{self, Outcome, StepReport};
+use crate::session;
 
 /// How long one address of the registry may take to answer.
 const DIAL: Duration = Duration::from_secs(5);
@@ -100,21 +100,30 @@ fn sandbox(report: StepReport) -> Line {
 /// The container engines that are here. They are alternatives: none of them has to be.
 fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
-    let apple = cfg!(target_os = "macos").then(|| Apple::new(sessions).check()).into_iter().flatten();
+    // A file that cannot be read is every run's failure.
+    let (options, broken) = match config::ground(host) {
+        Ok((_, options)) => (options, None),
+        Err(error) => {
+            let line = Line::new("engines", "configuration", State::Failed, error.to_string());
+            (RuntimeOptions::default(), Some(line.hints(error.hint)))
+        }
+    };
+    let apple = || session::chosen_apple(&options, sessions.clone()).check();
+    let apple = cfg!(target_os = "macos").then(apple).into_iter().flatten();
     let apple = apple.map(|report| Line { area: "apple", ..sandbox(report) });
-    linux_engines(host, directories).into_iter().chain(apple).collect()
+    broken.into_iter().chain(linux_engines(&options, &sessions)).chain(apple).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn linux_engines(_: &HostEnv, _: &Directories) -> Vec<Line> {
+fn linux_engines(_: &RuntimeOptions, _: &Path) -> Vec<Line> {
     Vec::new()
 }
 
 #[cfg(target_os = "linux")]
-fn linux_engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
-    use crate::runtime::engine::{self, Engine, Kind};
-    let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
-    let engines = [Kind::Podman, Kind::Docker].map(|kind| Engine::new(kind, sessions.clone()));
+fn linux_engines(options: &RuntimeOptions, sessions: &Path) -> Vec<Line> {
+    use crate::runtime::engine::{self, Kind};
+    let engines =
+        [Kind::Podman, Kind::Docker].map(|kind| session::chosen_engine(kind, options, sessions.to_owned()));
     let found = engine::detect(&engines.each_ref());
     let lines = found.into_iter().filter(|found| !found.missing()).map(|found| {
         let notes = found.notes.join("; ");

@@ -6,10 +6,11 @@ use clap::Parser;
 
 use super::say;
 use super::table::{Table, bytes};
-use crate::config::{ConfigError, Directories};
+use crate::config::{self, ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
-use crate::package::{PackageSpec, Store};
+use crate::package::{HostEnv, PackageSpec, Store};
+use crate::session;
 
 /// Shows what is installed
 #[derive(Debug, Parser)]
@@ -122,14 +123,15 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
 #[cfg(target_os = "linux")]
 fn orphans() -> Result<ExitStatus, Failure> {
     use crate::runtime::RuntimeError;
-    use crate::runtime::engine::{Engine, Kind, leftovers};
+    use crate::runtime::engine::{Kind, leftovers};
 
-    let directories = Directories::new(|name| std::env::var_os(name))?;
-    let sessions = directories.sessions(std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+    let host = HostEnv::current();
+    let (directories, options) = config::ground(&host)?;
+    let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
     let mut status = ExitStatus::Success;
     let mut said = String::new();
     for kind in [Kind::Podman, Kind::Docker] {
-        let removed = match leftovers::remove(&Engine::new(kind, sessions.clone())) {
+        let removed = match leftovers::remove(&session::chosen_engine(kind, &options, sessions.clone())) {
             Ok(removed) => removed,
             // No engine, nothing left in it.
             Err(RuntimeError::NoEngine { .. }) => continue,
@@ -162,11 +164,10 @@ fn orphans() -> Result<ExitStatus, Failure> {
 /// Removes what dead sessions left in Apple's `container`.
 #[cfg(not(target_os = "linux"))]
 fn orphans() -> Result<ExitStatus, Failure> {
-    use crate::runtime::apple::Apple;
-
-    let directories = Directories::new(|name| std::env::var_os(name))?;
-    let sessions = directories.sessions(std::env::var_os("XDG_RUNTIME_DIR").as_deref());
-    let names = Apple::new(sessions).remove_leftovers();
+    let host = HostEnv::current();
+    let (directories, options) = config::ground(&host)?;
+    let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
+    let names = session::chosen_apple(&options, sessions).remove_leftovers();
     if names.is_empty() {
         say::note("nothing was left behind");
     }

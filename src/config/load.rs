@@ -9,7 +9,7 @@ use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::Layer;
 use super::mounts::{self, HostPath};
-use super::resolve::{Resolved, combine};
+use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
 use super::schema;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
@@ -77,6 +77,14 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         files,
         warnings,
     })
+}
+
+/// npxc's own directories and what the global file says about the runtime: for commands that are about no package.
+pub fn ground(host: &HostEnv) -> Result<(Directories, RuntimeOptions), ConfigError> {
+    let directories = Directories::new(|name| host.vars.get(name).cloned())?;
+    let Layers { stack, .. } = layers(Layer::default(), Vec::new(), None, &directories)?;
+    let options = runtime(&stack)?;
+    Ok((directories, options))
 }
 
 /// A path that an option names, relative to the directory that npxc was started in.

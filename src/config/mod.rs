@@ -25,7 +25,7 @@ pub mod values;
 pub use directories::Directories;
 pub use error::{ConfigError, Fault};
 pub use layer::Layer;
-pub use load::load;
+pub use load::{ground, load};
 pub use mounts::{GuestPath, HostPath, MountSpec};
 pub use resolve::{InstallGrants, Network, Resolved, RuntimeOptions};
 pub use values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};

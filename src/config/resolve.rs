@@ -166,7 +166,8 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
     out
 }
 
-fn runtime(layers: &[Layer]) -> Result<RuntimeOptions, ConfigError> {
+/// What runs packages, by `layers`, highest first.
+pub(super) fn runtime(layers: &[Layer]) -> Result<RuntimeOptions, ConfigError> {
     let ground = RuntimeOptions {
         name: first(layers, |layer| layer.runtime).unwrap_or_default(),
         link: first(layers, |layer| layer.link).unwrap_or_default(),

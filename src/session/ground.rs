@@ -1,10 +1,10 @@
 //! What a package stands on: the runtime that was chosen, and the node that it will find there.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::audit::Event;
-use crate::config::{Resolved, RuntimeChoice};
+use crate::config::{Resolved, RuntimeChoice, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::net::router::Journal;
@@ -76,7 +76,8 @@ impl Ground {
         own: Vec<PathBuf>,
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
-        let engine = chosen(kind, resolved, host).directories(directories(resolved, own));
+        let sessions = resolved.directories.sessions(host.var("XDG_RUNTIME_DIR"));
+        let engine = chosen_engine(kind, &resolved.runtime, sessions).directories(directories(resolved, own));
         let reference = resolved.runtime.image.as_deref().unwrap_or(DEFAULT_IMAGE);
         let (engine, image) = pulled(engine, reference, words).await?;
         let digest = image.digest().to_owned();
@@ -91,23 +92,13 @@ impl Ground {
         own: Vec<PathBuf>,
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
-        use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
         let options = &resolved.runtime;
-        let mut apple = Apple::new(resolved.directories.sessions(host.var("XDG_RUNTIME_DIR")))
-            .run_arguments(options.arguments.iter().map(Into::into))
-            .directories(directories(resolved, own))
-            .link(match options.link {
-                Auto | Tun | Socket => apple::LinkChoice::Socket,
-                Wireguard => apple::LinkChoice::Wireguard,
-            });
-        match &options.program {
-            Some(program) => apple = apple.program(program.clone(), []),
-            None if cfg!(target_os = "macos") => {}
-            None => {
-                return Err(Failure::new(ExitStatus::Runtime, "the runtime apple takes macOS")
-                    .hint("leave --runtime out, or use --runtime podman"));
-            }
+        if options.program.is_none() && !cfg!(target_os = "macos") {
+            return Err(Failure::new(ExitStatus::Runtime, "the runtime apple takes macOS")
+                .hint("leave --runtime out, or use --runtime podman"));
         }
+        let sessions = resolved.directories.sessions(host.var("XDG_RUNTIME_DIR"));
+        let apple = chosen_apple(options, sessions).directories(directories(resolved, own));
         if options.require_limits {
             let what = "apple limits memory and CPUs, but processes are only counted inside, and `require_limits` is set";
             return Err(Failure::new(ExitStatus::Runtime, what).hint("set `require_limits = false`"));
@@ -178,23 +169,50 @@ async fn off_thread<T: Send + 'static>(
     done.map_err(|error| Failure::from(super::SessionError::from(error)))
 }
 
-/// The engine with what the user said about it, without an image.
+/// The engine with what the user said about it, without an image; `sessions` is where its sessions are.
 #[cfg(target_os = "linux")]
-pub(super) fn chosen(kind: engine::Kind, resolved: &Resolved, host: &HostEnv) -> Engine {
+pub fn chosen_engine(kind: engine::Kind, options: &RuntimeOptions, sessions: PathBuf) -> Engine {
     use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
-    let options = &resolved.runtime;
     let link = match options.link {
         Auto | Tun => engine::LinkChoice::Auto,
         Wireguard => engine::LinkChoice::Wireguard,
         Socket => engine::LinkChoice::Socket,
     };
-    let engine = Engine::new(kind, resolved.directories.sessions(host.var("XDG_RUNTIME_DIR")))
+    let engine = Engine::new(kind, sessions)
         .link(link)
         .require_limits(options.require_limits)
         .run_arguments(options.arguments.iter().map(Into::into));
     match &options.program {
-        Some(program) => engine.program(program.clone(), []),
-        None => engine,
+        Some(program) if is_of(kind, options.name, program) => engine.program(program.clone(), []),
+        Some(_) | None => engine,
+    }
+}
+
+/// Whether the program that the user named is the one of this engine: that of the chosen one is, whatever it is called.
+#[cfg(target_os = "linux")]
+fn is_of(kind: engine::Kind, chosen: RuntimeChoice, program: &Path) -> bool {
+    match chosen {
+        RuntimeChoice::Podman => kind == engine::Kind::Podman,
+        RuntimeChoice::Docker => kind == engine::Kind::Docker,
+        // Chosen anew at each start.
+        RuntimeChoice::Auto | RuntimeChoice::Native | RuntimeChoice::Apple => {
+            program.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind.as_str()))
+        }
+    }
+}
+
+/// Apple's `container` with what the user said about it, without an image; `sessions` is where its sessions are.
+pub fn chosen_apple(options: &RuntimeOptions, sessions: PathBuf) -> Apple {
+    use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
+    let apple = Apple::new(sessions).run_arguments(options.arguments.iter().map(Into::into)).link(
+        match options.link {
+            Auto | Tun | Socket => apple::LinkChoice::Socket,
+            Wireguard => apple::LinkChoice::Wireguard,
+        },
+    );
+    match &options.program {
+        Some(program) => apple.program(program.clone(), []),
+        None => apple,
     }
 }
 
@@ -247,5 +265,21 @@ impl Journal for Nothing {
 
     fn healthy(&self) -> bool {
         false
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_that_of_the_engine_it_was_named_for() {
+        use engine::Kind::{Docker, Podman};
+        let odd = Path::new("/opt/engine");
+        assert!(is_of(Podman, RuntimeChoice::Podman, odd) && !is_of(Docker, RuntimeChoice::Podman, odd));
+        assert!(is_of(Docker, RuntimeChoice::Docker, odd) && !is_of(Podman, RuntimeChoice::Docker, odd));
+        let named = Path::new("/opt/podman/bin/podman-5");
+        assert!(is_of(Podman, RuntimeChoice::Auto, named) && !is_of(Docker, RuntimeChoice::Auto, named));
+        assert!(!is_of(Podman, RuntimeChoice::Apple, odd));
     }
 }

@@ -22,6 +22,9 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::ground::chosen_apple;
+#[cfg(target_os = "linux")]
+pub use self::ground::chosen_engine;
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 pub use self::survey::{Survey, survey};
