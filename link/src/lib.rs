@@ -5,8 +5,8 @@
 //! guest:  TUN    -> segment -> wg -> udp  ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~  udp -> wg -> coalesce -> router
 //! ```
 //!
-//! Nothing in here decides what may be reached, keeps a file or starts a thread. [`wg`], [`virtio`], [`segment`],
-//! [`coalesce`] and [`frame`] are pure: bytes in, bytes out. [`udp`], `pump` and `relay` (Linux) are thin shells around
+//! Nothing in here decides what may be reached, keeps a file or starts a thread. [`virtio`], [`segment`], [`coalesce`]
+//! and [`frame`] are pure: bytes in, bytes out; so is [`wg`], but that the WireGuard in it reads the clock. [`udp`], `pump` and `relay` (Linux) are thin shells around
 //! descriptors.
 
 pub mod coalesce;

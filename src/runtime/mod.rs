@@ -180,8 +180,8 @@ impl Guest {
         }
     }
 
-    /// Waits for the end of the command and with it of everything inside. Cancel safe; once it has returned,
-    /// it returns the same again. A command that could not be executed is an error.
+    /// Waits for the end of the command and with it of everything inside. Cancel safe; how it ended can be asked for
+    /// again. A command that could not be executed is an error, once: after that it counts as killed.
     pub async fn wait(&mut self) -> Result<Ended, RuntimeError> {
         match &mut self.process {
             #[cfg(target_os = "linux")]

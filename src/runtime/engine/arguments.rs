@@ -86,7 +86,10 @@ pub(super) fn labels(id: &str, owner: Owner) -> [String; 4] {
     ]
 }
 
-/// The arguments after the program and its global ones. `None` for a mount whose path no engine can be told.
+/// The arguments after the program and its global ones.
+///
+/// # Errors
+/// A path that no engine can be told: with a comma, a quote or a line's end in it.
 pub(super) fn arguments(
     kind: Kind,
     facts: &Facts,

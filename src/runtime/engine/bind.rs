@@ -1,8 +1,9 @@
 //! npxc's UDP socket: bound to the gateway address of the session's network, and so out of reach for everything but
 //! that network and the host itself.
 //!
-//! Rootless podman has its networks in a network namespace of its own, so a helper (`npxc __bind ADDRESS`) is started
-//! there by `podman unshare --rootless-netns`; it binds and passes the descriptor back over its standard input.
+//! Rootless podman has its networks in a network namespace of its own, so a helper (`npxc __bind ADDRESS [NEIGHBOUR]`) is
+//! started there by `podman unshare --rootless-netns`; it binds to the first, asks the kernel how large a packet
+//! to the second may be, and passes the descriptor back over its standard input.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

@@ -1,5 +1,5 @@
 //! What this host's engine is and can do, from its own `info`. Found out, not guessed; what `info` does not tell is
-//! learnt from refusals (`adapt`).
+//! learnt from refusals (`manner`).
 
 use std::time::Duration;
 
