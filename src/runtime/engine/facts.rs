@@ -28,10 +28,6 @@ pub struct Facts {
     pub limits: CanLimit,
     /// The OCI runtime that it uses unasked.
     pub runtime: String,
-    /// Others that it knows by name.
-    pub runtimes: Vec<String>,
-    /// What makes its networks: `netavark`, `cni`, `bridge`.
-    pub network: String,
     /// `SELinux` labels what containers may touch.
     pub selinux: bool,
     /// Container root is another user than the engine's (docker's userns-remap).
@@ -110,8 +106,6 @@ struct PodmanHost {
     /// Null where none may be used; missing before podman 3.2.
     cgroup_controllers: Option<Vec<String>>,
     #[serde(default)]
-    network_backend: String,
-    #[serde(default)]
     service_is_remote: bool,
     #[serde(default)]
     oci_runtime: PodmanRuntime,
@@ -156,8 +150,6 @@ impl From<Podman> for Facts {
             cgroup_version,
             limits: CanLimit { memory: has("memory"), pids: has("pids"), cpus: has("cpu") },
             runtime: host.oci_runtime.name,
-            runtimes: Vec::new(),
-            network: host.network_backend,
             selinux: host.security.selinux,
             ..Self::default()
         }
@@ -181,8 +173,6 @@ struct Docker {
     #[serde(default)]
     default_runtime: String,
     #[serde(default)]
-    runtimes: serde_json::Map<String, Value>,
-    #[serde(default)]
     security_options: Option<Vec<String>>,
     #[serde(default)]
     operating_system: String,
@@ -202,8 +192,6 @@ impl From<Docker> for Facts {
             cgroup_version: if info.cgroup_version == "2" { 2 } else { 1 },
             limits: CanLimit { memory: info.memory_limit, pids: info.pids_limit, cpus: info.cpu_cfs_quota },
             runtime: info.default_runtime,
-            runtimes: info.runtimes.keys().cloned().collect(),
-            network: "bridge".into(),
             selinux: has("selinux"),
             remapped: has("userns"),
             ..Self::default()
@@ -229,7 +217,7 @@ mod tests {
         let facts = Facts::parse(Kind::Podman, PODMAN).unwrap();
         assert_eq!(facts.number(), (4, 3));
         assert_eq!(facts.limits, CanLimit { memory: true, pids: true, cpus: true });
-        assert_eq!((facts.runtime.as_str(), facts.network.as_str()), ("crun", "netavark"));
+        assert_eq!(facts.runtime, "crun");
         assert!(!facts.rootless && !facts.remote && !facts.selinux);
     }
 
@@ -246,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn an_early_podman_names_no_back_end_and_no_controllers() {
+    fn an_early_podman_names_no_controllers() {
         let text = r#"{"host": {"cgroupVersion": "v2", "ociRuntime": {"name": "crun"},
             "security": {"rootless": true}}, "version": {"Version": "3.0.1"}}"#;
         let facts = Facts::parse(Kind::Podman, text).unwrap();
         assert_eq!(facts.number(), (3, 0));
-        assert!(facts.limits.memory && facts.network.is_empty());
+        assert!(facts.limits.memory);
     }
 
     #[test]
