@@ -16,6 +16,7 @@ use npxc_guest::wire::Channel;
 use serde::{Deserialize, Serialize};
 
 use super::network::Subnet;
+use super::patience;
 use crate::runtime::RuntimeError;
 use crate::runtime::command::{Client, essence, gather};
 
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What WireGuard adds to a packet over IPv6 (40 + 8 + 32 bytes); over IPv4 it is 20 less, which is left alone so that
 /// one size fits both.
 const OVERHEAD: u32 = 80;
+/// The MTU of a network in which nobody else has an address to ask the kernel about: Ethernet's, and every bridge's
+/// that nobody changed.
+const USUAL: u32 = 1500;
 /// The least MTU that IPv6 takes (RFC 8200, section 5).
 const LEAST: u32 = 1280;
 
@@ -78,7 +82,7 @@ pub(super) fn rootless(client: &Client, program: &Path, subnet: Subnet) -> Resul
             finish(socket.into(), mtu)
         }
         Ok(Some(Answer::Failed(why))) => Err(client.failed(&words, why)),
-        Ok(None) => Err(client.failed(&words, essence(&stderr.finish(Duration::from_secs(1))))),
+        Ok(None) => Err(client.failed(&words, essence(&stderr.finish(patience::LAST_WORDS)))),
         Err(source) => Err(RuntimeError::io("the helper in podman's network namespace")(source)),
     }
 }
@@ -96,7 +100,7 @@ fn finish(socket: UdpSocket, underlay: u32) -> Result<Bound, RuntimeError> {
 fn bind(gateway: IpAddr, neighbour: Option<IpAddr>) -> io::Result<(UdpSocket, u32)> {
     let socket = UdpSocket::bind((gateway, 0))?;
     let mtu = neighbour.map(|neighbour| path_mtu(gateway, neighbour)).transpose()?;
-    Ok((socket, mtu.unwrap_or(1500)))
+    Ok((socket, mtu.unwrap_or(USUAL)))
 }
 
 fn path_mtu(gateway: IpAddr, neighbour: IpAddr) -> io::Result<u32> {

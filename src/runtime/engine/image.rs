@@ -14,6 +14,8 @@ use crate::runtime::command::{Client, essence};
 
 /// Longest line of an engine's progress, bytes; progress bars are cut.
 const LONGEST_LINE: u64 = 4096;
+/// Most lines that wait to be passed on; an engine that says more at once waits itself, so that nothing is lost.
+const MOST_LINES: usize = 64;
 
 /// An image on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +106,7 @@ fn pull(client: &Client, reference: &str, words: &mut dyn FnMut(&str)) -> Result
     let mut command = client.command(arguments);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.map_err(|source| client.not_started(source))?;
-    let (sender, lines) = mpsc::sync_channel(64);
+    let (sender, lines) = mpsc::sync_channel(MOST_LINES);
     if let Some(stdout) = child.stdout.take() {
         forward(stdout, sender.clone());
     }
