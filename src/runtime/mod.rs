@@ -6,6 +6,8 @@
 
 pub mod apple;
 mod carried;
+#[cfg(target_os = "linux")]
+mod cgroup;
 mod command;
 mod container;
 mod control;

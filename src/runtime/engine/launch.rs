@@ -19,9 +19,9 @@ use super::peer::{self, Allowed, First};
 use super::place::Place;
 use super::process::{Container, Process};
 use super::{Engine, Facts, Image, Kind, LinkChoice, bind, detect, leftovers, patience, workload};
+use crate::runtime::cgroup::Watch;
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
-use crate::runtime::native::cgroup::Watch;
 use crate::runtime::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, container};
 
 /// What to do where npxc carries no program for containers.

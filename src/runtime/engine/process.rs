@@ -12,9 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::network::Network;
 use super::patience;
 use super::place::Place;
+use crate::runtime::cgroup::Watch;
 use crate::runtime::command::{Client, Gather, essence};
 use crate::runtime::control::Control;
-use crate::runtime::native::cgroup::Watch;
 use crate::runtime::ready::readable;
 use crate::runtime::{Ended, RuntimeError};
 

@@ -6,7 +6,7 @@ use npxc_guest::spec::{Place, Purpose, Report, Spec};
 use npxc_guest::step::Step;
 
 use super::Native;
-use super::cgroup::Cgroup;
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::report::{Outcome, StepReport};
 use crate::runtime::{Limits, RuntimeError, explain};
 

@@ -3,7 +3,6 @@
 //! This side starts the helper (`npxc __guest`, see [`npxc_guest`]), checks what may be mounted, puts it into a
 //! cgroup where it may, and talks to it over the control socket. It never forks by itself: npxc has threads.
 
-pub(super) mod cgroup;
 mod check;
 mod process;
 
@@ -17,16 +16,14 @@ use npxc_guest::spec::{HOME, MTU, Place, Purpose, Report, Spec, Supervise};
 use npxc_guest::wire::Channel;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use self::cgroup::Cgroup;
 pub(super) use self::check::check;
 pub(super) use self::process::Process;
+use super::cgroup::{Cgroup, OWN_PROCESSES};
 use super::{Guest, KnownDirectories, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
 /// seconds; a helper that hangs must not hang npxc.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Processes of the sandbox itself that a pid limit has to leave room for: the helper and init.
-const OWN_PROCESSES: u64 = 2;
 
 /// The embedded runtime.
 #[derive(Debug, Clone)]

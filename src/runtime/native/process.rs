@@ -10,7 +10,7 @@ use npxc_guest::wire::Channel;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::PidfdFlags;
 
-use super::cgroup::Cgroup;
+use crate::runtime::cgroup::Cgroup;
 use crate::runtime::control::Control;
 use crate::runtime::ready::readable;
 use crate::runtime::{Ended, RuntimeError};

@@ -1,18 +1,21 @@
 //! A cgroup per sandbox, where npxc may make one: version 2 below a delegated parent, or the version 1
 //! hierarchies as root. Named `npxc-<pid of npxc>-<number>`, so that what a killed npxc left can be recognized.
+//! And a look at the cgroup that an engine has made for a container.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::runtime::{LimitHit, Limits};
+use super::{LimitHit, Limits};
 
 /// Number of sandboxes started by this process so far.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 /// The scheduler's period for CPU limits, microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
 const PREFIX: &str = "npxc-";
+/// Processes of the embedded sandbox itself that a pid limit has to leave room for: the helper and init.
+pub(super) const OWN_PROCESSES: u64 = 2;
 
 /// Which limits a cgroup holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -103,13 +106,13 @@ impl Cgroup {
 
 /// The control groups that somebody else put a process into: only looked at.
 #[derive(Debug, Default)]
-pub(in crate::runtime) struct Watch {
+pub(super) struct Watch {
     groups: Vec<PathBuf>,
 }
 
 impl Watch {
     /// Those of process `pid`, where they are visible from here.
-    pub(in crate::runtime) fn of(pid: u32) -> Self {
+    pub(super) fn of(pid: u32) -> Self {
         let (Ok(theirs), Ok(own), Ok(mounts)) = (
             fs::read_to_string(format!("/proc/{pid}/cgroup")),
             fs::read_to_string("/proc/self/cgroup"),
@@ -125,7 +128,7 @@ impl Watch {
     }
 
     /// The limit that was hit so far, if one was.
-    pub(in crate::runtime) fn limit_hit(&self) -> Option<LimitHit> {
+    pub(super) fn limit_hit(&self) -> Option<LimitHit> {
         limit_hit(&self.groups)
     }
 }
@@ -183,7 +186,7 @@ fn limit_v2(group: &Path, limits: &Limits) -> Held {
         let _ = set(group, "memory.swap.max", "0");
         let _ = set(group, "memory.oom.group", "1");
     }
-    let pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+    let pids = set(group, "pids.max", &(limits.pids + OWN_PROCESSES).to_string());
     let cpu = limits.cpus.is_some_and(|cpus| set(group, "cpu.max", &format!("{} {PERIOD}", quota(cpus))));
     Held { memory, pids, cpu }
 }
@@ -196,7 +199,7 @@ fn limit_v1(group: &Path, controllers: &[String], limits: &Limits) -> Held {
         let _ = set(group, "memory.memsw.limit_in_bytes", &limits.memory.to_string());
     }
     if has("pids") {
-        held.pids = set(group, "pids.max", &(limits.pids + super::OWN_PROCESSES).to_string());
+        held.pids = set(group, "pids.max", &(limits.pids + OWN_PROCESSES).to_string());
     }
     if has("cpu")
         && let Some(cpus) = limits.cpus
