@@ -30,7 +30,7 @@ fn skip(what: &str) -> bool {
 fn unable() -> bool {
     !rustix::process::geteuid().is_root() && skip("containers as another user and of docker (needs root)")
         || world::guest().is_none()
-            && npxc::runtime::engine::guest_binary().is_empty()
+            && npxc::runtime::guest_binary().is_empty()
             && skip("containers (this npxc carries no guest program)")
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, guest_binary, image};
+use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, image};
+use npxc::runtime::guest_binary;
 use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
 
 use super::docker::Daemon;

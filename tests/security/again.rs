@@ -63,7 +63,7 @@ fn unable(programs: &[&str]) -> bool {
     let missing: Vec<&&str> = programs.iter().filter(|program| !have(program)).collect();
     let why = if !root() {
         "this is an ordinary user".to_owned()
-    } else if npxc::runtime::engine::guest_binary().is_empty() {
+    } else if npxc::runtime::guest_binary().is_empty() {
         "this npxc carries no guest program".to_owned()
     } else if !missing.is_empty() {
         format!("missing: {missing:?}")

@@ -42,7 +42,6 @@ pub use self::image::Image;
 use self::known::Known;
 pub use self::manner::Manner;
 pub(super) use self::process::Process;
-pub use super::carried::guest_binary;
 use super::command::Client;
 use super::{KnownDirectories, RuntimeError};
 
