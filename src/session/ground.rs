@@ -37,9 +37,8 @@ impl Ground {
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
         match resolved.runtime.name {
-            RuntimeChoice::Auto if cfg!(target_os = "macos") => Self::apple(resolved, host, own, words).await,
             RuntimeChoice::Apple => Self::apple(resolved, host, own, words).await,
-            RuntimeChoice::Auto | RuntimeChoice::Native => Self::native(resolved, host, own),
+            RuntimeChoice::Native => Self::native(resolved, host, own),
             #[cfg(target_os = "linux")]
             RuntimeChoice::Podman => Self::engine(engine::Kind::Podman, resolved, host, own, words).await,
             #[cfg(target_os = "linux")]
@@ -58,7 +57,9 @@ impl Ground {
         let node = Node::find(host, &resolved.directories.cache)?;
         let nodes = node.mounts.iter().map(|mount| mount.host.clone());
         let directories = directories(resolved, nodes.chain(own));
-        let runtime = crate::runtime::native::Native::new().directories(directories);
+        let runtime = crate::runtime::native::Native::new()
+            .directories(directories)
+            .require_limits(resolved.runtime.require_limits);
         Ok(Self { runtime: Box::new(runtime), node })
     }
 
