@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
-pub use self::survey::{Survey, survey};
+pub use self::survey::{Installed, Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
