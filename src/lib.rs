@@ -5,15 +5,17 @@
 //!
 //! **Path A, packets:** guest → [`egress`] (link) → [`net`] (packet, flow, sniff, dns, pins) → [`policy`] →
 //! `Permit` → [`egress`] (upstream) → the internet, and back the same way. Every verdict leaves the router as
-//! one [`audit::Event`].
+//! one [`audit::Event`]. The link is a TUN, a WireGuard tunnel, or a stream of frames ([`runtime::Link`]); what both of its
+//! ends share is the crate `npxc_link`, and what runs at the guest's is the crate `npxc_guest`.
 //!
 //! **Path B, messages:** client stdin → [`rpc`] → guest stdin, and back; stderr beside it.
 //!
 //! # Reading order
 //!
 //! [`policy`] says what may be reached, [`net`] applies it to packets, [`egress`] does the I/O for it,
-//! [`runtime`] builds the sandbox, [`package`] fills it, [`session`] puts one run together, [`cli`] talks to
-//! people. Dependencies point one way (ARCHITECTURE.md draws them); `policy`, `net` and `audit::event` do no I/O and are
+//! [`runtime`] builds the sandbox, [`package`] fills it, [`session`] puts one run together, out of what [`config`] made of
+//! files and options, with [`rpc`] for its stdio and [`audit`] for its log; [`cli`] talks to people, and [`exit`] is what a
+//! run comes to. Dependencies point one way (ARCHITECTURE.md draws them); `policy`, `net` and `audit::event` do no I/O and are
 //! given the time as an argument.
 
 pub mod audit;

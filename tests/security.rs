@@ -12,7 +12,7 @@
 //! | 2 | HTTP with an allowed Host to another address | `reach::row_02_*` |
 //! | 3 | an address that npxc never handed out | `reach::row_03_*` |
 //! | 4 | an allowed name's address with another server name | `sniff::row_04_*` (virtual and real addresses) |
-//! | 5 | another Host inside the encryption | out of reach without inspection, see SECURITY.md; the address stays the allowed name's |
+//! | 5 | another Host inside the encryption | out of reach without inspection, see above; the address stays the allowed name's |
 //! | 6 | keep-alive, a second request with another Host | `sniff::row_06_*` |
 //! | 7 | two Hosts, absolute form, folded headers, ambiguous bodies | `sniff::row_07_*` |
 //! | 8 | an address as server name, no server name | `sniff::row_08_*` |

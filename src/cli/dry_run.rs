@@ -8,7 +8,7 @@ use crate::config::{LinkChoice, Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
-use crate::session::Survey;
+use crate::session::{Installed, Survey};
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
 pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> String {
@@ -71,15 +71,19 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         "starts in",
         run.guest_cwd.as_ref().map_or_else(|| "its own home".to_owned(), |cwd| cwd.display().to_string()),
     );
-    let image = run.runtime.image.as_ref().map_or_else(String::new, |image| format!(", image {image}"));
-    let (name, link) = match (run.runtime.name, run.runtime.link) {
-        (RuntimeChoice::Auto, _) if cfg!(target_os = "macos") => ("apple", "socket"),
-        (RuntimeChoice::Auto | RuntimeChoice::Native, _) => ("native", "tun"),
-        (name, LinkChoice::Auto) => (name.as_str(), "wireguard, or socket where that cannot be had"),
-        (name, link) => (name.as_str(), link.as_str()),
+    let link = match (run.runtime.name, run.runtime.link) {
+        (RuntimeChoice::Native, _) => "tun",
+        (RuntimeChoice::Apple, LinkChoice::Auto) => "socket",
+        (RuntimeChoice::Podman | RuntimeChoice::Docker, LinkChoice::Auto) => {
+            "wireguard, or socket where that cannot be had"
+        }
+        (_, link) => link.as_str(),
     };
-    row("runtime", format!("{name}, link {link}{image}"));
+    row("runtime", format!("{}, link {link}", run.runtime.name.as_str()));
     if let Ok(survey) = survey {
+        if let Some(image) = &survey.image {
+            row("image", image.clone());
+        }
         row("node", survey.node.clone());
     }
     let cpus =
@@ -103,8 +107,11 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
 
 fn installed(survey: &Result<Survey, Failure>) -> String {
     match survey {
-        Ok(Survey { installed: Some(title), .. }) => title.clone(),
-        Ok(Survey { installed: None, .. }) => "not yet; a run installs it first".to_owned(),
+        Ok(Survey { installed: Installed::Ready(title), .. }) => title.clone(),
+        Ok(Survey { installed: Installed::Missing, .. }) => "not yet; a run installs it first".to_owned(),
+        Ok(Survey { installed: Installed::Unknown, .. }) => {
+            "a run looks, and installs it first if it has to: that depends on the image's node".to_owned()
+        }
         Err(failure) => format!("unknown: {}", failure.message.lines().next().unwrap_or_default()),
     }
 }
@@ -160,10 +167,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let run = resolved(home.path());
         let survey = Survey {
-            installed: Some("server@1.2.3".to_owned()),
+            installed: Installed::Ready("server@1.2.3".to_owned()),
             presets: [("npm".to_owned(), Rule::parse_list("r.example.com:443,s.example.com:4873").unwrap())]
                 .into(),
             node: "20.1.0 (/usr/bin/node)".to_owned(),
+            image: None,
         };
         let text = describe(&run, &Ok(survey));
         for line in [
@@ -178,6 +186,22 @@ mod tests {
             assert!(text.contains(line), "{line}in {text}");
         }
         assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_container_is_shown_with_its_image_and_not_with_this_machines_node() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = resolved(home.path());
+        run.runtime.name = RuntimeChoice::Podman;
+        let text = describe(&run, &crate::session::survey(&run));
+        for line in [
+            "runtime        podman, link wireguard, or socket where that cannot be had\n",
+            "image          docker.io/library/node:22-slim\n",
+            "node           the image's\n",
+            "installed      a run looks",
+        ] {
+            assert!(text.contains(line), "{line}in {text}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     // A package of that name may be wanted: nothing is stopped, and one that is installed was meant.
     if let Some(command) = slip(args)
-        && session::survey(&resolved).is_ok_and(|survey| survey.installed.is_none())
+        && session::survey(&resolved)
+            .is_ok_and(|survey| !matches!(survey.installed, session::Installed::Ready(_)))
     {
         voice.hint(&format!("did you mean `npxc {command}`?"));
     }

@@ -176,6 +176,13 @@ pub(super) fn runtime(layers: &[Layer]) -> Result<RuntimeOptions, ConfigError> {
         arguments: first(layers, |layer| layer.arguments.clone()).unwrap_or_default(),
         require_limits: first(layers, |layer| layer.require_limits).unwrap_or_default(),
     };
+    let flags = layers.first().and_then(|flags| flags.image.as_ref());
+    if let (RuntimeChoice::Native, Some(image)) = (ground.name, flags) {
+        let fault = Fault::new("the native runtime has this machine's files and takes no image").hint(
+            "choose a container engine with --runtime podman or --runtime docker, or leave the image out",
+        );
+        return Err(ConfigError::option("--image", image, fault));
+    }
     let link = ground.link.as_str();
     ground.link.suits(ground.name).map_err(|fault| ConfigError::option("--link", link, fault))?;
     Ok(ground)

@@ -99,7 +99,7 @@ fn flags_win_over_the_packages_file_over_the_global_file() {
     assert_eq!((run.limits.memory, run.limits.cpus, run.limits.pids), (1 << 28, Some(0.5), 99));
     assert!(run.limits.chosen);
     assert_eq!(shown(&run.install.allow), ["dl.example.com:443"]);
-    assert_eq!(run.runtime.name, RuntimeChoice::Auto);
+    assert_eq!(run.runtime.name, RuntimeChoice::HERE);
     let env: Vec<_> =
         run.env.iter().map(|(name, value)| (name.as_str(), value.0.to_str().unwrap())).collect();
     assert_eq!(env, [("A", "package"), ("B", "flag"), ("C", "global"), ("TOKEN", "host-token")]);

@@ -28,12 +28,9 @@ pub enum Addresses {
     Real,
 }
 
-/// Which runtime to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which runtime to use. `auto` is [`RuntimeChoice::HERE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeChoice {
-    /// The best one there is.
-    #[default]
-    Auto,
     /// The embedded sandbox.
     Native,
     /// Containers of podman.
@@ -45,17 +42,26 @@ pub enum RuntimeChoice {
 }
 
 impl RuntimeChoice {
+    /// The one that is taken where nobody chose.
+    pub const HERE: Self = if cfg!(target_os = "macos") { Self::Apple } else { Self::Native };
+
     const ALL: [(&'static str, Self); 5] = [
-        ("auto", Self::Auto),
+        ("auto", Self::HERE),
         ("native", Self::Native),
         ("podman", Self::Podman),
         ("docker", Self::Docker),
         ("apple", Self::Apple),
     ];
 
-    /// Its name, as on the command line.
+    /// Its own name, as on the command line.
     pub fn as_str(self) -> &'static str {
-        word(&Self::ALL, self)
+        word(&Self::ALL[1..], self)
+    }
+}
+
+impl Default for RuntimeChoice {
+    fn default() -> Self {
+        Self::HERE
     }
 }
 
@@ -84,13 +90,12 @@ impl LinkChoice {
 
     /// Whether a runtime can have this link; what to say if not.
     pub(super) fn suits(self, runtime: RuntimeChoice) -> Result<(), Fault> {
-        use RuntimeChoice::{Apple, Auto, Docker, Native, Podman};
+        use RuntimeChoice::{Apple, Docker, Native, Podman};
         let fault = |why: &str, hint: &str| Err(Fault::new(why).hint(hint));
         match (runtime, self) {
-            (_, Self::Auto) | (Native, Self::Tun) | (Podman | Docker, Self::Wireguard | Self::Socket) => {
-                Ok(())
-            }
-            (Apple, Self::Wireguard | Self::Socket) | (Auto, _) => Ok(()),
+            (_, Self::Auto)
+            | (Native, Self::Tun)
+            | (Podman | Docker | Apple, Self::Wireguard | Self::Socket) => Ok(()),
             (Native, Self::Wireguard | Self::Socket) => fault(
                 "the native runtime has its TUN and needs no other link",
                 "leave the link out, or choose a container engine with --runtime podman or --runtime docker",
@@ -441,8 +446,8 @@ mod tests {
 
     #[test]
     fn a_link_suits_its_runtime() {
-        use RuntimeChoice::{Apple, Auto, Docker, Native, Podman};
-        for runtime in [Auto, Native, Podman, Docker, Apple] {
+        use RuntimeChoice::{Apple, Docker, Native, Podman};
+        for runtime in [Native, Podman, Docker, Apple] {
             assert!(LinkChoice::Auto.suits(runtime).is_ok());
         }
         assert!(LinkChoice::Socket.suits(Native).unwrap_err().hint.unwrap().contains("--runtime podman"));

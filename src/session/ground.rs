@@ -37,9 +37,8 @@ impl Ground {
         words: &dyn Progress,
     ) -> Result<Self, Failure> {
         match resolved.runtime.name {
-            RuntimeChoice::Auto if cfg!(target_os = "macos") => Self::apple(resolved, host, own, words).await,
             RuntimeChoice::Apple => Self::apple(resolved, host, own, words).await,
-            RuntimeChoice::Auto | RuntimeChoice::Native => Self::native(resolved, host, own),
+            RuntimeChoice::Native => Self::native(resolved, host, own),
             #[cfg(target_os = "linux")]
             RuntimeChoice::Podman => Self::engine(engine::Kind::Podman, resolved, host, own, words).await,
             #[cfg(target_os = "linux")]
@@ -58,7 +57,9 @@ impl Ground {
         let node = Node::find(host, &resolved.directories.cache)?;
         let nodes = node.mounts.iter().map(|mount| mount.host.clone());
         let directories = directories(resolved, nodes.chain(own));
-        let runtime = crate::runtime::native::Native::new().directories(directories);
+        let runtime = crate::runtime::native::Native::new()
+            .directories(directories)
+            .require_limits(resolved.runtime.require_limits);
         Ok(Self { runtime: Box::new(runtime), node })
     }
 
@@ -195,7 +196,7 @@ fn is_of(kind: engine::Kind, chosen: RuntimeChoice, program: &Path) -> bool {
         RuntimeChoice::Podman => kind == engine::Kind::Podman,
         RuntimeChoice::Docker => kind == engine::Kind::Docker,
         // Chosen anew at each start.
-        RuntimeChoice::Auto | RuntimeChoice::Native | RuntimeChoice::Apple => {
+        RuntimeChoice::Native | RuntimeChoice::Apple => {
             program.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind.as_str()))
         }
     }
@@ -279,7 +280,7 @@ mod tests {
         assert!(is_of(Podman, RuntimeChoice::Podman, odd) && !is_of(Docker, RuntimeChoice::Podman, odd));
         assert!(is_of(Docker, RuntimeChoice::Docker, odd) && !is_of(Podman, RuntimeChoice::Docker, odd));
         let named = Path::new("/opt/podman/bin/podman-5");
-        assert!(is_of(Podman, RuntimeChoice::Auto, named) && !is_of(Docker, RuntimeChoice::Auto, named));
+        assert!(is_of(Podman, RuntimeChoice::HERE, named) && !is_of(Docker, RuntimeChoice::HERE, named));
         assert!(!is_of(Podman, RuntimeChoice::Apple, odd));
     }
 }

@@ -27,7 +27,7 @@ pub use self::ground::chosen_apple;
 pub use self::ground::chosen_engine;
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
-pub use self::survey::{Survey, survey};
+pub use self::survey::{Installed, Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};
 use crate::egress::resolver::{self, Pinned};

@@ -173,9 +173,15 @@ fn the_main_job_with_docker_over_the_socket_and_over_wireguard() {
 
 #[test]
 fn a_link_that_a_runtime_does_not_have_is_a_mistake_with_a_hint() {
-    let output =
-        world().command(&["--runtime", "native", "--link", "wireguard", "some-package"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("--link") && said.contains("--runtime podman"), "{said}");
+    for option in [
+        ["--runtime", "native", "--link", "wireguard"].as_slice(),
+        &["--link", "wireguard"],
+        &["--image", "node"],
+    ] {
+        let output = world().command(&[option, &["some-package"]].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{option:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let wrong = option[option.len() - 2];
+        assert!(said.contains(wrong) && said.contains("--runtime podman"), "{said}");
+    }
 }

@@ -18,7 +18,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 pub(super) use self::check::check;
 pub(super) use self::process::Process;
-use super::cgroup::{Cgroup, OWN_PROCESSES};
+use super::cgroup::{Cgroup, Held, OWN_PROCESSES};
 use super::{Guest, KnownDirectories, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink};
 
 /// Longest silence of a helper that builds a sandbox. It takes milliseconds; a machine that swaps may need
@@ -30,11 +30,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Native {
     program: PathBuf,
     directories: KnownDirectories,
+    require_limits: bool,
 }
 
 impl Default for Native {
     fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), directories: KnownDirectories::default() }
+        Self {
+            program: "/proc/self/exe".into(),
+            directories: KnownDirectories::default(),
+            require_limits: false,
+        }
     }
 }
 
@@ -52,6 +57,12 @@ impl Native {
     /// What is known of this machine's directories before mounts are looked at.
     pub fn directories(mut self, directories: KnownDirectories) -> Self {
         self.directories = directories;
+        self
+    }
+
+    /// Whether to start nothing where no cgroup holds the limits.
+    pub fn require_limits(mut self, require: bool) -> Self {
+        self.require_limits = require;
         self
     }
 
@@ -94,6 +105,9 @@ impl Runtime for Native {
         let mut warnings = Vec::new();
         process.supervise = without_cgroup(&launch.limits, &cgroup, &mut warnings);
         process.cgroup = cgroup;
+        if self.require_limits {
+            required(&launch.limits, process.cgroup.held())?;
+        }
         let started = started?;
         process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
@@ -157,6 +171,26 @@ impl Native {
     }
 }
 
+/// Refuses limits that no cgroup holds.
+fn required(limits: &Limits, held: Held) -> Result<(), RuntimeError> {
+    let missing: Vec<&str> =
+        [(held.memory, "memory"), (held.pids, "processes"), (held.cpu || limits.cpus.is_none(), "CPU time")]
+            .into_iter()
+            .filter_map(|(has, name)| (!has).then_some(name))
+            .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(RuntimeError::Unfit {
+        what: format!("no cgroup of one's own limits {} here, and `require_limits` is set", missing.join(", ")),
+        hint: Some(
+            "start npxc with `systemd-run --user --scope`, or let it watch over memory and processes itself: \
+             `require_limits = false`"
+                .into(),
+        ),
+    })
+}
+
 /// What the sandbox has to do by itself because no cgroup does it.
 fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) -> Supervise {
     let held = cgroup.held();
@@ -206,6 +240,23 @@ fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn required_limits_are_held_or_refused() {
+        let held = |memory, pids, cpu| Held { memory, pids, cpu };
+        let cpus = Limits { cpus: Some(0.5), ..Limits::default() };
+        assert!(required(&Limits::default(), held(true, true, false)).is_ok());
+        assert!(required(&cpus, held(true, true, true)).is_ok());
+        for (limits, held, missing) in [
+            (&Limits::default(), held(false, false, true), "memory, processes"),
+            (&Limits::default(), held(true, false, true), "processes"),
+            (&cpus, held(true, true, false), "CPU time"),
+        ] {
+            let Err(error) = required(limits, held) else { panic!("{missing}") };
+            assert!(error.to_string().contains(missing), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("require_limits = false")));
+        }
+    }
 
     #[test]
     fn limits_that_nobody_chose_are_no_reason_to_warn() {
