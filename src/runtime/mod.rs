@@ -76,6 +76,19 @@ pub struct Stdio3 {
     pub stderr: OwnedFd,
 }
 
+/// Which link a container gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LinkChoice {
+    /// The runtime's own: WireGuard for podman and docker, where it can be had, and the guest's warnings say if not and
+    /// why; the socket for Apple's.
+    #[default]
+    Auto,
+    /// A WireGuard tunnel over a network of the session's own.
+    Wireguard,
+    /// No network at all; the TUN's descriptor, or its packets, come over a socket.
+    Socket,
+}
+
 /// npxc's end of the guest's only way out.
 #[derive(Debug)]
 pub enum Link {

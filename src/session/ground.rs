@@ -4,16 +4,16 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::audit::Event;
-use crate::config::{Resolved, RuntimeChoice, RuntimeOptions};
+use crate::config::{self, Resolved, RuntimeChoice, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::{HostEnv, Node, Progress};
 use crate::policy::PolicySpec;
-use crate::runtime::apple::{self, Apple};
+use crate::runtime::apple::Apple;
 #[cfg(target_os = "linux")]
 use crate::runtime::engine::{self, Engine};
-use crate::runtime::{KnownDirectories, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
+use crate::runtime::{KnownDirectories, Launch, Limits, LinkChoice, Runtime, RuntimeError, Status, Stdio3};
 
 use super::{Parts, Session};
 
@@ -173,14 +173,8 @@ async fn off_thread<T: Send + 'static>(
 /// The engine with what the user said about it, without an image; `sessions` is where its sessions are.
 #[cfg(target_os = "linux")]
 pub fn chosen_engine(kind: engine::Kind, options: &RuntimeOptions, sessions: PathBuf) -> Engine {
-    use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
-    let link = match options.link {
-        Auto | Tun => engine::LinkChoice::Auto,
-        Wireguard => engine::LinkChoice::Wireguard,
-        Socket => engine::LinkChoice::Socket,
-    };
     let engine = Engine::new(kind, sessions)
-        .link(link)
+        .link(link(options))
         .require_limits(options.require_limits)
         .run_arguments(options.arguments.iter().map(Into::into));
     match &options.program {
@@ -204,13 +198,8 @@ fn is_of(kind: engine::Kind, chosen: RuntimeChoice, program: &Path) -> bool {
 
 /// Apple's `container` with what the user said about it, without an image; `sessions` is where its sessions are.
 pub fn chosen_apple(options: &RuntimeOptions, sessions: PathBuf) -> Apple {
-    use crate::config::LinkChoice::{Auto, Socket, Tun, Wireguard};
-    let apple = Apple::new(sessions).run_arguments(options.arguments.iter().map(Into::into)).link(
-        match options.link {
-            Auto | Tun | Socket => apple::LinkChoice::Socket,
-            Wireguard => apple::LinkChoice::Wireguard,
-        },
-    );
+    let apple =
+        Apple::new(sessions).link(link(options)).run_arguments(options.arguments.iter().map(Into::into));
     match &options.program {
         Some(program) => apple.program(program.clone(), []),
         None => apple,
@@ -266,6 +255,15 @@ impl Journal for Nothing {
 
     fn healthy(&self) -> bool {
         false
+    }
+}
+
+/// The link of a container. `tun` is the native runtime's: no container's options have it.
+fn link(options: &RuntimeOptions) -> LinkChoice {
+    match options.link {
+        config::LinkChoice::Auto | config::LinkChoice::Tun => LinkChoice::Auto,
+        config::LinkChoice::Wireguard => LinkChoice::Wireguard,
+        config::LinkChoice::Socket => LinkChoice::Socket,
     }
 }
 

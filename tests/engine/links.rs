@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use npxc::runtime::Link;
-use npxc::runtime::engine::LinkChoice;
+use npxc::runtime::LinkChoice;
 
 use super::world::{again, alone, sh, start, try_start, world};
 

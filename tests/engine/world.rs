@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, image};
-use npxc::runtime::guest_binary;
+use npxc::runtime::engine::{Engine, Image, Kind, image};
 use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
+use npxc::runtime::{LinkChoice, guest_binary};
 
 use super::docker::Daemon;
 

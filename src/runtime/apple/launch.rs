@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use npxc_guest::spec::{ContainerLink, INNER_ID, MTU, Spec, Stream, Supervise};
 use npxc_guest::wire::Channel;
 
+use super::Apple;
 use super::arguments::{self, LINK};
 use super::network::Network;
 use super::place::{self, PREFIX, Place, Socket};
 use super::process::{Container, Errors, Process};
-use super::{Apple, LinkChoice};
 use crate::runtime::control::Control;
 use crate::runtime::{
-    Access, Guest, Launch, Link, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc,
+    Access, Guest, Launch, Link, LinkChoice, Mount, Runtime, RuntimeError, Stdio3, StreamLink, container, etc,
 };
 
 /// From `run` to the guest's connection: a virtual machine starts in about a second; its file system may have to be
@@ -48,7 +48,7 @@ impl Runtime for Apple {
 
     fn link(&self) -> &'static str {
         match self.link {
-            LinkChoice::Socket => "socket",
+            LinkChoice::Auto | LinkChoice::Socket => "socket",
             LinkChoice::Wireguard => "wireguard",
         }
     }
@@ -71,11 +71,11 @@ impl Runtime for Apple {
         let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
         let (listener, control) = place.listen(Socket::Control)?;
         let relayed = match self.link {
-            LinkChoice::Socket => Some(place.listen(Socket::Link)?),
+            LinkChoice::Auto | LinkChoice::Socket => Some(place.listen(Socket::Link)?),
             LinkChoice::Wireguard => None,
         };
         let network = match self.link {
-            LinkChoice::Socket => None,
+            LinkChoice::Auto | LinkChoice::Socket => None,
             LinkChoice::Wireguard => Some(Network::create(self, &name)?),
         };
         let line = arguments::arguments(&arguments::Container {

@@ -30,7 +30,7 @@ pub use self::answers::Status;
 pub use self::image::Image;
 pub(super) use self::process::Process;
 use super::command::{Client, essence};
-use super::{KnownDirectories, Outcome, RuntimeError, StepReport};
+use super::{KnownDirectories, LinkChoice, Outcome, RuntimeError, StepReport};
 
 /// How long its service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,16 +40,6 @@ const REMOVE: Duration = Duration::from_secs(30);
 const OLDEST: (u32, u32) = (1, 1);
 /// The version that is recommended.
 const RECOMMENDED: &str = "1.2.1";
-
-/// Which link a container gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LinkChoice {
-    /// No network at all; packets come over a relayed socket.
-    #[default]
-    Socket,
-    /// A WireGuard tunnel over a network of the session's own.
-    Wireguard,
-}
 
 /// Apple's `container`.
 #[derive(Debug, Clone)]

@@ -18,11 +18,13 @@ use super::owner::Owner;
 use super::peer::{self, Allowed, First};
 use super::place::Place;
 use super::process::{Container, Process};
-use super::{Engine, Facts, Image, Kind, LinkChoice, bind, detect, leftovers, patience, workload};
+use super::{Engine, Facts, Image, Kind, bind, detect, leftovers, patience, workload};
 use crate::runtime::cgroup::Watch;
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
-use crate::runtime::{Guest, Launch, Limits, Link, Runtime, RuntimeError, Stdio3, TunLink, container};
+use crate::runtime::{
+    Guest, Launch, Limits, Link, LinkChoice, Runtime, RuntimeError, Stdio3, TunLink, container,
+};
 
 /// What to do where npxc carries no program for containers.
 const BUILD_GUEST: &str =
@@ -53,15 +55,15 @@ impl Runtime for Engine {
         let prepared = self.prepare(launch, &known.facts)?;
         let mut warnings = prepared.warnings.clone();
         // What was found out once is not tried again by the next session.
-        let mut way = match self.link {
-            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => Way::Socket,
-            choice => first_link(choice, self.kind, &known.facts, &mut warnings),
+        let mut wireguard = match self.link {
+            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => false,
+            choice => wants_wireguard(choice, self.kind, &known.facts, &mut warnings),
         };
         loop {
-            match self.attempt(launch, &prepared, &known, way, &stdio) {
+            match self.attempt(launch, &prepared, &known, wireguard, &stdio) {
                 Ok((process, link)) => {
                     self.learn(&known);
-                    self.socket.store(way == Way::Socket, Ordering::Relaxed);
+                    self.socket.store(!wireguard, Ordering::Relaxed);
                     warnings.extend(self.without_limits(&known, &launch.limits)?);
                     return Ok(Guest {
                         link: Some(link),
@@ -74,22 +76,15 @@ impl Runtime for Engine {
                     // Before a container runs that would not be allowed to.
                     self.without_limits(&known, &launch.limits)?;
                 }
-                Err(Unable::NoNetwork(error)) if self.link == LinkChoice::Auto && way == Way::Wireguard => {
+                Err(Unable::NoNetwork(error)) if self.link == LinkChoice::Auto && wireguard => {
                     warnings
                         .push(format!("using the link `socket`, since `wireguard` cannot be had: {error}"));
-                    way = Way::Socket;
+                    wireguard = false;
                 }
                 Err(Unable::NoNetwork(error) | Unable::Failed(error)) => return Err(error),
             }
         }
     }
-}
-
-/// The link of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Wireguard,
-    Socket,
 }
 
 /// Why an attempt came to nothing.
@@ -108,15 +103,16 @@ impl From<RuntimeError> for Unable {
     }
 }
 
-fn first_link(choice: LinkChoice, kind: Kind, facts: &Facts, warnings: &mut Vec<String>) -> Way {
+/// Whether the first attempt is made over WireGuard, or over the socket.
+fn wants_wireguard(choice: LinkChoice, kind: Kind, facts: &Facts, warnings: &mut Vec<String>) -> bool {
     match choice {
-        LinkChoice::Socket => Way::Socket,
-        LinkChoice::Wireguard => Way::Wireguard,
+        LinkChoice::Socket => false,
+        LinkChoice::Wireguard => true,
         LinkChoice::Auto => match detect::no_wireguard(kind, facts) {
-            None => Way::Wireguard,
+            None => true,
             Some(why) => {
                 warnings.push(format!("using the link `socket`, since {why}"));
-                Way::Socket
+                false
             }
         },
     }
@@ -201,7 +197,7 @@ impl Engine {
         launch: &Launch,
         prepared: &Prepared,
         known: &Known,
-        way: Way,
+        wireguard: bool,
         stdio: &Stdio3,
     ) -> Result<(Process, Link), Unable> {
         let id = uuid::Uuid::now_v7().simple().to_string();
@@ -211,12 +207,10 @@ impl Engine {
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();
         bounds.extend(place.files(prepared.identity, &launch.files)?);
-        let network = match way {
-            Way::Socket => None,
-            Way::Wireguard => Some(
-                Network::create(self.kind, &self.client, &id, owner, self.mtu).map_err(Unable::NoNetwork)?,
-            ),
-        };
+        let network = wireguard
+            .then(|| Network::create(self.kind, &self.client, &id, owner, self.mtu))
+            .transpose()
+            .map_err(Unable::NoNetwork)?;
         let words = Words {
             id: &id,
             owner,
@@ -268,9 +262,10 @@ impl Engine {
             nproc: None,
         };
         let mut process = Process { control, container, supervise, watch, outcome: None };
-        let link = match way {
-            Way::Socket => Self::socket_link(&mut process, launch, prepared, stdio)?,
-            Way::Wireguard => self.wireguard_link(&mut process, launch, prepared, known, stdio)?,
+        let link = if wireguard {
+            self.wireguard_link(&mut process, launch, prepared, known, stdio)?
+        } else {
+            Self::socket_link(&mut process, launch, prepared, stdio)?
         };
         process.control.set_nonblocking()?;
         Ok((process, link))

@@ -43,7 +43,7 @@ use self::known::Known;
 pub use self::manner::Manner;
 pub(super) use self::process::Process;
 use super::command::Client;
-use super::{KnownDirectories, RuntimeError};
+use super::{KnownDirectories, LinkChoice, RuntimeError};
 
 /// How long an engine may take for what. Each is ten times and more what it takes on an idle machine.
 mod patience {
@@ -92,18 +92,6 @@ impl Kind {
             Self::Docker => "docker",
         }
     }
-}
-
-/// Which link a container gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum LinkChoice {
-    /// WireGuard where it can be had, else the socket; the guest's warnings say which and why.
-    #[default]
-    Auto,
-    /// A WireGuard tunnel over a network of the session's own.
-    Wireguard,
-    /// No network at all; the TUN's descriptor comes over the control socket.
-    Socket,
 }
 
 /// podman or docker as a runtime.
