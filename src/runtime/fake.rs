@@ -83,6 +83,7 @@ impl Runtime for Fake {
         drop(state);
         Ok(Guest {
             link: Some(Link::Tun(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 })),
+            kind: self.link(),
             warnings: Vec::new(),
             process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })

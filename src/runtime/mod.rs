@@ -49,7 +49,8 @@ pub trait Runtime {
     /// Its name, as on the command line and in the audit log.
     fn name(&self) -> &'static str;
 
-    /// The kind of link that its guests have: `tun`, `wireguard` or `socket`.
+    /// The kind of link that its guests are meant to have: `tun`, `wireguard` or `socket`. Which one a guest has,
+    /// [`Guest::link`] says.
     fn link(&self) -> &'static str {
         "tun"
     }
@@ -157,6 +158,8 @@ pub enum LimitHit {
 #[derive(Debug)]
 pub struct Guest {
     link: Option<Link>,
+    /// What kind of link that is, or was.
+    kind: &'static str,
     warnings: Vec<String>,
     process: Process,
 }
@@ -173,6 +176,11 @@ enum Process {
 }
 
 impl Guest {
+    /// The kind of its link: `tun`, `wireguard` or `socket`.
+    pub fn link(&self) -> &'static str {
+        self.kind
+    }
+
     /// The link, once.
     pub fn take_link(&mut self) -> Option<Link> {
         self.link.take()

@@ -124,6 +124,11 @@ impl Session {
         Ok(Self { guest, datapath: Some(datapath), cut_off })
     }
 
+    /// The kind of its link.
+    pub fn link(&self) -> &'static str {
+        self.guest.link()
+    }
+
     /// What the sandbox has to do without on this machine.
     pub fn warnings(&self) -> &[String] {
         self.guest.warnings()

@@ -44,7 +44,7 @@ pub(super) fn start(
     }
 }
 
-/// The same over another link: which one it is may show only when the sandbox stands.
+/// The same over another link: which one it is shows only when the sandbox stands.
 pub(super) fn over(mut start: Event, used: &str) -> Event {
     if let Event::SessionStart { link, .. } = &mut start {
         used.clone_into(link);

@@ -143,9 +143,9 @@ impl Bench {
         let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
         let start = Cell::new(Some(start));
         // Which link it has is known once the sandbox stands; nothing in it runs before that is written.
-        let begin = || {
+        let begin = |link: &str| {
             let Some(start) = start.take() else { return Ok(()) };
-            let start = record::over(start, self.runtime.link());
+            let start = record::over(start, link);
             recorder.record(start).map_err(|_| SessionError::Unrecorded(log.path().to_owned()))
         };
         let parts = Parts {
@@ -160,7 +160,7 @@ impl Bench {
             Ok(conclusion) => conclusion,
             Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
         };
-        begin()?;
+        begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
         if let Err(error) = log.finish(end) {
@@ -174,17 +174,18 @@ impl Bench {
         conclude(conclusion, &resolved.limits)
     }
 
-    /// Runs the guest with its stdio tied to npxc's own, until both have ended. It starts when `begin` has succeeded.
+    /// Runs the guest with its stdio tied to npxc's own, until both have ended. It starts when `begin` has
+    /// heard which link it has, and succeeded.
     async fn relay(
         &self,
         parts: Parts,
-        begin: &dyn Fn() -> Result<(), SessionError>,
+        begin: &dyn Fn(&str) -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
     ) -> Result<Conclusion, SessionError> {
         let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
         let mut session = Session::start(&*self.runtime, parts, stdio)?;
-        begin()?;
+        begin(session.link())?;
         for warning in session.warnings() {
             words.warning(warning);
         }

@@ -82,8 +82,9 @@ impl<'a> Steps<'a> {
         self.lend(step).map_err(failed)?;
         let stdio = Stdio3 { stdin, stdout: stdout.into(), stderr: stderr.into() };
         let session = Session::start(self.runtime, parts, stdio);
+        let used = session.as_ref().map_or_else(|_| self.runtime.link(), Session::link);
         recorder
-            .record(record::over(start, self.runtime.link()))
+            .record(record::over(start, used))
             .map_err(|_| StepError::new("the audit log cannot be written", None))?;
         let mut session = session.map_err(failed)?;
         let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);

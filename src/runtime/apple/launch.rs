@@ -128,6 +128,7 @@ impl Runtime for Apple {
         };
         let guest = Guest {
             link: Some(link),
+            kind: self.link(),
             warnings: checked.warnings,
             process: crate::runtime::Process::Apple(process),
         };

@@ -38,7 +38,6 @@ impl Runtime for Engine {
     fn link(&self) -> &'static str {
         match self.link {
             LinkChoice::Socket => "socket",
-            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => "socket",
             LinkChoice::Wireguard | LinkChoice::Auto => "wireguard",
         }
     }
@@ -56,17 +55,18 @@ impl Runtime for Engine {
         let mut warnings = prepared.warnings.clone();
         // What was found out once is not tried again by the next session.
         let mut wireguard = match self.link {
-            LinkChoice::Auto if self.socket.load(Ordering::Relaxed) => false,
+            LinkChoice::Auto if self.no_wireguard.load(Ordering::Relaxed) => false,
             choice => wants_wireguard(choice, self.kind, &known.facts, &mut warnings),
         };
         loop {
             match self.attempt(launch, &prepared, &known, wireguard, &stdio) {
                 Ok((process, link)) => {
                     self.learn(&known);
-                    self.socket.store(!wireguard, Ordering::Relaxed);
+                    self.no_wireguard.store(!wireguard, Ordering::Relaxed);
                     warnings.extend(self.without_limits(&known, &launch.limits)?);
                     return Ok(Guest {
                         link: Some(link),
+                        kind: if wireguard { "wireguard" } else { "socket" },
                         warnings,
                         process: crate::runtime::Process::Engine(process),
                     });

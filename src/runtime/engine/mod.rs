@@ -111,8 +111,8 @@ pub struct Engine {
     identity: Option<(u32, u32)>,
     directories: KnownDirectories,
     known: Mutex<Option<Known>>,
-    /// The last launch used the socket, whatever was preferred.
-    socket: AtomicBool,
+    /// The last launch had no tunnel: where that is left to npxc, the next one does not try again.
+    no_wireguard: AtomicBool,
 }
 
 impl Engine {
@@ -138,7 +138,7 @@ impl Engine {
             identity: None,
             directories: KnownDirectories::default(),
             known: Mutex::new(None),
-            socket: AtomicBool::new(false),
+            no_wireguard: AtomicBool::new(false),
         }
     }
 

@@ -111,7 +111,8 @@ impl Runtime for Native {
         let started = started?;
         process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
-        Ok(Guest { link: Some(Link::Tun(started.link)), warnings, process: super::Process::Native(process) })
+        let (link, process) = (Some(Link::Tun(started.link)), super::Process::Native(process));
+        Ok(Guest { link, kind: self.link(), warnings, process })
     }
 }
 
