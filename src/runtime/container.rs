@@ -5,16 +5,19 @@ use std::borrow::Cow;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use npxc_guest::spec::{Bind, Container, Place, Purpose, Spec, Wireguard};
 
 use super::{Launch, RuntimeError, WireGuardLink, etc, guest_binary};
 
+/// The first handshake of a tunnel: longer than the guest tries, which then says why.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Inside, where the guest's program and its sockets are.
 const OWN: &str = "/npxc";
 
-/// The first process's program: the one that was given, else the one that npxc carries. `hint` says how to build it.
-pub(super) fn guest_program(given: Option<&Path>, hint: &str) -> Result<Cow<'static, [u8]>, RuntimeError> {
+/// The first process's program: the one that was given, else the one that npxc carries.
+pub(super) fn guest_program(given: Option<&Path>) -> Result<Cow<'static, [u8]>, RuntimeError> {
     if let Some(path) = given {
         return fs::read(path).map(Into::into).map_err(RuntimeError::io("reading the guest's program"));
     }
@@ -22,7 +25,10 @@ pub(super) fn guest_program(given: Option<&Path>, hint: &str) -> Result<Cow<'sta
     if binary.is_empty() {
         return Err(RuntimeError::Unfit {
             what: "this npxc was built without the program that runs inside containers".into(),
-            hint: Some(hint.into()),
+            hint: Some(format!(
+                "build npxc where a static one can be linked: `rustup target add {}-unknown-linux-musl`",
+                std::env::consts::ARCH
+            )),
         });
     }
     Ok(binary.into())

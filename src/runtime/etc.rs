@@ -1,11 +1,12 @@
 //! What every container finds in `/etc` and in its environment, whatever its image has. Pure.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, HOME};
 
 /// Names in `/etc`, and content.
-pub(super) fn files((user, group): (u32, u32)) -> [(&'static str, String); 5] {
+fn files((user, group): (u32, u32)) -> [(&'static str, String); 5] {
     [
         ("resolv.conf", format!("nameserver {GATEWAY_V4}\nnameserver {GATEWAY_V6}\n")),
         ("hosts", "127.0.0.1 localhost npxc\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
@@ -13,6 +14,15 @@ pub(super) fn files((user, group): (u32, u32)) -> [(&'static str, String); 5] {
         ("passwd", passwd(user, group)),
         ("group", format!("root:x:0:\ntty:x:5:\nuser:x:{group}:\nnogroup:x:65534:\n")),
     ]
+}
+
+/// [`files`] in `/etc`, without those that are `given`, and these after them.
+pub(super) fn complete(identity: (u32, u32), given: &[(PathBuf, Vec<u8>)]) -> Vec<(PathBuf, Vec<u8>)> {
+    let own = files(identity).into_iter();
+    own.map(|(name, content)| (PathBuf::from("/etc").join(name), content.into_bytes()))
+        .filter(|(path, _)| !given.iter().any(|(other, _)| other == path))
+        .chain(given.iter().cloned())
+        .collect()
 }
 
 fn passwd(user: u32, group: u32) -> String {

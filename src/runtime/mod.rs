@@ -11,6 +11,7 @@ mod cgroup;
 mod command;
 mod container;
 mod control;
+mod directory;
 #[cfg(target_os = "linux")]
 pub mod engine;
 mod error;

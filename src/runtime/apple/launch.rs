@@ -30,16 +30,12 @@ const START: Duration = Duration::from_mins(2);
 const BUILD: Duration = Duration::from_secs(20);
 /// How long the host may take to have its address on the network.
 const BIND: Duration = Duration::from_secs(5);
-/// The first handshake: longer than the guest tries, which then says why.
-const HANDSHAKE: Duration = Duration::from_secs(15);
 /// Between two looks at what has no event.
 const LOOK: Duration = Duration::from_millis(5);
 /// The largest single file that is handed in, bytes: a certificate bundle has 0.3 MB.
 const LARGEST_FILE: u64 = 16 << 20;
 /// Packets in a WireGuard tunnel over a network whose own are 1500 bytes: less IPv6, UDP and WireGuard headers.
 const TUNNEL_MTU: u16 = 1420;
-/// What to do where npxc carries no program for containers.
-const BUILD_GUEST: &str = "build npxc after `rustup target add aarch64-unknown-linux-musl`";
 
 impl Runtime for Apple {
     fn name(&self) -> &'static str {
@@ -68,7 +64,7 @@ impl Runtime for Apple {
 
         let name = format!("{PREFIX}{}", uuid::Uuid::now_v7().simple());
         let place = Place::create(&self.directory, &name)?;
-        let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
+        let program = place.program(&container::guest_program(self.guest.as_deref())?)?;
         let (listener, control) = place.listen(Socket::Control)?;
         let relayed = match self.link {
             LinkChoice::Auto | LinkChoice::Socket => Some(place.listen(Socket::Link)?),
@@ -189,13 +185,7 @@ fn divided(launch: &Launch, binds: Vec<npxc_guest::spec::Bind>) -> Result<(Vec<M
             files.push((bind.guest, content));
         }
     }
-    let own = etc::files(workload());
-    files.extend(
-        own.into_iter()
-            .map(|(name, content)| (PathBuf::from("/etc").join(name), content.into_bytes()))
-            .filter(|(path, _)| !launch.files.iter().any(|(given, _)| given == path)),
-    );
-    files.extend(launch.files.iter().cloned());
+    files.extend(etc::complete(workload(), &launch.files));
     Ok((directories, files))
 }
 
@@ -268,7 +258,8 @@ fn wireguard_link(
     };
     let (mut link, wireguard) = container::tunnel(socket, endpoint, TUNNEL_MTU)?;
     let _ = process.control.channel.send(&spec(ContainerLink::Wireguard(wireguard)), &[]);
-    link.answer(&process.control.channel, HANDSHAKE).map_err(RuntimeError::io("the tunnel's socket"))?;
-    process.ready(HANDSHAKE)?;
+    link.answer(&process.control.channel, container::HANDSHAKE)
+        .map_err(RuntimeError::io("the tunnel's socket"))?;
+    process.ready(container::HANDSHAKE)?;
     Ok(Link::WireGuard(link))
 }

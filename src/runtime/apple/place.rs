@@ -1,12 +1,11 @@
 //! The directory of one session: its two sockets, the guest's program, and a lock that says whether its npxc lives.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, directory};
 
 /// In front of every session's id: directory, container and network are called so.
 pub(super) const PREFIX: &str = "npxc-";
@@ -57,15 +56,9 @@ impl Place {
     /// socket in it is this user.
     pub(super) fn create(root: &Path, name: &str) -> Result<Self, RuntimeError> {
         let make = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-            fs::set_permissions(root, Permissions::from_mode(0o700))?;
+            directory::private(root)?;
             let path = root.join(name);
-            if path.join(Socket::Control.file()).as_os_str().len() > LONGEST_SOCKET {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidFilename,
-                    "the path is too long for a socket",
-                ));
-            }
+            directory::socket_fits(&path.join(Socket::Control.file()), LONGEST_SOCKET)?;
             DirBuilder::new().mode(0o700).create(&path)?;
             let owner = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path.join(LOCK))?;
             owner.try_lock()?;
@@ -78,26 +71,16 @@ impl Place {
     /// A socket that listens already: the relay asks for that before the container starts.
     pub(super) fn listen(&self, socket: Socket) -> Result<(UnixListener, PathBuf), RuntimeError> {
         let path = self.path.join(socket.file());
-        let listen = || {
-            let listener = UnixListener::bind(&path)?;
-            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        listen().map(|listener| (listener, path.clone())).map_err(RuntimeError::io(socket.title()))
+        let listener = directory::listen(&path, 0o600).map_err(RuntimeError::io(socket.title()))?;
+        Ok((listener, path))
     }
 
     /// Writes the guest's program; the directory that it is in, called `guest`.
     pub(super) fn program(&self, binary: &[u8]) -> Result<PathBuf, RuntimeError> {
-        let directory = self.path.join("bin");
-        let write = || {
-            let path = directory.join("guest");
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(path)?;
-            file.write_all(binary)?;
-            file.set_permissions(Permissions::from_mode(0o755))
-        };
-        write().map_err(RuntimeError::io("writing the guest's program"))?;
-        Ok(directory)
+        let bin = self.path.join("bin");
+        directory::write(&bin.join("guest"), binary, 0o755)
+            .map_err(RuntimeError::io("writing the guest's program"))?;
+        Ok(bin)
     }
 }
 

@@ -177,7 +177,7 @@ pub(super) fn keeps_any_id(facts: &Facts) -> bool {
 }
 
 fn limits(line: &mut Line, kind: Kind, facts: &Facts, manner: &Manner, limits: &Limits) {
-    let can = if manner.unlimited || manner.no_cgroups { super::CanLimit::default() } else { facts.limits };
+    let can = manner.limits(facts);
     if can.memory {
         // The same for memory and swap together: without swap the limit is what it says.
         line.option("--memory", limits.memory).option("--memory-swap", limits.memory);

@@ -19,7 +19,7 @@ pub(super) struct Known {
 impl Known {
     /// Limits that the engine holds.
     pub(super) fn limits(&self) -> CanLimit {
-        if self.manner.unlimited || self.manner.no_cgroups { CanLimit::default() } else { self.facts.limits }
+        self.manner.limits(&self.facts)
     }
 }
 

@@ -26,10 +26,6 @@ use crate::runtime::{
     Guest, Launch, Limits, Link, LinkChoice, Runtime, RuntimeError, Stdio3, TunLink, container,
 };
 
-/// What to do where npxc carries no program for containers.
-const BUILD_GUEST: &str =
-    "build npxc where a static one can be linked: `rustup target add x86_64-unknown-linux-musl`";
-
 impl Runtime for Engine {
     fn name(&self) -> &'static str {
         self.kind.as_str()
@@ -203,7 +199,7 @@ impl Engine {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let owner = Owner::this();
         let place = Place::create(&self.directory, self.kind, &id, owner)?;
-        let program = place.program(&container::guest_program(self.guest.as_deref(), BUILD_GUEST)?)?;
+        let program = place.program(&container::guest_program(self.guest.as_deref())?)?;
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();
         bounds.extend(place.files(prepared.identity, &launch.files)?);
@@ -303,9 +299,9 @@ impl Engine {
         let bound = bound.map_err(Unable::NoNetwork)?;
         let (mut link, wireguard) = container::tunnel(bound.socket, bound.address, bound.mtu)?;
         send(process, &spec(launch, prepared, ContainerLink::Wireguard(wireguard)), stdio);
-        link.answer(&process.control.channel, patience::HANDSHAKE)
+        link.answer(&process.control.channel, container::HANDSHAKE)
             .map_err(RuntimeError::io("the tunnel's socket"))?;
-        match process.ready(patience::HANDSHAKE) {
+        match process.ready(container::HANDSHAKE) {
             Ok(_) => Ok(Link::WireGuard(link)),
             Err(RuntimeError::Step(failure)) if failure.step == Step::Handshake => {
                 Err(Unable::NoNetwork(RuntimeError::Step(failure)))

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Facts;
+use super::{CanLimit, Facts};
 
 /// Deviations from the plain way; each one was made necessary by a refusal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,11 @@ pub(super) const FEW: u64 = 1024;
 const RUNTIMES: [&str; 2] = ["crun", "runc"];
 
 impl Manner {
+    /// Limits that an engine holds when it is asked so.
+    pub(super) fn limits(&self, facts: &Facts) -> CanLimit {
+        if self.unlimited || self.no_cgroups { CanLimit::default() } else { facts.limits }
+    }
+
     /// Another way to ask after `said`, if there is one left that could help. Every step changes something for good, so
     /// asking again and again ends.
     pub(super) fn after(&self, facts: &Facts, said: &str) -> Option<Self> {

@@ -54,8 +54,6 @@ mod patience {
     pub(super) const START: Duration = Duration::from_secs(90);
     /// From the specification to the link's TUN.
     pub(super) const LINK: Duration = Duration::from_secs(20);
-    /// The first handshake: longer than the guest tries, which then says why.
-    pub(super) const HANDSHAKE: Duration = Duration::from_secs(15);
     /// Making, inspecting or deleting a network.
     pub(super) const NETWORK: Duration = Duration::from_secs(20);
     /// Inspecting an image.

@@ -2,16 +2,16 @@
 //! all belongs to. Private by the directory above it, which only this user may enter; open itself, because container
 //! root may be another user.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use super::Kind;
 use super::arguments::{Bound, CONTROL, PREFIX};
 use super::owner::Owner;
-use crate::runtime::{RuntimeError, etc};
+use crate::runtime::{RuntimeError, directory, etc};
 
 /// Says whose directory it is, and which engine has the rest of the session: `PID START REALM KIND`.
 const OWNER: &str = "owner";
@@ -29,21 +29,13 @@ impl Place {
     pub(super) fn create(root: &Path, kind: Kind, id: &str, owner: Owner) -> Result<Self, RuntimeError> {
         let fail = RuntimeError::io("the session's directory");
         let make = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-            // Also where it was there before: files in it are for container root to read, and nobody else.
-            fs::set_permissions(root, Permissions::from_mode(0o700))?;
+            directory::private(root)?;
             let place = Self { path: root.join(format!("{PREFIX}{id}")) };
-            if place.path.join("run").join(CONTROL).as_os_str().len() > LONGEST_SOCKET {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidFilename,
-                    "the path is too long for a socket",
-                ));
-            }
+            directory::socket_fits(&place.run().join(CONTROL), LONGEST_SOCKET)?;
             DirBuilder::new().mode(0o700).create(&place.path)?;
             // First of all, so that whatever is left of it can be recognized.
             place.put(OWNER, format!("{owner} {}", kind.as_str()).as_bytes(), 0o600)?;
             place.directory("run")?;
-            place.directory("etc")?;
             place.directory("files")?;
             fs::set_permissions(&place.path, Permissions::from_mode(0o711))?;
             Ok(place)
@@ -60,9 +52,7 @@ impl Place {
 
     fn put(&self, name: &str, content: &[u8], mode: u32) -> io::Result<PathBuf> {
         let path = self.path.join(name);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
-        file.write_all(content)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
+        directory::write(&path, content, mode)?;
         Ok(path)
     }
 
@@ -78,14 +68,7 @@ impl Place {
 
     /// The control socket: anybody inside may connect, of whom one is accepted.
     pub(super) fn listen(&self) -> Result<UnixListener, RuntimeError> {
-        let path = self.run().join(CONTROL);
-        let listen = || {
-            let listener = UnixListener::bind(&path)?;
-            fs::set_permissions(&path, Permissions::from_mode(0o666))?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        listen().map_err(RuntimeError::io("the control socket"))
+        directory::listen(&self.run().join(CONTROL), 0o666).map_err(RuntimeError::io("the control socket"))
     }
 
     /// Takes the control socket away: nobody else connects.
@@ -104,24 +87,12 @@ impl Place {
         identity: (u32, u32),
         files: &[(PathBuf, Vec<u8>)],
     ) -> Result<Vec<Bound>, RuntimeError> {
-        let own = etc::files(identity);
-        let write = || {
-            let mut bounds = Vec::new();
-            let mut add = |host: PathBuf, guest: &Path| {
-                bounds.push(Bound { host, guest: guest.to_owned(), writable: false, nested: false });
-            };
-            for (name, content) in &own {
-                let guest = Path::new("/etc").join(name);
-                if !files.iter().any(|(path, _)| *path == guest) {
-                    add(self.put(&format!("etc/{name}"), content.as_bytes(), 0o644)?, &guest);
-                }
-            }
-            for (number, (guest, content)) in files.iter().enumerate() {
-                add(self.put(&format!("files/{number}"), content, 0o644)?, guest);
-            }
-            Ok(bounds)
-        };
-        write().map_err(RuntimeError::io("writing the container's files"))
+        let files = etc::complete(identity, files).into_iter().enumerate();
+        let bounds = files.map(|(number, (guest, content))| {
+            let host = self.put(&format!("files/{number}"), &content, 0o644)?;
+            Ok(Bound { host, guest, writable: false, nested: false })
+        });
+        bounds.collect::<io::Result<_>>().map_err(RuntimeError::io("writing the container's files"))
     }
 }
 
@@ -195,7 +166,8 @@ mod tests {
         assert_eq!(hosts.len(), 1);
         assert_eq!(fs::read(&hosts[0].host).unwrap(), b"mine");
         assert!(bounds.iter().all(|bound| !bound.writable));
-        let passwd = fs::read_to_string(root.path().join("npxc-7/etc/passwd")).unwrap();
+        let passwd = bounds.iter().find(|bound| bound.guest == Path::new("/etc/passwd")).unwrap();
+        let passwd = fs::read_to_string(&passwd.host).unwrap();
         assert!(passwd.contains("user:x:1000:1000:user:/home/user:"), "{passwd}");
     }
 
