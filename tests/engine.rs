@@ -25,3 +25,5 @@ mod links;
 mod teardown;
 #[path = "engine/world.rs"]
 mod world;
+#[path = "support/patience.rs"]
+mod patience;

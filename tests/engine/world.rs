@@ -12,6 +12,7 @@ use npxc::runtime::engine::{Engine, Image, Kind, LinkChoice, guest_binary, image
 use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status, Stdio3};
 
 use super::docker::Daemon;
+use super::patience::{PATIENCE, Patient};
 
 /// The engine of a run that was started by another: `podman` or `docker`.
 pub(super) const KIND: &str = "NPXC_TEST_ENGINE";
@@ -215,8 +216,8 @@ pub(super) fn sh(script: &str) -> Launch {
 pub(super) struct Running {
     pub(super) guest: Guest,
     pub(super) stdin: Option<std::io::PipeWriter>,
-    pub(super) stdout: std::io::PipeReader,
-    pub(super) stderr: std::io::PipeReader,
+    pub(super) stdout: Patient<std::io::PipeReader>,
+    pub(super) stderr: Patient<std::io::PipeReader>,
     _turn: Option<Turn<RwLockReadGuard<'static, ()>>>,
 }
 
@@ -228,6 +229,7 @@ pub(super) fn try_start(engine: &Engine, launch: &Launch) -> Result<Running, Run
     let turn = turn();
     let guest = engine.launch(launch, stdio)?;
     Ok(Running { guest, stdin: Some(input), stdout, stderr, _turn: turn })
+    let (stdout, stderr) = (Patient(stdout), Patient(stderr));
 }
 
 pub(super) fn start(engine: &Engine, launch: &Launch) -> Running {
@@ -239,7 +241,8 @@ pub(super) fn start(engine: &Engine, launch: &Launch) -> Running {
 
 pub(super) fn wait(guest: &mut Guest) -> Result<Ended, RuntimeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(guest.wait())
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, guest.wait()).await });
+    ended.expect("it does not end")
 }
 
 /// Runs a command to its end: how it ended, what it wrote.

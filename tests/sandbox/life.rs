@@ -94,7 +94,7 @@ fn a_killed_npxc_takes_its_sandbox_with_it() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut stdout = victim.stdout.take().unwrap();
+    let mut stdout = Patient(victim.stdout.take().unwrap());
     let mut seen = Vec::new();
     while !seen.windows(5).any(|window| window == b"ready") {
         let mut byte = [0];

@@ -5,3 +5,5 @@
 mod namespaces;
 mod play;
 mod podman;
+#[path = "../../../tests/support/patience.rs"]
+mod patience;

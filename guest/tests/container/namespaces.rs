@@ -13,6 +13,7 @@ use npxc_guest::spec::{ContainerLink, Order, Place, Ready, Spec, Wireguard};
 use npxc_guest::step::Step;
 use npxc_link::wg::Keys;
 
+use crate::patience::{PATIENCE, Patient, readable};
 use crate::play::{Entered, Outside, null, root, sh, start};
 
 /// What an engine grants, as `setpriv` names it.
@@ -211,13 +212,7 @@ fn nobody_but_the_keeper_has_held_the_keys_and_nobody_can_harm_it() {
         let mut entered = enter_with(&sh(&script, user, outside.link()), &granted, false, input.as_fd());
         let kernels = is_the_kernels(&entered.ready());
         entered.go();
-        let mut text = [0; 1];
-        let mut line = String::new();
-        while !line.ends_with("waiting\n") {
-            entered.stdout.read_exact(&mut text).unwrap();
-            line.push(text[0].into());
-        }
-        assert_eq!(line, "waiting\n");
+        assert_eq!(entered.until("waiting\n"), "waiting\n");
 
         let processes = processes(&entered.engine);
         let (first, keeper, workload) = match processes[..] {
@@ -354,8 +349,10 @@ print(back.hexdigest() == hashlib.sha256(data).hexdigest())
     entered.ready();
     entered.go();
     let (mut stream, _) = listener.accept().unwrap();
+    readable(&listener).unwrap();
     let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    Patient(&stream).read_to_end(&mut all).unwrap();
     assert_eq!(all.len(), BULK);
     stream.write_all(&all).unwrap();
     drop(stream);

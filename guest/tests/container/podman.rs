@@ -2,23 +2,28 @@
 //! no podman, no busybox or no root, or where npxc has not been built in this target directory.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use npxc_guest::spec::ContainerLink;
 
+use crate::patience::PATIENCE;
 use crate::play::{Entered, Outside, null, root, sh, start, unique};
 
 /// What this machine's podman needs: see what `npxc doctor` finds out for other ones.
 const ENGINE: [&str; 2] = ["--runtime", "runc"];
 const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+/// How long one command may take that starts no workload: an image is taken in, a container is removed.
+const CHORE: Duration = Duration::from_mins(3);
 const CAPABILITIES: &str = "NET_ADMIN,SETUID,SETGID,SETPCAP";
 
 fn podman(arguments: &[&str]) -> Result<String, String> {
-    let output =
-        Command::new("podman").args(ENGINE).args(arguments).output().map_err(|error| error.to_string())?;
+    let patience = format!("--kill-after={}", PATIENCE.as_secs());
+    let mut command = Command::new("timeout");
+    command.args([&patience, &CHORE.as_secs().to_string(), "podman"]).args(ENGINE).args(arguments);
+    let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -159,12 +164,7 @@ fn the_link_wireguard_works_in_podman() {
     let mut entered = engine.enter(&spec, &engine.name, &format!("{CAPABILITIES},SYS_ADMIN"));
     entered.ready();
     entered.go();
-    let mut text = String::new();
-    let mut byte = [0];
-    while !text.ends_with("started\n") {
-        entered.stdout.read_exact(&mut byte).unwrap();
-        text.push(byte[0].into());
-    }
+    let text = entered.until("started\n");
     assert!(text.starts_with("all default lo wg0 "), "{text}");
     let question = |packet: &Vec<u8>| packet[0] >> 4 == 4 && packet[9] == 17 && packet[22..24] == [0, 53];
     assert!(outside.seen.try_iter().any(|packet| question(&packet)));

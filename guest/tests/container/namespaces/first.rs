@@ -2,6 +2,7 @@
 //! says where it can do nothing.
 
 use super::*;
+use crate::patience::ended;
 
 #[test]
 fn the_workload_has_no_capability_and_the_user_that_was_asked_for() {
@@ -85,7 +86,7 @@ fn the_lifeline_ends_everything() {
     rustix::net::shutdown(&entered.channel, rustix::net::Shutdown::Write).unwrap();
     // Ends only when the last process that holds it has ended.
     assert_eq!(entered.output(), "");
-    entered.engine.wait().unwrap();
+    ended(&mut entered.engine).unwrap();
 }
 
 #[test]
