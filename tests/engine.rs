@@ -13,6 +13,8 @@ mod account;
 mod again;
 #[path = "engine/apple.rs"]
 mod apple;
+#[path = "engine/bind.rs"]
+mod bind;
 #[path = "support/docker.rs"]
 mod docker;
 #[path = "engine/inside.rs"]

@@ -53,6 +53,11 @@ pub(super) fn again() -> bool {
     std::env::var_os(KIND).is_some()
 }
 
+/// The npxc under test.
+pub(super) fn program() -> PathBuf {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into()).into()
+}
+
 /// A static guest program outside of npxc, if the environment names one.
 pub(super) fn guest() -> Option<PathBuf> {
     std::env::var_os(GUEST).map(PathBuf::from)
@@ -89,14 +94,13 @@ impl World {
         if guest.is_none() && guest_binary().is_empty() {
             return Err(format!("containers (this npxc carries no guest program; set {GUEST})"));
         }
-        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into()).into();
         let engine = Engine::new(kind, directory.join("s")).program(kind.as_str().into(), arguments.clone());
         engine.facts().map_err(|error| format!("containers of {} ({error})", kind.as_str()))?;
         let image = image::ensure(&engine, IMAGE, &mut |_| {}).or_else(|_| {
             import(kind, &directory, &arguments)?;
             image::ensure(&engine, IMAGE, &mut |_| {}).map_err(|error| error.to_string())
         })?;
-        Ok(Self { kind, directory, arguments, guest, program, image })
+        Ok(Self { kind, directory, arguments, guest, program: program(), image })
     }
 
     /// The engine under test.
