@@ -1,6 +1,6 @@
 //! The native runtime, for real: every test starts a sandbox and looks at it from inside. As root they run
 //! twice, the second time as an ordinary user.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -16,6 +16,8 @@ use npxc::runtime::{
     RuntimeError, Status, Stdio3,
 };
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "support/patience.rs"]
 mod patience;
 

@@ -20,10 +20,6 @@ use npxc_link::wg::{Keys, Received, Tunnel};
 
 use crate::patience::{PATIENCE, Patient, ended, readable};
 
-pub(crate) fn root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// A container whose first process has connected.
 pub(crate) struct Entered {
     pub(crate) engine: Child,

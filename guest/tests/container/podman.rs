@@ -1,5 +1,5 @@
-//! podman plays the engine, and the program is the static one that npxc carries. Passes without a word where there is
-//! no podman, no busybox or no root, or where npxc has not been built in this target directory.
+//! podman plays the engine, and the program is the static one that npxc carries: npxc has to be built in this target
+//! directory, as it is with the whole workspace's tests.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use npxc_guest::spec::ContainerLink;
 
+use crate::machine::{have_all, leave_out, root_for};
 use crate::patience::PATIENCE;
-use crate::play::{Entered, Outside, null, root, sh, start, unique};
+use crate::play::{Entered, Outside, null, sh, start, unique};
 
 /// What this machine's podman needs: see what `npxc doctor` finds out for other ones.
 const ENGINE: [&str; 2] = ["--runtime", "runc"];
@@ -32,7 +33,7 @@ fn podman(arguments: &[&str]) -> Result<String, String> {
 fn program() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_npxc-guest")).parent()?.parent()?.join("guest");
     let built = fs::read_dir(target).ok()?.flatten().map(|entry| entry.path().join("guest/npxc-guest"));
-    let here = built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH));
+    let here = built.filter(|path| path.is_file() && path.to_string_lossy().contains(std::env::consts::ARCH));
     here.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
@@ -54,14 +55,21 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// With an image of nothing but busybox.
+    /// With an image of nothing but busybox. `None`, and a word, where this cannot be had.
     fn new() -> Option<Self> {
-        let busybox = Path::new("/usr/bin/busybox");
-        if !root() || podman(&["--version"]).is_err() || !busybox.is_file() {
+        if !root_for("the first process in containers of podman") || !have_all(&["podman", "runc", "busybox"])
+        {
             return None;
         }
-        let engine =
-            Self { name: format!("npxc-guest-test-{}", unique()), program: program()?, network: false };
+        // Nobody builds it for another architecture.
+        if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            leave_out("the first process in containers of podman (npxc has none for this architecture)");
+            return None;
+        }
+        let program =
+            program().expect("npxc is not built here (`cargo build`), or its build says why it has no guest");
+        let busybox = Path::new("/usr/bin/busybox");
+        let engine = Self { name: format!("npxc-guest-test-{}", unique()), program, network: false };
         let tree = std::env::temp_dir().join(&engine.name);
         for name in ["bin", "proc", "sys", "dev", "tmp", "npxc/run", "etc"] {
             fs::create_dir_all(tree.join(name)).unwrap();
