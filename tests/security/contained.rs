@@ -60,7 +60,7 @@ impl Journal for Lines {
 }
 
 #[test]
-#[ignore = "stands in for npxc, started by the other tests"]
+#[ignore = "stands in for npxc: `contained::row_*` start it"]
 fn session() {
     let Ok(order) = std::env::var("HOSTILE_SESSION") else { return };
     let order: Order = serde_json::from_str(&order).unwrap();
