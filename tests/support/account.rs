@@ -67,16 +67,23 @@ impl Drop for User {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = self.processes();
-            if left.is_empty() || Instant::now() > deadline {
-                break;
+            for pid in &left {
+                let _ = kill_process(*pid, Signal::KILL);
             }
-            for pid in left {
-                let _ = kill_process(pid, Signal::KILL);
+            // It takes the subordinate ids as well, and removes nobody who has a process: one that nobody has waited
+            // for is one, and so is one with such an id.
+            if left.is_empty() {
+                let _ = Command::new("userdel").arg(self.name).stderr(Stdio::null()).status();
+                if number("-u", self.name).is_none() {
+                    return;
+                }
+            }
+            if Instant::now() > deadline {
+                eprintln!("the user {} cannot be removed: it has {left:?}", self.name);
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        // It takes the subordinate ids as well.
-        let _ = Command::new("userdel").arg(self.name).stderr(Stdio::null()).status();
     }
 }
 
