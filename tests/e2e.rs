@@ -19,6 +19,8 @@ mod e2e {
     mod docker;
     mod ends;
     mod install;
+    #[path = "../support/machine.rs"]
+    mod machine;
     mod mcp;
     mod processes;
     mod publish;

@@ -1,6 +1,8 @@
 //! Containers, for real: every test has one made by an engine and looks at it from inside and from the host. The file
 //! runs with podman as root; two of its tests run it again, with podman as an ordinary user and with docker, whose
-//! daemon is started for it. What is missing on this machine is left out with a word on stderr.
+//! daemon is started for it. An ordinary user's run is left out with a word. `NPXC_TEST_LEAVE_OUT` lists, separated by
+//! commas, tools that this machine cannot have (`podman`): what needs one of them is left out with a word, too. Without
+//! it a missing tool fails the test, and an engine that is there and does not work fails it in any case.
 //!
 //! Engines keep everything in a directory of the run's own. podman's as root is below the target directory and keeps
 //! the image for the next run; everything else is gone after it.
@@ -13,6 +15,8 @@ mod account;
 mod again;
 #[path = "engine/apple.rs"]
 mod apple;
+#[path = "engine/bind.rs"]
+mod bind;
 #[path = "support/docker.rs"]
 mod docker;
 #[path = "engine/inside.rs"]
@@ -21,6 +25,10 @@ mod inside;
 mod leftovers;
 #[path = "engine/links.rs"]
 mod links;
+#[path = "support/machine.rs"]
+mod machine;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "engine/teardown.rs"]
 mod teardown;
 #[path = "engine/world.rs"]

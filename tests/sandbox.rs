@@ -1,6 +1,6 @@
 //! The native runtime, for real: every test starts a sandbox and looks at it from inside. As root they run
 //! twice, the second time as an ordinary user.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -15,6 +15,13 @@ use npxc::runtime::{
     Access, Ended, Guest, KnownDirectories, Launch, LimitHit, Limits, Link, Mount, Outcome, Runtime,
     RuntimeError, Status, Stdio3,
 };
+
+#[path = "support/machine.rs"]
+mod machine;
+#[path = "support/patience.rs"]
+mod patience;
+
+use self::patience::{PATIENCE, Patient};
 
 mod sandbox {
     mod confined;
@@ -52,8 +59,8 @@ fn sh(script: &str) -> Launch {
 struct Running {
     guest: Guest,
     stdin: Option<std::io::PipeWriter>,
-    stdout: std::io::PipeReader,
-    stderr: std::io::PipeReader,
+    stdout: Patient<std::io::PipeReader>,
+    stderr: Patient<std::io::PipeReader>,
 }
 
 fn try_start(launch: &Launch) -> Result<Running, RuntimeError> {
@@ -62,7 +69,7 @@ fn try_start(launch: &Launch) -> Result<Running, RuntimeError> {
     let (stderr, errors) = std::io::pipe().unwrap();
     let stdio = Stdio3 { stdin: stdin.into(), stdout: output.into(), stderr: errors.into() };
     let guest = native().launch(launch, stdio)?;
-    Ok(Running { guest, stdin: Some(input), stdout, stderr })
+    Ok(Running { guest, stdin: Some(input), stdout: Patient(stdout), stderr: Patient(stderr) })
 }
 
 fn start(launch: &Launch) -> Running {
@@ -73,7 +80,8 @@ fn start(launch: &Launch) -> Running {
 
 fn wait(guest: &mut Guest) -> Result<Ended, RuntimeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(guest.wait())
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, guest.wait()).await });
+    ended.expect("it does not end")
 }
 
 /// Runs a command to its end: how it ended, what it wrote.

@@ -72,6 +72,8 @@ mod security {
     mod inside;
     mod killed;
     mod limits;
+    #[path = "../support/machine.rs"]
+    mod machine;
     mod names;
     mod packets;
     mod reach;

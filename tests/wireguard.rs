@@ -13,6 +13,8 @@ mod wireguard {
     mod guest;
     mod host;
     mod interoperation;
+    #[path = "../support/machine.rs"]
+    mod machine;
     mod relay;
     #[allow(unsafe_code)] // a namespace for one thread
     mod sys;

@@ -11,8 +11,9 @@ use std::sync::LazyLock;
 use serde_json::json;
 
 use super::docker::Daemon;
+use super::machine::{have, have_all, leave_out, root_for};
 use super::mcp::Client;
-use super::world::{Npxc, have, world};
+use super::world::{Npxc, USER_DIRECTORY, world};
 
 const SERVER: &str = "package-registry-mcp@1.1.0";
 const IMAGE: &str = "localhost/npxc-e2e:local";
@@ -35,8 +36,10 @@ fn podman() -> Option<&'static Path> {
             );
             import(&program) && makes_containers(&program)
         });
-        // An ordinary user may lack subordinate ids, or a file system that podman can use without root.
-        assert!(works || !rustix::process::geteuid().is_root(), "podman can make no container here");
+        // Somebody may lack subordinate ids, or a file system that podman can use without root; not root, and not the
+        // user that root has made for this (`super::user`).
+        let somebody = !rustix::process::geteuid().is_root() && std::env::var_os(USER_DIRECTORY).is_none();
+        assert!(works || somebody, "podman can make no container here: it says above why");
         works.then_some(program)
     });
     PODMAN.as_deref()
@@ -138,7 +141,7 @@ fn the_main_job_with_podman_over_the_socket_and_over_wireguard() {
         return;
     }
     let Some(podman) = podman() else {
-        eprintln!("left out: podman can make no container here as an ordinary user");
+        leave_out("containers of podman: it can make none here for this user");
         return;
     };
     let runtime = tempfile::Builder::new().prefix("npxc-r").tempdir().unwrap();
@@ -151,17 +154,15 @@ fn the_main_job_with_podman_over_the_socket_and_over_wireguard() {
 
 #[test]
 fn the_main_job_with_docker_over_the_socket_and_over_wireguard() {
-    if !rustix::process::geteuid().is_root() || !have("dockerd") {
+    // The user that root has made leaves it to root.
+    if std::env::var_os(USER_DIRECTORY).is_some()
+        || !root_for("containers of docker")
+        || !have_all(&["docker", "dockerd"])
+    {
         return;
     }
     let runtime = tempfile::Builder::new().prefix("npxc-d").tempdir().unwrap();
-    let _daemon = match Daemon::start(runtime.path()) {
-        Ok(daemon) => daemon,
-        Err(why) => {
-            eprintln!("left out: docker (its daemon does not start: {why})");
-            return;
-        }
-    };
+    let Some(_daemon) = Daemon::start_or(leave_out, runtime.path()) else { return };
     let program = runtime.path().join("docker");
     script(&program, &format!("docker --host '{}'", Daemon::host(runtime.path())));
     assert!(import(&program), "docker takes no image");

@@ -8,8 +8,9 @@ use std::process::{Child, Stdio};
 
 use rustix::process::Signal;
 
+use super::machine::have;
 use super::processes::{descendants, eventually, signal, wait, wait_for_end};
-use super::world::{Audit, have, world};
+use super::world::{Audit, world};
 
 /// A package of its own with an install script.
 fn package(name: &str, script: &str) -> PathBuf {

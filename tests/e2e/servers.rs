@@ -8,8 +8,9 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::machine::have;
 use super::mcp::{Client, text_of};
-use super::world::{have, world};
+use super::world::world;
 
 fn mount(directory: &Path, guest: &str) -> String {
     format!("{}:{guest}", directory.display())

@@ -8,8 +8,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
+use super::machine::full;
 use super::processes::{peak_memory, wait};
-use super::world::{full, world};
+use super::world::world;
 
 /// What npxc may take, whatever it moves (an unoptimized build; see the benches for the real figure).
 const MEMORY: u64 = 128 << 20;

@@ -158,23 +158,6 @@ impl Audit {
     }
 }
 
-/// Whether a tool is there. One that is missing fails the test, unless it was left out on purpose.
-pub(super) fn have(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|directory| directory.join(tool).is_file()) {
-        return true;
-    }
-    let left_out = std::env::var("NPXC_TEST_LEAVE_OUT").unwrap_or_default();
-    assert!(left_out.split(',').any(|name| name == tool), "this test needs {tool} (tests/run installs it)");
-    eprintln!("left out: {tool} is not installed");
-    false
-}
-
-/// Whether the long versions run.
-pub(super) fn full() -> bool {
-    std::env::var_os("NPXC_TEST_FULL").is_some_and(|value| value == "1")
-}
-
 /// A checksum as `sha256sum` writes it.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;

@@ -5,8 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use npxc::runtime::guest_binary;
+
 use super::account::User;
 use super::docker::Daemon;
+use super::machine::{carries, have_all, leave_out, root_for};
 use super::world::{self, DIRECTORY, GUEST, KIND, PROGRAM};
 
 /// The user of the run as an ordinary user; made for it, and removed after it.
@@ -17,21 +20,12 @@ const SCRIPT: &str = "mount --make-rshared / && mount -t tmpfs -o mode=755 tmpfs
                       mknod -m 666 /dev/net/tun c 10 200 && \
                       exec setpriv --reuid npxc-engine-test --regid npxc-engine-test --init-groups --inh-caps=-all \"$@\"";
 
-fn have(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
-}
-
-fn skip(what: &str) -> bool {
-    eprintln!("left out: {what}");
-    true
-}
-
-fn unable() -> bool {
-    !rustix::process::geteuid().is_root() && skip("containers as another user and of docker (needs root)")
-        || world::guest().is_none()
-            && npxc::runtime::guest_binary().is_empty()
-            && skip("containers (this npxc carries no guest program)")
+/// Whether this run starts others: those do not.
+fn able(what: &str, tools: &[&str]) -> bool {
+    !world::again()
+        && root_for(what)
+        && (world::guest().is_some() || carries(guest_binary()))
+        && have_all(tools)
 }
 
 fn copy(from: PathBuf, to: PathBuf) -> PathBuf {
@@ -49,11 +43,8 @@ fn finish(name: &str, output: &std::process::Output) {
 
 #[test]
 fn all_of_it_holds_with_podman_as_an_ordinary_user() {
-    if world::again() || unable() {
-        return;
-    }
-    if !["podman", "useradd", "newuidmap", "unshare", "setpriv"].into_iter().all(have) {
-        skip("rootless podman (needs podman, useradd and newuidmap)");
+    let tools = ["podman", "useradd", "newuidmap", "unshare", "setpriv"];
+    if !able("containers of podman as another user", &tools) {
         return;
     }
     // Short: engines and sockets have little room for a path.
@@ -86,21 +77,11 @@ fn all_of_it_holds_with_podman_as_an_ordinary_user() {
 
 #[test]
 fn all_of_it_holds_with_docker() {
-    if world::again() || unable() {
-        return;
-    }
-    if !["docker", "dockerd"].into_iter().all(have) {
-        skip("docker (needs docker and dockerd)");
+    if !able("containers of docker", &["docker", "dockerd"]) {
         return;
     }
     let directory = tempfile::Builder::new().prefix("npxc-d").tempdir().unwrap();
-    let daemon = match Daemon::start(directory.path()) {
-        Ok(daemon) => daemon,
-        Err(why) => {
-            skip(&format!("docker (its daemon does not start: {why})"));
-            return;
-        }
-    };
+    let Some(daemon) = Daemon::start_or(leave_out, directory.path()) else { return };
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--test-threads", "2"])
         .env(KIND, "docker")

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use npxc::audit::Event;
 use npxc::net::dns;
@@ -16,10 +17,13 @@ use npxc::runtime::engine::Kind;
 use npxc::runtime::{Access, Ended, Launch, Mount, Runtime, Stdio3};
 use npxc::session::{Parts, Session};
 
+use super::patience::{PATIENCE, Patient};
 use super::world::{IMAGE, World, again, exited, launch, sh, world};
 
 /// Bytes of a transfer, each way.
 const SIZE: usize = 48 << 20;
+/// Longest run, such a transfer with it.
+const LONGEST: Duration = PATIENCE.saturating_mul(2);
 
 struct Standin {
     apple: Apple,
@@ -78,15 +82,13 @@ impl Standin {
         session.release().unwrap_or_else(|error| panic!("{error}"));
         writer.write_all(stdin).unwrap();
         drop(writer);
-        let read = |mut pipe: std::io::PipeReader| {
-            std::thread::spawn(move || {
-                let mut text = String::new();
-                pipe.read_to_string(&mut text).map(|_| text).unwrap()
-            })
+        let read = |pipe: std::io::PipeReader| {
+            std::thread::spawn(move || std::io::read_to_string(Patient(pipe)).unwrap())
         };
         let (stdout, stderr) = (read(stdout), read(stderr));
         // Names are resolved on the runtime: it has to turn meanwhile.
-        let ended = runtime.block_on(session.wait()).unwrap();
+        let ended = runtime.block_on(async { tokio::time::timeout(LONGEST, session.wait()).await });
+        let ended = ended.expect("it does not end").unwrap();
         session.finish();
         assert_eq!(fs::read_dir(self.state.path().join("s")).unwrap().count(), 0);
         assert_eq!(self.apple.containers().unwrap(), Vec::<String>::new());

@@ -13,6 +13,8 @@ use npxc::runtime::{Ended, Guest, Launch, Limits, Runtime, RuntimeError, Status,
 use npxc::runtime::{LinkChoice, guest_binary};
 
 use super::docker::Daemon;
+use super::machine::{carries, have, root_for};
+use super::patience::{PATIENCE, Patient};
 
 /// The engine of a run that was started by another: `podman` or `docker`.
 pub(super) const KIND: &str = "NPXC_TEST_ENGINE";
@@ -36,10 +38,14 @@ pub(super) struct World {
     image: Image,
 }
 
-/// The world of this run; `None`, and a word on stderr, where something is missing.
+/// The world of this run; `None`, and a word, where this user or this machine cannot have one.
 pub(super) fn world() -> Option<&'static World> {
     static WORLD: LazyLock<Result<World, String>> = LazyLock::new(World::make);
-    WORLD.as_ref().inspect_err(|why| eprintln!("left out: {why}")).ok()
+    let able = (again() || root_for("containers of podman as root"))
+        && have(kind().as_str())
+        && (guest().is_some() || carries(guest_binary()));
+    // Every test says what one of them has found.
+    able.then(|| WORLD.as_ref().unwrap_or_else(|why| panic!("no containers: {why}")))
 }
 
 /// The directory of this run.
@@ -51,6 +57,15 @@ pub(super) fn directory() -> PathBuf {
 /// Whether this run was started by another.
 pub(super) fn again() -> bool {
     std::env::var_os(KIND).is_some()
+}
+
+fn kind() -> Kind {
+    if std::env::var_os(KIND).is_some_and(|kind| kind == "docker") { Kind::Docker } else { Kind::Podman }
+}
+
+/// The npxc under test.
+pub(super) fn program() -> PathBuf {
+    std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into()).into()
 }
 
 /// A static guest program outside of npxc, if the environment names one.
@@ -74,29 +89,17 @@ fn global_arguments(kind: Kind, directory: &Path) -> Vec<OsString> {
 
 impl World {
     fn make() -> Result<Self, String> {
-        let kind = if std::env::var_os(KIND).is_some_and(|kind| kind == "docker") {
-            Kind::Docker
-        } else {
-            Kind::Podman
-        };
-        if !again() && !rustix::process::geteuid().is_root() {
-            return Err("containers of podman as root (this is an ordinary user)".into());
-        }
+        let kind = kind();
         let directory = directory();
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let arguments = global_arguments(kind, &directory);
-        let guest = guest();
-        if guest.is_none() && guest_binary().is_empty() {
-            return Err(format!("containers (this npxc carries no guest program; set {GUEST})"));
-        }
-        let program = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_npxc").into()).into();
         let engine = Engine::new(kind, directory.join("s")).program(kind.as_str().into(), arguments.clone());
-        engine.facts().map_err(|error| format!("containers of {} ({error})", kind.as_str()))?;
+        engine.facts().map_err(|error| format!("{}: {error}", kind.as_str()))?;
         let image = image::ensure(&engine, IMAGE, &mut |_| {}).or_else(|_| {
             import(kind, &directory, &arguments)?;
             image::ensure(&engine, IMAGE, &mut |_| {}).map_err(|error| error.to_string())
         })?;
-        Ok(Self { kind, directory, arguments, guest, program, image })
+        Ok(Self { kind, directory, arguments, guest: guest(), program: program(), image })
     }
 
     /// The engine under test.
@@ -164,7 +167,7 @@ fn import(kind: Kind, directory: &Path, arguments: &[OsString]) -> Result<(), St
     };
     let output = output.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("containers (images/local-node: {said})")) }
+    if output.status.success() { Ok(()) } else { Err(format!("images/local-node: {said}")) }
 }
 
 /// Everybody's turn with the engine, or one test's alone.
@@ -216,8 +219,8 @@ pub(super) fn sh(script: &str) -> Launch {
 pub(super) struct Running {
     pub(super) guest: Guest,
     pub(super) stdin: Option<std::io::PipeWriter>,
-    pub(super) stdout: std::io::PipeReader,
-    pub(super) stderr: std::io::PipeReader,
+    pub(super) stdout: Patient<std::io::PipeReader>,
+    pub(super) stderr: Patient<std::io::PipeReader>,
     _turn: Option<Turn<RwLockReadGuard<'static, ()>>>,
 }
 
@@ -228,6 +231,7 @@ pub(super) fn try_start(engine: &Engine, launch: &Launch) -> Result<Running, Run
     let stdio = Stdio3 { stdin: stdin.into(), stdout: output.into(), stderr: errors.into() };
     let turn = turn();
     let guest = engine.launch(launch, stdio)?;
+    let (stdout, stderr) = (Patient(stdout), Patient(stderr));
     Ok(Running { guest, stdin: Some(input), stdout, stderr, _turn: turn })
 }
 
@@ -240,7 +244,8 @@ pub(super) fn start(engine: &Engine, launch: &Launch) -> Running {
 
 pub(super) fn wait(guest: &mut Guest) -> Result<Ended, RuntimeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(guest.wait())
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, guest.wait()).await });
+    ended.expect("it does not end")
 }
 
 /// Runs a command to its end: how it ended, what it wrote.

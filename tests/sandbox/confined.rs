@@ -1,5 +1,6 @@
 //! What a package can see and do inside: nothing of the host, no privilege, no way out.
 
+use crate::machine::{have, leave_out};
 use crate::*;
 
 #[test]
@@ -183,7 +184,11 @@ print(os.path.exists('/proc/1/status'))
 
 #[test]
 fn system_calls_that_lead_out_are_refused() {
+    if !have("python3") {
+        return;
+    }
     if !Path::new("/usr/bin/python3").exists() {
+        leave_out("system calls that lead out (python3 is not in /usr/bin)");
         return;
     }
     let (ended, out, err) = run(&launch(&["/usr/bin/python3", "-c", HOSTILE]));

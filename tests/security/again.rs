@@ -5,9 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use npxc::runtime::guest_binary;
+
 use super::account::User;
 use super::ground::{self, DIRECTORY, LINK, OWNER, ground};
-use super::harness::root;
+use super::machine::{carries, full, have_all, root_for};
 
 /// The user of the runs as an ordinary user; made for them, and removed after them.
 const USER: &str = "npxc-security-test";
@@ -46,32 +48,12 @@ const MODULES: [&str; 6] = ["reach::", "sniff::", "names::", "dns::", "packets::
 /// It looks at every session there is, and so stands alone.
 const KILLED: [&str; 1] = ["killed::row_"];
 
-pub(super) fn full() -> bool {
-    std::env::var_os("NPXC_TEST_FULL").is_some()
-}
-
-fn have(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
-}
-
-/// Whether this run cannot have containers, or is one that was started for them.
-fn unable(programs: &[&str]) -> bool {
-    if ground().is_some() {
-        return true;
-    }
-    let missing: Vec<&&str> = programs.iter().filter(|program| !have(program)).collect();
-    let why = if !root() {
-        "this is an ordinary user".to_owned()
-    } else if npxc::runtime::guest_binary().is_empty() {
-        "this npxc carries no guest program".to_owned()
-    } else if !missing.is_empty() {
-        format!("missing: {missing:?}")
-    } else {
-        return false;
-    };
-    eprintln!("left out: attacks from containers of podman ({why})");
-    true
+/// Whether this run has its attacks from containers: one that was started for them has not.
+fn able(programs: &[&str]) -> bool {
+    ground().is_none()
+        && root_for("attacks from containers of podman")
+        && carries(guest_binary())
+        && have_all(programs)
 }
 
 /// A command in a mount namespace of its own, made as [`SCRIPT`] says.
@@ -115,7 +97,7 @@ fn both(name: &str, directory: &Path, owner: Option<(u32, u32)>) -> Vec<String> 
 
 #[test]
 fn the_same_from_containers_of_podman_as_root() {
-    if unable(&["podman", "runc", "busybox", "unshare"]) {
+    if !able(&["podman", "runc", "busybox", "unshare"]) {
         return;
     }
     let directory = tempfile::Builder::new().prefix("npxc-s").tempdir().unwrap();
@@ -143,7 +125,7 @@ fn makes_containers(directory: &Path, user: &User) -> bool {
 
 #[test]
 fn the_same_from_containers_of_podman_as_an_ordinary_user() {
-    if unable(&["podman", "runc", "busybox", "unshare", "useradd", "newuidmap", "slirp4netns"]) {
+    if !able(&["podman", "runc", "busybox", "unshare", "useradd", "newuidmap", "slirp4netns"]) {
         return;
     }
     let directory = tempfile::Builder::new().prefix("npxc-u").tempdir().unwrap();
@@ -157,10 +139,8 @@ fn the_same_from_containers_of_podman_as_an_ordinary_user() {
         user.own(&path);
         path
     });
-    let Some(path) = path.into_iter().find(|path| makes_containers(path, &user)) else {
-        eprintln!("left out: podman can make no container here as an ordinary user");
-        return;
-    };
+    let path = path.into_iter().find(|path| makes_containers(path, &user));
+    let path = path.expect("podman can make no container here as an ordinary user: it says above why");
     let failed = both("podman as an ordinary user", &path, Some((user.id, user.group)));
     drop(user);
     assert!(failed.is_empty(), "{failed:?}");

@@ -4,7 +4,8 @@
 use npxc::audit::Event;
 use serde_json::{Value, json};
 
-use super::harness::{Datagrams, Manner, Server, attack, everyone, packets, page, root, sealed};
+use super::harness::{Datagrams, Manner, Server, attack, everyone, packets, page, sealed};
+use super::machine::root_for;
 
 /// Memory of npxc, MiB, that nothing in here may exceed: its own, and the 401 MiB that its buffers may have at the
 /// very most.
@@ -167,7 +168,7 @@ fn row_36_a_reader_that_never_reads_holds_up_nobody_but_itself() {
 fn row_36_a_flood_of_datagrams_is_bounded() {
     for who in everyone() {
         sealed();
-        if !root() {
+        if !root_for("a flood of datagrams that are counted") {
             return;
         }
         let _silent = Datagrams::at(9, |_| None);

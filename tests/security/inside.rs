@@ -61,7 +61,7 @@ pub(super) fn results(answer: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
-#[ignore = "runs inside the sandbox, started by the other tests"]
+#[ignore = "runs inside the sandbox: `packets::row_*`, `sandbox::row_*` and `contained::row_*` start it"]
 fn inside() {
     let Ok(part) = std::env::var("HOSTILE") else { return };
     assert_eq!(std::fs::read_to_string("/etc/hostname").unwrap(), "npxc\n", "never on the host");

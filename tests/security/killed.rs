@@ -10,9 +10,9 @@ use npxc::audit::Event;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
-use super::again::full;
 use super::ground::{Ground, IMAGE, ground};
 use super::harness::{Running, attack, everyone, sealed};
+use super::machine::full;
 use super::teardown::descendants;
 
 /// Longest wait for what a dead session left to be taken away, while the next one runs.

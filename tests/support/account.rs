@@ -2,6 +2,7 @@
 //! that rootless containers take (subuid(5)).
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -51,12 +52,15 @@ impl User {
         assert!(Command::new("chown").args(["-R", &owner]).arg(directory).status().unwrap().success());
     }
 
-    /// Rootless podman keeps a process that holds its namespaces, and more while it has networks.
+    /// Rootless podman keeps a process that holds its namespaces, and more while it has networks. Of this system only:
+    /// another one, below another root, may have given the same number to somebody else.
     fn processes(&self) -> Vec<Pid> {
+        let own = fs::metadata("/").map(|root| (root.dev(), root.ino())).unwrap();
         let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
             let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let owner = std::os::unix::fs::MetadataExt::uid(&entry.metadata().ok()?);
-            Pid::from_raw(pid).filter(|_| owner == self.id)
+            let root = fs::metadata(entry.path().join("root")).ok()?;
+            let owner = entry.metadata().ok()?.uid();
+            Pid::from_raw(pid).filter(|_| owner == self.id && (root.dev(), root.ino()) == own)
         });
         pids.collect()
     }
@@ -67,16 +71,23 @@ impl Drop for User {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = self.processes();
-            if left.is_empty() || Instant::now() > deadline {
-                break;
+            for pid in &left {
+                let _ = kill_process(*pid, Signal::KILL);
             }
-            for pid in left {
-                let _ = kill_process(pid, Signal::KILL);
+            // It takes the subordinate ids as well, and removes nobody who has a process: one that nobody has waited
+            // for is one, and so is one with such an id.
+            if left.is_empty() {
+                let _ = Command::new("userdel").arg(self.name).stderr(Stdio::null()).status();
+                if number("-u", self.name).is_none() {
+                    return;
+                }
+            }
+            if Instant::now() > deadline {
+                eprintln!("the user {} cannot be removed: it has {left:?}", self.name);
+                return;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        // It takes the subordinate ids as well.
-        let _ = Command::new("userdel").arg(self.name).stderr(Stdio::null()).status();
     }
 }
 

@@ -1,6 +1,8 @@
 //! A docker daemon of a run's own, with everything of its below one directory. It makes no rules for the machine's
 //! firewall, and no network that it is not asked for.
 
+#![allow(dead_code, reason = "the benchmarks need less of it")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,7 +20,8 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that answers on [`Daemon::host`], or why there is none.
+    /// A daemon that answers on [`Daemon::host`], or why there is none: the last that it said about what this machine
+    /// does not let it do, if it ended for that, else the last at all.
     pub(super) fn start(directory: &Path) -> Result<Self, String> {
         let log = fs::File::create(directory.join("log")).map_err(|error| error.to_string())?;
         let option = |name: &str, path: &str| format!("--{name}={}", directory.join(path).display());
@@ -34,13 +37,29 @@ impl Daemon {
         let mut daemon = Self { child };
         let deadline = Instant::now() + PATIENCE;
         while !Self::answers(directory) {
-            if !matches!(daemon.child.try_wait(), Ok(None)) || Instant::now() > deadline {
+            let ended = !matches!(daemon.child.try_wait(), Ok(None));
+            if ended || Instant::now() > deadline {
                 let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
-                return Err(log.lines().last().unwrap_or("it said nothing").to_owned());
+                let last = log.lines().last().unwrap_or("it said nothing");
+                let why = log.lines().rfind(|line| forbidden(line)).unwrap_or(last);
+                return Err(if ended { why.to_owned() } else { format!("it does not answer: {last}") });
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(daemon)
+    }
+
+    /// A daemon for a test. Where this machine does not let it run, and it says so itself, there is none and
+    /// `leave_out` hears why; whatever else keeps it from starting fails the test.
+    pub(super) fn start_or(leave_out: fn(&str), directory: &Path) -> Option<Self> {
+        let why = match Self::start(directory) {
+            Ok(daemon) => return Some(daemon),
+            Err(why) => why,
+        };
+        let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+        assert!(forbidden(&why), "docker's daemon does not start: {why}\n{log}");
+        leave_out(&format!("containers of docker (its daemon: {why})"));
+        None
     }
 
     /// What `docker --host` takes.
@@ -56,6 +75,17 @@ impl Daemon {
             .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
+}
+
+/// Whether these are last words, the daemon's own or its containerd's, about what only the machine can give. What it
+/// can do without is a warning or an error in its log, and no such line.
+fn forbidden(line: &str) -> bool {
+    const LAST: [&str; 2] = ["failed to ", "containerd: "];
+    const REASONS: [&str; 4] =
+        ["operation not permitted", "permission denied", "read-only file system", "cgroup isn't mounted"];
+    let fatal = line.starts_with("time=") && line.contains(" level=fatal ");
+    (fatal || LAST.iter().any(|word| line.starts_with(word)))
+        && REASONS.iter().any(|reason| line.to_lowercase().contains(reason))
 }
 
 impl Drop for Daemon {

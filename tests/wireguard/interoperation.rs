@@ -6,6 +6,7 @@ use std::thread;
 
 use super::guest::Peer;
 use super::host::Host;
+use super::machine::{full, leave_out};
 use super::sys::{ready, seal, thread};
 use super::transfer;
 
@@ -15,10 +16,6 @@ const LOSSY_UPLOAD: u64 = 4 << 20;
 const LOSSY_DOWNLOAD: u64 = 1 << 20;
 /// Keys are renewed after two minutes (the WireGuard paper, section 6.1).
 const LONG: u64 = 135;
-
-fn full() -> bool {
-    std::env::var_os("NPXC_TEST_FULL").is_some_and(|value| value == "1")
-}
 
 fn amount() -> u64 {
     if full() { 500_000_000 } else { 32_000_000 }
@@ -69,7 +66,7 @@ fn survives_loss(program: &str) {
 
 fn renews_its_keys(program: &str) {
     if !full() {
-        eprintln!("left out: more than two minutes (NPXC_TEST_FULL=1)");
+        leave_out("the renewal of keys within a transfer, more than two minutes (NPXC_TEST_FULL=1)");
         return;
     }
     if !ready(program) {

@@ -3,6 +3,8 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use super::machine::{have, root_for};
+
 /// Puts the calling thread, and what it starts from now on, into a network namespace of its own.
 pub(super) fn seal() {
     // SAFETY: only this thread's network namespace changes; no descriptor is affected.
@@ -23,16 +25,7 @@ pub(super) fn ip(words: &str) {
     assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether the tests can run with `program`; says why not when that was expected.
+/// Whether the tests can run with `program`.
 pub(super) fn ready(program: &str) -> bool {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: making network namespaces with TUNs takes root");
-        return false;
-    }
-    let left_out = std::env::var("NPXC_TEST_LEAVE_OUT").unwrap_or_default();
-    if left_out.split(',').any(|name| name == program) {
-        eprintln!("left out: no {program} here");
-        return false;
-    }
-    true
+    root_for("interoperation with stock WireGuard implementations") && have(program)
 }

@@ -10,7 +10,6 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use npxc_guest::spec::{
     Container, ContainerLink, Order, Place, Purpose, Ready, Report, Spec, Supervise, Wireguard,
@@ -19,25 +18,24 @@ use npxc_guest::step::Failure;
 use npxc_guest::wire::Channel;
 use npxc_link::wg::{Keys, Received, Tunnel};
 
-/// Longest wait for anything; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-pub(crate) fn root() -> bool {
-    rustix::process::geteuid().is_root()
-}
+use crate::patience::{PATIENCE, Patient, ended, readable};
 
 /// A container whose first process has connected.
 pub(crate) struct Entered {
     pub(crate) engine: Child,
     pub(crate) channel: Channel,
-    pub(crate) stdout: std::io::PipeReader,
-    pub(crate) stderr: std::io::PipeReader,
+    pub(crate) stdout: Patient<std::io::PipeReader>,
+    pub(crate) stderr: Patient<std::io::PipeReader>,
     directory: PathBuf,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Both);
-        let _ = self.engine.wait();
+        if ended(&mut self.engine).is_err() {
+            let _ = self.engine.kill();
+            let _ = self.engine.wait();
+        }
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -89,8 +87,19 @@ impl Entered {
     pub(crate) fn finish(mut self) -> (String, Option<i32>) {
         let report = self.report();
         let Some(Report::Ended { code, .. }) = report else { panic!("{report:?}") };
-        let _ = self.engine.wait();
+        ended(&mut self.engine).unwrap();
         (self.output(), code)
+    }
+
+    /// What it writes up to and with this.
+    pub(crate) fn until(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        let mut byte = [0];
+        while !text.ends_with(end) {
+            self.stdout.read_exact(&mut byte).unwrap();
+            text.push(byte[0].into());
+        }
+        text
     }
 
     /// All output; ends when everything inside has.
@@ -109,7 +118,12 @@ pub(crate) fn start(spec: &Spec, stdin: BorrowedFd<'_>, engine: impl FnOnce(&Pat
     let control = directory.join("control");
     let listener = UnixListener::bind(&control).unwrap();
     fs::set_permissions(&control, fs::Permissions::from_mode(0o666)).unwrap();
-    let engine = engine(&directory).spawn().unwrap();
+    let mut engine = engine(&directory).spawn().unwrap();
+    if let Err(error) = readable(&listener) {
+        let _ = engine.kill();
+        let _ = engine.wait();
+        panic!("it does not connect: {error}");
+    }
     let (socket, _) = listener.accept().unwrap();
     let timeout = rustix::net::sockopt::Timeout::Recv;
     rustix::net::sockopt::set_socket_timeout(&socket, timeout, Some(PATIENCE)).unwrap();
@@ -117,7 +131,7 @@ pub(crate) fn start(spec: &Spec, stdin: BorrowedFd<'_>, engine: impl FnOnce(&Pat
     let (stdout, output) = std::io::pipe().unwrap();
     let (stderr, errors) = std::io::pipe().unwrap();
     channel.send(spec, &[stdin, output.as_fd(), errors.as_fd()]).unwrap();
-    Entered { engine, channel, stdout, stderr, directory }
+    Entered { engine, channel, stdout: Patient(stdout), stderr: Patient(stderr), directory }
 }
 
 pub(crate) fn null() -> fs::File {

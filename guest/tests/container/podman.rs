@@ -1,24 +1,30 @@
-//! podman plays the engine, and the program is the static one that npxc carries. Passes without a word where there is
-//! no podman, no busybox or no root, or where npxc has not been built in this target directory.
+//! podman plays the engine, and the program is the static one that npxc carries: npxc has to be built in this target
+//! directory, as it is with the whole workspace's tests.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use npxc_guest::spec::ContainerLink;
 
-use crate::play::{Entered, Outside, null, root, sh, start, unique};
+use crate::machine::{have_all, leave_out, root_for};
+use crate::patience::PATIENCE;
+use crate::play::{Entered, Outside, null, sh, start, unique};
 
 /// What this machine's podman needs: see what `npxc doctor` finds out for other ones.
 const ENGINE: [&str; 2] = ["--runtime", "runc"];
 const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+/// How long one command may take that starts no workload: an image is taken in, a container is removed.
+const CHORE: Duration = Duration::from_mins(3);
 const CAPABILITIES: &str = "NET_ADMIN,SETUID,SETGID,SETPCAP";
 
 fn podman(arguments: &[&str]) -> Result<String, String> {
-    let output =
-        Command::new("podman").args(ENGINE).args(arguments).output().map_err(|error| error.to_string())?;
+    let patience = format!("--kill-after={}", PATIENCE.as_secs());
+    let mut command = Command::new("timeout");
+    command.args([&patience, &CHORE.as_secs().to_string(), "podman"]).args(ENGINE).args(arguments);
+    let output = command.output().map_err(|error| error.to_string())?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -27,7 +33,7 @@ fn podman(arguments: &[&str]) -> Result<String, String> {
 fn program() -> Option<PathBuf> {
     let target = Path::new(env!("CARGO_BIN_EXE_npxc-guest")).parent()?.parent()?.join("guest");
     let built = fs::read_dir(target).ok()?.flatten().map(|entry| entry.path().join("guest/npxc-guest"));
-    let here = built.filter(|path| path.to_string_lossy().contains(std::env::consts::ARCH));
+    let here = built.filter(|path| path.is_file() && path.to_string_lossy().contains(std::env::consts::ARCH));
     here.max_by_key(|path| path.metadata().and_then(|found| found.modified()).ok())
 }
 
@@ -49,14 +55,21 @@ impl Drop for Engine {
 }
 
 impl Engine {
-    /// With an image of nothing but busybox.
+    /// With an image of nothing but busybox. `None`, and a word, where this cannot be had.
     fn new() -> Option<Self> {
-        let busybox = Path::new("/usr/bin/busybox");
-        if !root() || podman(&["--version"]).is_err() || !busybox.is_file() {
+        if !root_for("the first process in containers of podman") || !have_all(&["podman", "runc", "busybox"])
+        {
             return None;
         }
-        let engine =
-            Self { name: format!("npxc-guest-test-{}", unique()), program: program()?, network: false };
+        // Nobody builds it for another architecture.
+        if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+            leave_out("the first process in containers of podman (npxc has none for this architecture)");
+            return None;
+        }
+        let program =
+            program().expect("npxc is not built here (`cargo build`), or its build says why it has no guest");
+        let busybox = Path::new("/usr/bin/busybox");
+        let engine = Self { name: format!("npxc-guest-test-{}", unique()), program, network: false };
         let tree = std::env::temp_dir().join(&engine.name);
         for name in ["bin", "proc", "sys", "dev", "tmp", "npxc/run", "etc"] {
             fs::create_dir_all(tree.join(name)).unwrap();
@@ -159,12 +172,7 @@ fn the_link_wireguard_works_in_podman() {
     let mut entered = engine.enter(&spec, &engine.name, &format!("{CAPABILITIES},SYS_ADMIN"));
     entered.ready();
     entered.go();
-    let mut text = String::new();
-    let mut byte = [0];
-    while !text.ends_with("started\n") {
-        entered.stdout.read_exact(&mut byte).unwrap();
-        text.push(byte[0].into());
-    }
+    let text = entered.until("started\n");
     assert!(text.starts_with("all default lo wg0 "), "{text}");
     let question = |packet: &Vec<u8>| packet[0] >> 4 == 4 && packet[9] == 17 && packet[22..24] == [0, 53];
     assert!(outside.seen.try_iter().any(|packet| question(&packet)));

@@ -158,8 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_helper_passes_its_socket_over_standard_input() {
-        // What podman does, without podman: the program runs itself.
+    fn an_answer_carries_the_socket_beside_it() {
         let answer = Answer::Bound(1500);
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let (socket, _) = bind("127.0.0.1".parse().unwrap(), None).unwrap();

@@ -2,10 +2,11 @@
 //! says where it can do nothing.
 
 use super::*;
+use crate::patience::ended;
 
 #[test]
 fn the_workload_has_no_capability_and_the_user_that_was_asked_for() {
-    if !root() {
+    if !able() {
         return;
     }
     for user in [1000, 0] {
@@ -21,7 +22,7 @@ fn the_workload_has_no_capability_and_the_user_that_was_asked_for() {
 
 #[test]
 fn the_first_process_cannot_be_read_or_ended_from_inside() {
-    if !root() {
+    if !able() {
         return;
     }
     for user in [1000, 0] {
@@ -40,7 +41,7 @@ fn the_first_process_cannot_be_read_or_ended_from_inside() {
 
 #[test]
 fn the_tun_is_the_only_interface_and_carries_packets() {
-    if !root() {
+    if !able() {
         return;
     }
     let script = "ls /proc/sys/net/ipv4/conf | sort | tr '\\n' ' '; cat /proc/net/if_inet6; \
@@ -73,7 +74,7 @@ fn packets(tun: &OwnedFd) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_lifeline_ends_everything() {
-    if !root() {
+    if !able() {
         return;
     }
     let script = "(trap '' TERM; sleep 1000) & setsid sleep 1000 & echo started; wait";
@@ -85,12 +86,12 @@ fn the_lifeline_ends_everything() {
     rustix::net::shutdown(&entered.channel, rustix::net::Shutdown::Write).unwrap();
     // Ends only when the last process that holds it has ended.
     assert_eq!(entered.output(), "");
-    entered.engine.wait().unwrap();
+    ended(&mut entered.engine).unwrap();
 }
 
 #[test]
 fn terminate_reaches_the_workload_whatever_its_user() {
-    if !root() {
+    if !able() {
         return;
     }
     for user in [1000, 0] {
@@ -108,7 +109,7 @@ fn terminate_reaches_the_workload_whatever_its_user() {
 
 #[test]
 fn an_end_of_file_before_the_specification_or_the_start_ends_it() {
-    if !root() {
+    if !able() {
         return;
     }
     let mut entered = enter(&sh("echo ran", 1000, ContainerLink::Tun), GRANTED, true);
@@ -120,7 +121,7 @@ fn an_end_of_file_before_the_specification_or_the_start_ends_it() {
 
 #[test]
 fn what_cannot_be_done_is_named() {
-    if !root() {
+    if !able() {
         return;
     }
     let mut missing = sh("", 1000, ContainerLink::Tun);
