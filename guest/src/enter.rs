@@ -1,20 +1,26 @@
 //! The helper process: unshares, maps the ids, takes the specification, forks init and waits for it.
 //!
 //! It stays behind because a process that unshares a pid namespace is not in it itself, and because its death
-//! is init's death (`PR_SET_PDEATHSIG`). It holds no descriptor while it waits.
+//! is init's death (`PR_SET_PDEATHSIG`). Nobody inside can see it, so it also watches over the lifeline: an init that does
+//! not end when npxc has gone is killed. It holds no other descriptor while it waits.
 //!
 //! The namespaces come before the specification: meanwhile npxc looks at what is to be mounted.
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::process::{WaitOptions, getegid, geteuid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, getegid, geteuid, pidfd_open};
 use rustix::thread::UnshareFlags;
 
 use crate::spec::{INNER_ID, Purpose, Report, Spec};
 use crate::step::{At, Failure, Step};
 use crate::wire::Channel;
 use crate::{init, sys};
+
+/// How long init may take to see that npxc has gone. It needs milliseconds.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the helper; what it returns is the exit status, which nobody but a debugging person looks at.
 pub(crate) fn main() -> i32 {
@@ -63,9 +69,31 @@ fn enter(channel: &mut Channel) -> Result<(), Failure> {
         sys::exit_now(init::main(channel, &spec, stdio));
     };
     let _ = channel.send(&Report::Forked(init.as_raw_nonzero().get()), &[]);
-    sys::close_everything();
-    let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
+    attend(channel, init)?;
     sys::exit_now(0);
+}
+
+/// Waits for init's end, which has to follow npxc's.
+fn attend(channel: &Channel, init: Pid) -> Result<(), Failure> {
+    let handle = pidfd_open(init, PidfdFlags::empty()).at(Step::Fork, "pidfd_open")?;
+    sys::replace_stdio(channel.as_fd(), 0).at(Step::Fork, "descriptors")?;
+    sys::replace_stdio(handle.as_fd(), 1).at(Step::Fork, "descriptors")?;
+    sys::close_from_3().at(Step::Fork, "descriptors")?;
+    std::mem::forget(handle);
+    let (lifeline, ended) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+    // npxc shuts its end down for writing, or is gone.
+    let mut events = [
+        PollFd::from_borrowed_fd(lifeline, PollFlags::RDHUP),
+        PollFd::from_borrowed_fd(ended, PollFlags::IN),
+    ];
+    let _ = rustix::io::retry_on_intr(|| poll(&mut events, None));
+    let grace = Timespec::try_from(GRACE).ok();
+    let mut events = [PollFd::from_borrowed_fd(ended, PollFlags::IN)];
+    if rustix::io::retry_on_intr(|| poll(&mut events, grace.as_ref())) != Ok(1) {
+        let _ = rustix::process::kill_process(init, Signal::KILL);
+    }
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(init), WaitOptions::empty()));
+    Ok(())
 }
 
 /// What npxc sends first; `None` if it has gone.

@@ -110,7 +110,11 @@ fn watch(
         let timeout = guard.timeout();
         let mut events =
             [PollFd::new(&*channel, PollFlags::IN), PollFd::from_borrowed_fd(children, PollFlags::IN)];
-        let _ = rustix::event::poll(&mut events, timeout.as_ref());
+        match rustix::event::poll(&mut events, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // Whoever cannot see the end of a session must not outlive it.
+            Err(error) => return Err(Failure::new(Step::HandOver, "poll", &error.into())),
+        }
         let [control, child] = events.map(|event| !event.revents().is_empty());
         if let Some(limit) = guard.look() {
             let _ = channel.send(&Report::Limit(limit), &[]);

@@ -160,6 +160,34 @@ fn row_44_killed_at_every_step_leaves_nothing() {
 }
 
 #[test]
+fn row_44_a_first_process_that_does_not_listen_ends_with_npxc_all_the_same() {
+    for who in everyone() {
+        sealed();
+        let run = attack(who, &json!([{"do": "told", "patience": 90_000}])).open().start();
+        run.logs(|event| matches!(event, Event::SessionStart { purpose, .. } if purpose == "run"));
+        let first = loop {
+            let family = descendants(run.pid());
+            let first = family.iter().find(|(pid, _)| {
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                status
+                    .lines()
+                    .any(|line| line.starts_with("NSpid:") && line.split_whitespace().last() == Some("1"))
+            });
+            // It has started the package when it has a child.
+            if let Some((pid, _)) = first
+                && !descendants(Pid::from_raw(i32::try_from(*pid).unwrap()).unwrap()).is_empty()
+            {
+                break *pid;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        let first = Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
+        rustix::process::kill_process(first, rustix::process::Signal::STOP).unwrap();
+        kill(run, "with a first process that is stopped", &mut Vec::new());
+    }
+}
+
+#[test]
 fn row_44_killed_with_flows_under_way_closes_them() {
     use super::harness::{Manner, Server};
     for who in everyone() {

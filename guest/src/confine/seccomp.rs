@@ -222,7 +222,35 @@ fn denied() -> Compiled {
     let personality =
         rule(&[(0, Length::Dword, Compare::Ne, 0), (0, Length::Dword, Compare::Ne, 0xffff_ffff)])?;
     rules.insert(libc::SYS_personality, vec![personality]);
+    rules.extend(process_1()?);
     compile(rules, libc::EPERM)
+}
+
+/// Process 1 has the workload's user, and these ask for no more than that: a process whose limits or whose turn on the
+/// processor others choose can be kept from seeing that the session is over.
+fn process_1() -> Result<Rules, seccompiler::BackendError> {
+    const IOPRIO_WHO_PROCESS: u64 = 1;
+    let is = |argument: u8, value: u64| (argument, Length::Dword, Compare::Eq, value);
+    let first = is(0, 1);
+    let mut rules = Rules::new();
+    for number in [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setscheduler,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setattr,
+    ] {
+        rules.insert(number, vec![rule(std::slice::from_ref(&first))?]);
+    }
+    // Limits can still be asked for.
+    rules.insert(libc::SYS_prlimit64, vec![rule(&[first, (2, Length::Qword, Compare::Ne, 0)])?]);
+    // A process other than this one, but no group and no user: it may be among theirs.
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless)] // the type differs between C libraries
+    let process = libc::PRIO_PROCESS as u64;
+    for (number, process) in [(libc::SYS_setpriority, process), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)] {
+        let several = rule(&[(0, Length::Dword, Compare::Ne, process)])?;
+        rules.insert(number, vec![rule(&[is(0, process), is(1, 1)])?, several]);
+    }
+    Ok(rules)
 }
 
 fn tunnel() -> Compiled {

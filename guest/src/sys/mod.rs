@@ -75,12 +75,6 @@ pub(crate) fn close_from_3() -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor from 0 on. Only for a process that does nothing but wait from here on.
-pub(crate) fn close_everything() {
-    // SAFETY: the caller gives up all its descriptors; none is used afterwards.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
-}
-
 /// Makes standard descriptor `target` (0, 1 or 2) a copy of `source`.
 pub(crate) fn replace_stdio(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
     debug_assert!((0..=2).contains(&target));

@@ -1,8 +1,8 @@
 //! Limits without cgroups: init adds up what `/proc` says. Slower and coarser than a cgroup (a fast allocator
 //! gets past the limit for half a second), but it needs nobody's permission.
 
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use rustix::event::Timespec;
 use rustix::process::Pid;
@@ -47,7 +47,10 @@ impl Guard {
             return None;
         }
         self.looked = Instant::now();
-        let usage = usage(self.companion);
+        // What cannot be seen is not let go on.
+        let Ok(usage) = usage(self.companion) else {
+            return Some(if self.limits.memory.is_some() { Limit::Memory } else { Limit::Pids });
+        };
         if self.limits.memory.is_some_and(|most| usage.memory > most) {
             Some(Limit::Memory)
         } else if self.limits.pids.is_some_and(|most| usage.tasks > most) {
@@ -61,14 +64,17 @@ impl Guard {
     /// be asked for later.
     pub(super) fn processes_exhausted(&self) -> bool {
         self.limits.nproc.is_some()
-            && self.limits.pids.is_some_and(|most| usage(self.companion).tasks + 1 >= most)
+            && self
+                .limits
+                .pids
+                .is_some_and(|most| usage(self.companion).is_ok_and(|usage| usage.tasks + 1 >= most))
     }
 }
 
-fn usage(companion: Option<Pid>) -> Usage {
+fn usage(companion: Option<Pid>) -> io::Result<Usage> {
     let companion = companion.map(|pid| pid.as_raw_nonzero().get().to_string());
     let mut usage = Usage::default();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+    for entry in fs::read_dir("/proc")?.flatten() {
         let name = entry.file_name();
         if !name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
             || name == "1"
@@ -92,5 +98,5 @@ fn usage(companion: Option<Pid>) -> Usage {
             }
         }
     }
-    usage
+    Ok(usage)
 }

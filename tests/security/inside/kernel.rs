@@ -47,6 +47,23 @@ pub(super) fn kernel(seen: &mut Attempts) {
 pub(super) fn processes(seen: &mut Attempts) {
     let zero = [0_u64; 32];
     let pointer = zero.as_ptr() as usize;
+    // What would keep pid 1 from seeing the end of a session: its limits, its turn on the processor.
+    let idle = 5;
+    for (what, number, arguments) in [
+        ("limit init", libc::SYS_prlimit64, vec![1, libc::RLIMIT_NOFILE as usize, pointer, 0]),
+        ("limit init's memory", libc::SYS_prlimit64, vec![1, libc::RLIMIT_AS as usize, pointer, 0]),
+        ("schedule init", libc::SYS_sched_setscheduler, vec![1, idle, pointer]),
+        ("parameters of init", libc::SYS_sched_setparam, vec![1, pointer]),
+        ("attributes of init", libc::SYS_sched_setattr, vec![1, pointer, 0]),
+        ("affinity of init", libc::SYS_sched_setaffinity, vec![1, 8, pointer]),
+        ("nice init", libc::SYS_setpriority, vec![0, 1, 19]),
+        ("nice its group", libc::SYS_setpriority, vec![1, 1, 19]),
+        ("nice its user", libc::SYS_setpriority, vec![2, 0, 19]),
+        ("idle init", libc::SYS_ioprio_set, vec![1, 1, 3 << 13]),
+        ("idle its user", libc::SYS_ioprio_set, vec![3, 0, 3 << 13]),
+    ] {
+        seen.note(what, call(number, &arguments));
+    }
     // Its own parent (node) and pid 1.
     // SAFETY: no arguments.
     let parent = unsafe { libc::getppid() };
