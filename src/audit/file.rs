@@ -65,7 +65,11 @@ pub(super) struct Opened {
 }
 
 impl Target {
-    pub(super) fn open(&self, session: Uuid, time: jiff::Timestamp) -> Result<Opened, AuditError> {
+    /// The file that a session of this id, started then, writes to; its directory is made when it is missing.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn file(&self, session: Uuid, time: jiff::Timestamp) -> Result<PathBuf, AuditError> {
         match self {
             Self::Directory { directory, package } => {
                 DirBuilder::new()
@@ -74,7 +78,16 @@ impl Target {
                     .create(directory)
                     .map_err(|source| AuditError::Directory { path: directory.clone(), source })?;
                 let stamp = time.strftime("%Y%m%dT%H%M%SZ");
-                let path = directory.join(format!("{stamp}-{package}-{session}.jsonl"));
+                Ok(directory.join(format!("{stamp}-{package}-{session}.jsonl")))
+            }
+            Self::File(path) => Ok(path.clone()),
+        }
+    }
+
+    pub(super) fn open(&self, session: Uuid, time: jiff::Timestamp) -> Result<Opened, AuditError> {
+        match self {
+            Self::Directory { .. } => {
+                let path = self.file(session, time)?;
                 let file = options()
                     .create_new(true)
                     .open(&path)

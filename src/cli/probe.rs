@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use uuid::Uuid;
 
 use self::client::Outcome;
 use super::options::{Options, again};
@@ -88,26 +89,13 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
     })?;
 
-    let scratch = tempfile::tempdir().map_err(|error| {
-        let place = std::env::temp_dir();
-        Failure::new(ExitStatus::Config, format!("no directory can be made in {}: {error}", place.display()))
-            .hint("set TMPDIR to a directory that you may write, or unset it")
-    })?;
-    let mut words = args.again.clone();
-    let log = match (&args.options.audit_log, &resolved.audit) {
-        (None, _) => {
-            let path = scratch.path().join("probe.jsonl");
-            let mut word = OsString::from("--audit-log=");
-            word.push(&path);
-            words.push(word);
-            path
-        }
-        (Some(_), Target::File(path)) => path.clone(),
-        (Some(_), Target::Directory { .. }) => {
-            return Err(Failure::new(ExitStatus::Config, "--audit-log: a probe needs the name of a file")
-                .hint("name one in that directory, or leave --audit-log out"));
-        }
-    };
+    // One log for the steps of an installation and for the server, where every session's log is.
+    let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
+    let named = |word: &&OsString| word.as_encoded_bytes().starts_with(b"--audit-log=");
+    let mut words: Vec<OsString> = args.again.iter().filter(|word| !named(word)).cloned().collect();
+    let mut word = OsString::from("--audit-log=");
+    word.push(&log);
+    words.push(word);
     words.push("--".into());
     words.extend(args.words.iter().cloned());
 

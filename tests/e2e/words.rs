@@ -79,24 +79,52 @@ fn the_newest_log_needs_no_name() {
 #[test]
 fn a_probe_says_what_is_wrong_with_its_surroundings_and_its_server() {
     let fixture = world().fixture().display().to_string();
-    let probe = |tmp: &str, timeout: &str, mode: &[&str]| {
+    let probe = |state: &str, timeout: &str, mode: &[&str]| {
         let mut words = vec!["probe", "--timeout", timeout, fixture.as_str()];
         words.extend(mode);
-        let output = world().command(&words).env("TMPDIR", tmp).output().unwrap();
+        let output = world().command(&words).env("XDG_STATE_HOME", state).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (status, said) = probe("/no/such/place", "60", &["exit", "0"]);
+    let (status, said) = probe("/dev/null/place", "60", &["exit", "0"]);
     assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains("no directory can be made in /no/such/place") && said.contains("TMPDIR"), "{said}");
-    let tmp = world().scratch("tmp").display().to_string();
+    assert!(said.contains("the directory for audit logs, /dev/null/place/"), "{said}");
+    assert!(said.contains("npxc: hint: "), "{said}");
+    let state = world().scratch("state").display().to_string();
     // One that ends, and one that never says anything.
     for (mode, timeout, problem) in [
         (&["exit", "0"][..], "60", "the server did not initialize: "),
         (&["listen", "8080"], "1", "the server did not answer `initialize` within 1 s"),
     ] {
-        let (status, said) = probe(&tmp, timeout, mode);
+        let (status, said) = probe(&state, timeout, mode);
         assert_eq!(status, Some(4), "{said}");
         assert!(said.contains(problem) && said.contains("npxc: hint: if it is a slow MCP server"), "{said}");
+    }
+}
+
+#[test]
+fn a_probe_leaves_a_log_that_can_be_shown() {
+    let state = world().scratch("state");
+    let fixture = world().fixture().display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_STATE_HOME", &state).output().unwrap();
+        (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let logs = || std::fs::read_dir(state.join("npxc/audit")).unwrap().count();
+    run(&[&fixture, "exit", "0"]);
+    let before = logs();
+    run(&["probe", "--allow", "probed.example.com", &fixture, "exit", "0"]);
+    assert_eq!(logs(), before + 1);
+    let (shown, said) = run(&["audit", "show"]);
+    assert!(shown.contains(" run: ") && shown.contains("network allowlist"), "{shown}{said}");
+    // Named, it is that file or that directory.
+    let (file, directory) = (state.join("one.jsonl"), world().scratch("audit"));
+    for place in [&file, &directory] {
+        run(&["probe", "--audit-log", &place.display().to_string(), &fixture, "exit", "0"]);
+        let (shown, said) = run(&["audit", "show", &place.display().to_string()]);
+        assert!(shown.contains(" run: "), "{place:?}: {shown}{said}");
     }
 }
 
