@@ -146,12 +146,21 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
-        "help" => Err(Args::command().error(ErrorKind::DisplayHelp, Args::command().render_help())),
+        "help" => parse(&asking_for_help(&args.words)),
         later => Err(Args::command().error(
             ErrorKind::InvalidSubcommand,
             format!("`npxc {later}` is not available in this version\n\n  tip: to run the package of that name: npxc -- {later}"),
         )),
     }
+}
+
+/// `npxc help [COMMAND...]` as the command line whose answer is that help. A word that is no command's gets npxc's own.
+fn asking_for_help(words: &[OsString]) -> Vec<OsString> {
+    let named = words.get(1..).unwrap_or_default();
+    let first = named.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let known = NAMES.contains(&first) && first != "help";
+    let named = named.iter().take_while(|word| known && !word.as_encoded_bytes().starts_with(b"-"));
+    ["npxc".into()].into_iter().chain(named.cloned()).chain(["--help".into()]).collect()
 }
 
 /// Whether a `--` stands right before the package's words, which end `argv`.

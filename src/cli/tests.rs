@@ -97,6 +97,29 @@ fn usage_mistakes_are_status_1_and_help_is_0() {
 }
 
 #[test]
+fn help_is_the_help_that_was_asked_for() {
+    let shown = |line: &str| {
+        let error = parsed(line).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{line}");
+        error.to_string()
+    };
+    for (line, same) in [
+        ("help", "--help"),
+        ("help help", "--help"),
+        ("help --help", "--help"),
+        ("help cowsay", "--help"),
+        ("help probe", "probe --help"),
+        ("help rebuild", "install --help"),
+        ("help audit show", "audit show --help"),
+        ("help clean --all", "clean --help"),
+    ] {
+        assert_eq!(shown(line), shown(same), "{line}");
+        assert!(!shown(line).starts_with("error"), "{line}");
+    }
+    assert!(shown("help probe").contains("npxc probe"));
+}
+
+#[test]
 fn options_are_handed_on_as_they_were() {
     use clap::CommandFactory as _;
     let line = "npxc --allow a.example.com,b.example.com --deny c.example.com --ignore-scripts --env A=b --env C -yy \
