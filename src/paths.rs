@@ -12,6 +12,16 @@ pub(crate) fn absolute(text: &str, base: &Path, home: &Path) -> PathBuf {
     tidy(&written)
 }
 
+/// `text` as one word of a shell, for hints that are copied.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./@:=,+~%".contains(character);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
 /// Takes `.`, `..` and doubled slashes out.
 pub(crate) fn tidy(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();

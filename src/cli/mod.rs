@@ -121,7 +121,14 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     let at = argv.len() - args.words.len();
     args.marked = is_marked(argv, &args.words);
     let name = args.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    if args.marked || !args.options.package.is_empty() || !(NAMES.contains(&name) || LATER.contains(&name)) {
+    if args.marked || !args.options.package.is_empty() {
+        return Ok(Command::Run(args));
+    }
+    let instead = slips::instead(argv.get(1..at).unwrap_or_default(), &args.words);
+    if instead.is_some() || LATER.contains(&name) {
+        return Err(unavailable(name, instead));
+    }
+    if !NAMES.contains(&name) {
         return Ok(Command::Run(args));
     }
     // The command's own parser reads everything but its name, options before it included.
@@ -147,11 +154,25 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
         "help" => parse(&asking_for_help(&args.words)),
-        later => Err(Args::command().error(
-            ErrorKind::InvalidSubcommand,
-            format!("`npxc {later}` is not available in this version\n\n  tip: to run the package of that name: npxc -- {later}"),
-        )),
+        other => Err(unavailable(other, None)),
     }
+}
+
+/// A word that is no command of npxc's (yet), and is too likely one to install a package of that name.
+fn unavailable(name: &str, instead: Option<String>) -> clap::Error {
+    let mut text = if LATER.contains(&name) {
+        format!("`npxc {name}` is not available in this version\n")
+    } else {
+        format!("npxc has no command `{name}`\n")
+    };
+    for tip in instead
+        .into_iter()
+        .chain([format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest")])
+    {
+        text.push_str("\n  tip: ");
+        text.push_str(&tip);
+    }
+    Args::command().error(ErrorKind::InvalidSubcommand, text)
 }
 
 /// `npxc help [COMMAND...]` as the command line whose answer is that help. A word that is no command's gets npxc's own.

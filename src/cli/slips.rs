@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use super::NAMES;
 use crate::config::error::nearest;
+use crate::paths::shell_word;
 
 /// Options that change what a package is granted. Behind the spec they are the package's own and grant nothing, which
 /// looks like a sandbox that does not work. Others that packages often have themselves (`--config`, `--cwd`) are left
@@ -51,9 +52,84 @@ pub(super) fn command(spec: &str) -> Option<&'static str> {
     nearest(spec, NAMES).filter(|name| bare && *name != spec)
 }
 
+/// What npm, npx and other package managers call something that npxc does under another name, or does anyway.
+const FOREIGN: [(&str, Meant); 10] = [
+    ("uninstall", Meant::Command("clean")),
+    ("remove", Meant::Command("clean")),
+    ("rm", Meant::Command("clean")),
+    ("update", Meant::Command("rebuild")),
+    ("upgrade", Meant::Command("rebuild")),
+    ("ls", Meant::List),
+    ("run", Meant::Nothing),
+    ("exec", Meant::Nothing),
+    ("dlx", Meant::Nothing),
+    ("x", Meant::Nothing),
+];
+
+/// What npxc has for a word of another program's.
+#[derive(Debug, Clone, Copy)]
+enum Meant {
+    /// This command, for the same packages.
+    Command(&'static str),
+    /// `npxc list`, which takes no packages.
+    List,
+    /// No word at all: running a package is what npxc does.
+    Nothing,
+}
+
+/// The command line to type instead of one whose words begin with another package manager's command; `options` stood
+/// before them.
+pub(super) fn instead(options: &[OsString], words: &[OsString]) -> Option<String> {
+    let (first, behind) = words.split_first()?;
+    let (name, meant) = FOREIGN.into_iter().find(|(name, _)| *first == *name)?;
+    // A single letter alone is more likely a package than a command without an object.
+    if name == "x" && behind.is_empty() {
+        return None;
+    }
+    let behind = behind.strip_prefix(&["--".into()]).unwrap_or(behind);
+    let (command, options, behind) = match meant {
+        Meant::Command(command) => (Some(command), &[][..], behind),
+        Meant::List => (Some("list"), &[][..], &[][..]),
+        Meant::Nothing => (None, options, behind),
+    };
+    let mut line = vec!["npxc".to_owned()];
+    line.extend(options.iter().map(|word| shell_word(&word.to_string_lossy())));
+    line.extend(command.map(str::to_owned));
+    line.extend(behind.iter().map(|word| shell_word(&word.to_string_lossy())));
+    if behind.is_empty() && !matches!(meant, Meant::List) {
+        line.push("PACKAGE".to_owned());
+    }
+    Some(line.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_npm_calls_it_is_said_in_npxcs_words() {
+        let instead = |line: &str| {
+            instead(&["--allow=@npm".into()], &line.split(' ').map(OsString::from).collect::<Vec<_>>())
+        };
+        for (line, expected) in [
+            ("uninstall cowsay", "npxc clean cowsay"),
+            ("remove cowsay@1 x", "npxc clean cowsay@1 x"),
+            ("rm", "npxc clean PACKAGE"),
+            ("ls", "npxc list"),
+            ("ls -g cowsay", "npxc list"),
+            ("update cowsay", "npxc rebuild cowsay"),
+            ("update", "npxc rebuild PACKAGE"),
+            ("run cowsay a;b", "npxc --allow=@npm cowsay 'a;b'"),
+            ("exec -- cowsay", "npxc --allow=@npm cowsay"),
+            ("x cowsay", "npxc --allow=@npm cowsay"),
+            ("run", "npxc --allow=@npm PACKAGE"),
+        ] {
+            assert_eq!(instead(line).as_deref(), Some(expected), "{line}");
+        }
+        for line in ["x", "cowsay run", "run@latest cowsay", "list", "./run", ""] {
+            assert_eq!(instead(line), None, "{line}");
+        }
+    }
 
     fn found(line: &str) -> Option<&'static str> {
         behind_spec(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())

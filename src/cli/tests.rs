@@ -79,6 +79,15 @@ fn commands_and_the_packages_of_the_same_name() {
     assert_eq!(words("server probe"), ["server", "probe"]);
     assert!(parsed("--allow x list").is_err(), "an option that a command does not have is refused");
     assert!(parsed("update").unwrap_err().to_string().contains("not available in this version"));
+    let said = parsed("--allow @npm uninstall cowsay").unwrap_err().to_string();
+    assert!(
+        said.contains("no command `uninstall`") && said.contains("\n  tip: npxc clean cowsay\n"),
+        "{said}"
+    );
+    assert!(said.contains("npxc -- uninstall, or npxc uninstall@latest"), "{said}");
+    assert_eq!(words("-- uninstall cowsay"), ["uninstall", "cowsay"]);
+    assert_eq!(words("run@latest cowsay"), ["run@latest", "cowsay"]);
+    assert_eq!(words("-p x exec cowsay"), ["exec", "cowsay"]);
 }
 
 #[test]
