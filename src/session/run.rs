@@ -168,7 +168,7 @@ impl Bench {
         }
         if denied > 0 {
             let times = if denied == 1 { "once".to_owned() } else { format!("{denied} times") };
-            words.say(&format!("the package was denied {times} what no rule names"));
+            words.say(&format!("the package was denied {times}"));
             words.hint(&format!("npxc audit show {}", path.display()));
         }
         conclude(conclusion, &resolved.limits)

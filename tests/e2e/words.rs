@@ -46,6 +46,21 @@ fn an_option_behind_the_package_is_passed_on_with_a_warning() {
 }
 
 #[test]
+fn what_a_deny_rule_refuses_is_counted_as_it_is() {
+    let said = stderr(&[
+        "--network",
+        "open",
+        "--deny",
+        "x.example.com",
+        "FIXTURE",
+        "download",
+        "http://x.example.com/",
+    ]);
+    let line = said.lines().find(|line| line.starts_with("npxc: the package was denied ")).unwrap();
+    assert!(line.ends_with(" times") || line.ends_with(" once"), "{said}");
+}
+
+#[test]
 fn a_mistyped_command_is_pointed_out_and_not_stopped() {
     let mut npxc = world().npxc(&["porbe", "server"]);
     npxc.command.env("npm_config_registry", "http://127.0.0.1:9/").env("npm_config_fetch_retries", "0");
