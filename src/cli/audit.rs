@@ -148,7 +148,9 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Denied: nothing\n");
     } else {
         out.push_str("Denied:\n");
-        let mut table = Table::new(&["destination", "via", "times", "during", "why; what would allow it"]);
+        // The reason is what the table is read for, and it is copied: a narrow terminal wraps it.
+        let mut table =
+            Table::new(&["destination", "via", "times", "during", "why; what would allow it"]).uncut();
         for row in report.denied.iter().take(ROWS) {
             table.row(denied(row));
             if let Some(hint) = &row.hint {
@@ -217,4 +219,18 @@ fn open(path: &Path) -> Result<BufReader<File>, Failure> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_shown_whole() {
+        let reason = format!("because of {}", "a very long rule ".repeat(12));
+        let row =
+            Denied { destination: "a.example.com:443".into(), reason: reason.clone(), ..Denied::default() };
+        let shown = destinations(&Report { denied: vec![row], ..Report::default() });
+        assert!(shown.contains(reason.trim_end()), "{shown}");
+    }
 }
