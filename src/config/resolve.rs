@@ -123,6 +123,8 @@ pub(super) struct Combined {
 pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Result<Combined, ConfigError> {
     let mut warnings = Vec::new();
     let defaults = Limits::default();
+    let allowed = layers.iter().flat_map(|layer| layer.allow.iter().chain(&layer.allow_private));
+    warnings.extend(allowed.filter_map(about_loopback));
     Ok(Combined {
         network: Network {
             mode: mode(layers)?,
@@ -149,6 +151,17 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         },
         runtime: runtime(layers)?,
         warnings,
+    })
+}
+
+/// An allow rule for loopback addresses is no mistake where a name resolves to one, and is no way to this machine.
+fn about_loopback(rule: &Rule) -> Option<String> {
+    rule.instead_of_loopback().map(|instead| {
+        format!(
+            "{} inside the sandbox is the sandbox itself, so the rule `{rule}` opens nothing of this machine; \
+             --allow {instead} does",
+            rule.host()
+        )
     })
 }
 

@@ -124,6 +124,25 @@ fn the_mode_comes_from_the_highest_layer_that_has_an_opinion() {
 }
 
 #[test]
+fn a_rule_for_the_sandboxs_own_loopback_is_warned_of() {
+    let layer = Layer {
+        allow: rules("127.0.0.1:8099,0.0.0.0/0"),
+        allow_private: rules("[::1]"),
+        deny: rules("127.0.0.2"),
+        ..flags()
+    };
+    let run = Home::new(&[]).load("server", layer).unwrap();
+    assert_eq!(run.warnings.len(), 2, "{:?}", run.warnings);
+    assert!(
+        run.warnings[0].starts_with("127.0.0.1 inside the sandbox is the sandbox itself"),
+        "{:?}",
+        run.warnings
+    );
+    assert!(run.warnings[0].ends_with("--allow host.npxc.internal:8099 does"), "{:?}", run.warnings);
+    assert!(run.warnings[1].contains("`[::1]`"), "{:?}", run.warnings);
+}
+
+#[test]
 fn no_network_and_an_allowed_destination_contradict_each_other() {
     let home = Home::new(&[("packages/server.toml", "[network]\nmode = \"none\"\nallow = [\"@npm\"]\n")]);
     let layer = Layer { mode: Some(Mode::None), allow_private: rules("db.example.com:5432"), ..flags() };

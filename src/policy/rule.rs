@@ -8,9 +8,10 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::address::{AddressClass, classify};
 use super::fault::{Fault, Shown};
 use super::grammar;
-use super::host::HostName;
+use super::host::{HOST_NAME, HostName};
 use super::protocol::{Ports, Protocol};
 use super::verdict::Destination;
 
@@ -65,6 +66,16 @@ impl Rule {
     /// The rule for a name on any port.
     pub(super) fn any_port(name: &HostName) -> Self {
         Self { protocol: None, host: HostPattern::Name(name.clone()), ports: Ports::ANY }
+    }
+
+    /// What to write instead of a rule for loopback addresses and nothing else: inside the sandbox those are its own, and
+    /// this machine's loopback has a name. `None` for every other rule.
+    pub fn instead_of_loopback(&self) -> Option<Self> {
+        let HostPattern::Net(net) = &self.host else { return None };
+        let is_loopback = |address| matches!(classify(address), Some(AddressClass::Loopback));
+        let own = is_loopback(net.network()) && is_loopback(net.broadcast());
+        let name = HostName::from_str(HOST_NAME).ok().filter(|_| own)?;
+        Some(Self { host: HostPattern::Name(name), ..self.clone() })
     }
 
     /// Parses a comma-separated list; spaces around the commas are allowed, empty items are not.

@@ -250,3 +250,25 @@ fn a_rule_made_by_hand_is_the_rule_its_text_parses_to() {
     assert_eq!(rule.to_string().parse::<Rule>().unwrap(), rule);
     assert_eq!(Rule::exact(Protocol::Tcp, &mapped, 0), None);
 }
+
+#[test]
+fn rules_for_loopback_alone_have_something_to_write_instead() {
+    for (rule, instead) in [
+        ("127.0.0.1:8099", Some("host.npxc.internal:8099")),
+        ("udp://127.8.9.10:53-54", Some("udp://host.npxc.internal:53-54")),
+        ("127.0.0.0/8", Some("host.npxc.internal")),
+        ("127.0.0.0/16", Some("host.npxc.internal")),
+        ("[::1]:80", Some("host.npxc.internal:80")),
+        ("126.0.0.0/7", None),
+        ("0.0.0.0/0", None),
+        ("[::/127]", None),
+        ("[::/0]", None),
+        ("10.0.0.0/8", None),
+        ("host.npxc.internal:80", None),
+        ("@npm", None),
+    ] {
+        let rule: Rule = rule.parse().unwrap();
+        let said = rule.instead_of_loopback().map(|instead| instead.to_string());
+        assert_eq!(said.as_deref(), instead, "{rule}");
+    }
+}
