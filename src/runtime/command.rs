@@ -90,7 +90,7 @@ impl Client {
     }
 
     pub(super) fn not_started(&self, source: io::Error) -> RuntimeError {
-        RuntimeError::NoEngine { program: self.program.clone(), source }
+        RuntimeError::no_engine(self.program.clone(), source)
     }
 
     /// The program's name for people.
