@@ -30,6 +30,10 @@ pub struct Report {
     pub limits: BTreeMap<String, u64>,
     /// Names that were answered.
     pub resolved: BTreeSet<String>,
+    /// Names that were allowed, and that the host's resolver does not know.
+    pub not_found: BTreeSet<String>,
+    /// Names that were allowed, and that the host's resolver could not look up.
+    pub not_resolved: BTreeSet<String>,
     /// Lines that could not be read.
     pub unreadable: u64,
     /// Destinations that are not in the lists because there are too many.
@@ -123,7 +127,7 @@ pub fn read(mut input: impl BufRead) -> io::Result<Report> {
     loop {
         line.clear();
         if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
-            return Ok(fold.report);
+            return Ok(fold.finish());
         }
         let parsed = serde_json::from_slice::<Header>(&line)
             .and_then(|header| Ok((header, serde_json::from_slice::<Event>(&line)?)));
@@ -161,11 +165,7 @@ impl Fold {
                     (run.denied, run.allowed) = (denied, allowed);
                 }
             }
-            Event::Dns { reason: None, name, .. } => {
-                if self.report.resolved.len() < MAX_ROWS {
-                    self.report.resolved.insert(name);
-                }
-            }
+            Event::Dns { reason: None, name, kind, answer, .. } => self.asked(name, &kind, &answer),
             Event::Dns { .. } | Event::FlowDeny { .. } => self.refused(&event),
             Event::FlowDenySummary { count, protocol, code, example } => {
                 let reason = format!("{code} (counted, not logged one by one)");
@@ -202,6 +202,32 @@ impl Fold {
             Event::Limit { what, detail, count } => {
                 *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
             }
+        }
+    }
+
+    /// What came to be known in the end counts.
+    fn finish(mut self) -> Report {
+        let report = &mut self.report;
+        report.not_found.retain(|name| !report.resolved.contains(name));
+        report
+            .not_resolved
+            .retain(|name| !report.resolved.contains(name) && !report.not_found.contains(name));
+        self.report
+    }
+
+    /// A question that no rule forbade.
+    fn asked(&mut self, name: String, kind: &str, answer: &str) {
+        let report = &mut self.report;
+        let names = match answer {
+            // "empty" is the answer to a question for the other address family, too, whether or not the name exists.
+            "answered" => &mut report.resolved,
+            // That of other records says nothing about whether the name can be connected to.
+            "nxdomain" if matches!(kind, "A" | "AAAA") => &mut report.not_found,
+            "servfail" if matches!(kind, "A" | "AAAA") => &mut report.not_resolved,
+            _ => return,
+        };
+        if names.len() < MAX_ROWS {
+            names.insert(name);
         }
     }
 
@@ -318,6 +344,31 @@ mod tests {
             line(end),
         ]
         .concat()
+    }
+
+    #[test]
+    fn names_that_do_not_resolve_are_no_denials() {
+        let asked = |name: &str, kind: &str, answer: &str| {
+            line(&format!(
+                "\"event\":\"dns\",\"name\":\"{name}\",\"type\":\"{kind}\",\"answer\":\"{answer}\""
+            ))
+        };
+        let log = [
+            asked("none.example.com", "A", "nxdomain"),
+            asked("none.example.com", "AAAA", "empty"),
+            asked("gone.example.com", "A", "nxdomain"),
+            asked("gone.example.com", "AAAA", "nxdomain"),
+            asked("slow.example.com", "A", "servfail"),
+            asked("late.example.com", "A", "servfail"),
+            asked("late.example.com", "A", "answered"),
+            asked("_x.example.com", "SRV", "nxdomain"),
+        ];
+        let report = read(log.concat().as_bytes()).unwrap();
+        let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&report.not_found), ["gone.example.com", "none.example.com"]);
+        assert_eq!(names(&report.not_resolved), ["slow.example.com"]);
+        assert_eq!(names(&report.resolved), ["late.example.com"]);
+        assert!(report.denied.is_empty());
     }
 
     #[test]

@@ -160,6 +160,15 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str(&table.render());
         out.push_str(&more(report.denied.len()));
     }
+    for (what, names, why) in [
+        ("Not found", &report.not_found, "this machine's resolver has no such name"),
+        ("Not resolved", &report.not_resolved, "this machine's resolver gave no answer"),
+    ] {
+        for name in names.iter().take(ROWS) {
+            let _ = writeln!(out, "{what}: {} ({why})", printable(name, 300));
+        }
+        out.push_str(&more(names.len()));
+    }
     for (what, count) in &report.limits {
         out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));
         out.push('\n');
@@ -224,6 +233,19 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_shown() {
+        let not_found = ["gone\u{1b}.example.com".to_owned()].into();
+        let not_resolved = ["slow.example.com".to_owned()].into();
+        let shown = destinations(&Report { not_found, not_resolved, ..Report::default() });
+        assert_eq!(
+            shown,
+            "Reached: nothing\nDenied: nothing\n\
+             Not found: gone\\u{1b}.example.com (this machine's resolver has no such name)\n\
+             Not resolved: slow.example.com (this machine's resolver gave no answer)\n"
+        );
+    }
 
     #[test]
     fn a_reason_is_shown_whole() {

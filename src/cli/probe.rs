@@ -108,7 +108,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let title = resolved.request.to_string();
     if args.json {
         say::print(&show::json(&title, &outcome, &network)?);
-    } else if outcome.failure.is_none() || !network.reached.is_empty() || !network.denied.is_empty() {
+    } else if outcome.failure.is_none() || has_findings(&network) {
         // Of something that never ran, "reached: nothing" would read like a finding.
         say::print(&show::text(&title, &outcome, &network));
     }
@@ -116,6 +116,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),
     }
+}
+
+fn has_findings(network: &Report) -> bool {
+    let empty = network.reached.is_empty() && network.denied.is_empty();
+    !(empty && network.not_found.is_empty() && network.not_resolved.is_empty())
 }
 
 /// Installs the package first: that may take minutes, and the server's own time is to be counted from its start. Its
