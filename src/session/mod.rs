@@ -183,9 +183,24 @@ impl From<SessionError> for Failure {
 
 impl From<PackageError> for Failure {
     fn from(error: PackageError) -> Self {
-        // A step that could not even start lacks its sandbox.
-        let status =
-            if matches!(error, PackageError::Step(_)) { ExitStatus::Runtime } else { ExitStatus::Install };
+        let status = match &error {
+            // A step that could not even start lacks its sandbox, and so does a package without a node to run it.
+            PackageError::Step(_)
+            | PackageError::NodeMissing
+            | PackageError::NodeUnusable { .. }
+            | PackageError::NodeTooOld { .. }
+            | PackageError::NpmMissing { .. } => ExitStatus::Runtime,
+            // What is installed has programs, and another was named, or none where one has to be.
+            PackageError::Bin { bins, .. } if !bins.is_empty() => ExitStatus::Config,
+            PackageError::Io { .. }
+            | PackageError::Spec(_)
+            | PackageError::PackageCount { .. }
+            | PackageError::NotAPackage { .. }
+            | PackageError::Config { .. }
+            | PackageError::Install(_)
+            | PackageError::Refused { .. }
+            | PackageError::Bin { .. } => ExitStatus::Install,
+        };
         Failure::new(status, error.to_string()).hints(error.hints())
     }
 }

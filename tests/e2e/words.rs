@@ -144,6 +144,20 @@ fn a_probe_leaves_a_log_that_can_be_shown() {
 }
 
 #[test]
+fn without_node_there_is_no_sandbox_even_for_what_is_installed() {
+    stderr(&["install", "FIXTURE"]);
+    let fixture = world().fixture().display().to_string();
+    let (output, _) = {
+        let mut npxc = world().npxc(&[&fixture, "exit", "0"]);
+        npxc.command.env("PATH", "/nonexistent");
+        npxc.output()
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("node was not found in PATH"), "{said}");
+}
+
+#[test]
 fn an_installation_is_told_once_and_listed_by_name() {
     let data = world().scratch("data");
     let fixture = world().fixture().display().to_string();
@@ -164,6 +178,6 @@ fn an_installation_is_told_once_and_listed_by_name() {
     assert_eq!(status, Some(1));
     assert!(said.contains("--all"), "{said}");
     let (status, _, said) = run(&["-p", &fixture, "nosuchbin"]);
-    assert_eq!(status, Some(3));
+    assert_eq!(status, Some(1));
     assert!(said.contains("npxc: hint: its programs are "), "{said}");
 }

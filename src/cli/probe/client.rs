@@ -35,6 +35,9 @@ const ENDING: Duration = Duration::from_secs(20);
 const TAIL: usize = 40;
 const LINE: usize = 2000;
 
+/// Tools that are named where one is asked for that does not exist.
+const NAMED_TOOLS: usize = 50;
+
 /// What npxc's own lines on the child's stderr begin with.
 const OWN: &str = "npxc: ";
 
@@ -45,12 +48,14 @@ const NOT_A_SERVER: &str =
 /// Why the conversation ended early.
 struct Problem {
     what: String,
-    hint: Option<&'static str>,
+    hint: Option<String>,
+    /// npxc's status; what the child's end says, if there is none.
+    status: Option<ExitStatus>,
 }
 
 impl From<String> for Problem {
     fn from(what: String) -> Self {
-        Self { what, hint: None }
+        Self { what, hint: None, status: None }
     }
 }
 
@@ -118,7 +123,8 @@ async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Resu
     let own = Implementation::new("npxc-probe", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), own);
     let answer = announced(timeout(plan.timeout, client.serve((stdout, stdin))), plan);
-    let not_initialized = |what: String| Problem { what, hint: Some(NOT_A_SERVER) };
+    let not_initialized =
+        |what: String| Problem { hint: Some(NOT_A_SERVER.to_owned()), ..Problem::from(what) };
     let mut service = match answer.await {
         Ok(Ok(service)) => service,
         Ok(Err(error)) => return Err(not_initialized(format!("the server did not initialize: {error}"))),
@@ -135,7 +141,7 @@ async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Resu
         tokio::time::sleep(plan.wait).await;
     }
     let _ = service.close_with_timeout(ANSWER).await;
-    result.map_err(Problem::from)
+    result
 }
 
 /// The same future; says how long it takes.
@@ -155,7 +161,7 @@ async fn announced<T>(answer: impl Future<Output = T>, plan: &Plan) -> T {
     }
 }
 
-async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), String> {
+async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), Problem> {
     let offers = outcome.server.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
     if offers.tools.is_some() {
         outcome.tools = answer("tools/list", server.list_all_tools()).await?;
@@ -168,9 +174,26 @@ async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> R
     }
     if let Some((name, arguments)) = &plan.call {
         let call = CallToolRequestParams::new(name.clone()).with_arguments(arguments.clone());
-        outcome.called = Some(answer("tools/call", server.call_tool(call)).await?);
+        let called = answer("tools/call", server.call_tool(call)).await;
+        // Servers refuse a name they do not know in either way. One that they do not list may be known all the same.
+        let refused = called.as_ref().map_or(true, |called| called.is_error == Some(true));
+        let unknown = refused && !outcome.tools.iter().any(|tool| tool.name == *name);
+        outcome.called = called.as_ref().ok().cloned();
+        if unknown {
+            return Err(no_tool(name, &outcome.tools));
+        }
+        called?;
     }
     Ok(())
+}
+
+/// A tool was refused that the server did not list.
+fn no_tool(name: &str, tools: &[Tool]) -> Problem {
+    let names: Vec<&str> = tools.iter().take(NAMED_TOOLS).map(|tool| &*tool.name).collect();
+    let more = if tools.len() > NAMED_TOOLS { ", ..." } else { "" };
+    let hint = (!names.is_empty()).then(|| format!("its tools are {}{more}", names.join(", ")));
+    let what = format!("--call: the server has no tool `{name}`");
+    Problem { what, hint, status: Some(ExitStatus::Config) }
 }
 
 async fn answer<T, E: Display>(what: &str, request: impl Future<Output = Result<T, E>>) -> Result<T, String> {
@@ -186,16 +209,18 @@ fn explain<'a>(
     ended: Option<std::process::ExitStatus>,
     tail: impl Iterator<Item = &'a String>,
 ) -> Failure {
-    let status = match ended.and_then(|ended| ended.code()) {
+    let status = problem.status.unwrap_or_else(|| match ended.and_then(|ended| ended.code()) {
         Some(2) => ExitStatus::Runtime,
         Some(3) => ExitStatus::Install,
         Some(_) | None => ExitStatus::GuestDied,
-    };
+    });
     let mut message = problem.what.clone();
     if let Some(ended) = ended.filter(|ended| !ended.success()) {
         let _ = write!(message, "\nnpxc ended with {ended}");
     }
-    let mut said = tail.filter(|line| !line.starts_with(OWN)).peekable();
+    // A mistake of the command line is not explained by what the server said.
+    let of_server = problem.status.is_none();
+    let mut said = tail.filter(|line| of_server && !line.starts_with(OWN)).peekable();
     if said.peek().is_some() {
         message.push_str("\nthe last it said:");
         for line in said {
@@ -203,7 +228,7 @@ fn explain<'a>(
             message.push_str(line);
         }
     }
-    Failure::new(status, message).hints(problem.hint.map(str::to_owned))
+    Failure::new(status, message).hints(problem.hint.clone())
 }
 
 /// Reads the child's stderr to its end: shows npxc's own lines, keeps the last ones of all.

@@ -18,6 +18,9 @@ lines.on('line', (line) => {
     : { tools: [{ name: 'first\u001b[2J', description: '\n Says\u202e something.\nMore.', inputSchema: { type: 'object' } }],
         nextCursor: 'x' });
   if (method === 'prompts/list') send(id, { prompts: [{ name: 'ask' }] });
+  if (method === 'tools/call' && params.name === 'frist') return process.stdout.write(
+    JSON.stringify({ jsonrpc: '2.0', id, error: { code: -32602, message: 'no such tool' } }) + '\n');
+  if (method === 'tools/call' && params.name === 'thrid') return send(id, { isError: true, content: [] });
   if (method === 'tools/call') send(id, { content: [{ type: 'text', text: params.name + ' ' + params.arguments.a }] });
 });
 lines.on('close', () => process.exit(0));
@@ -76,6 +79,21 @@ fn a_server_that_does_not_start_says_why() {
     assert!(failure.message.contains("npxc ended with exit status: 3"), "{}", failure.message);
     assert!(failure.message.ends_with("the last it said:\n  server: starting\n  Error: \u{1b}[31mno token"));
     assert!(!failure.message.contains("installing"), "what was shown is not said again");
+}
+
+#[test]
+fn a_tool_that_was_not_listed_is_a_mistake_of_the_caller() {
+    let mut plan = plan(&[]);
+    // One server answers with an error, another with a result that is one.
+    for name in ["frist", "thrid"] {
+        plan.call = Some((name.to_owned(), arguments(None).unwrap()));
+        let outcome = client::run(&plan).unwrap();
+        let failure = outcome.failure.unwrap();
+        assert_eq!(failure.status, ExitStatus::Config);
+        assert_eq!(failure.message, format!("--call: the server has no tool `{name}`"));
+        assert_eq!(failure.hints, ["its tools are first\u{1b}[2J, second"]);
+        assert_eq!(outcome.tools.len(), 2);
+    }
 }
 
 #[test]
