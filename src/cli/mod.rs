@@ -23,6 +23,7 @@ mod store;
 mod table;
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
@@ -30,6 +31,7 @@ use clap::{CommandFactory as _, Parser};
 use crate::config::{self, Resolved};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
+use crate::runtime::Mount;
 use options::Options;
 use say::Stderr;
 
@@ -212,12 +214,19 @@ fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
     Ok(config::load(asked, &HostEnv::current())?)
 }
 
-/// Warns of options that went to the package. `words` begin with the spec.
-fn warn_of_slips(words: &[OsString], marked: bool, voice: Stderr) {
-    if let Some(option) = slips::behind_spec(words).filter(|_| !marked) {
+/// Warns of options that went to the package, and of paths that it will not find. `words` begin with the spec; `marked`
+/// ones are meant as they are.
+fn warn_of_slips(words: &[OsString], marked: bool, mounts: &[Mount], voice: Stderr) {
+    if marked {
+        return;
+    }
+    if let Some(option) = slips::behind_spec(words) {
         let (warning, hint) = slips::about_option(option);
         voice.warning(&warning);
         voice.hint(&hint);
+    }
+    if let Some(path) = slips::unseen(words, mounts, Path::exists) {
+        voice.hint(&slips::about_path(&path));
     }
 }
 

@@ -1,10 +1,12 @@
 //! Command lines that are right and probably not what was meant. Pure; nothing is changed for it, only said.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use super::NAMES;
 use crate::config::error::nearest;
 use crate::paths::shell_word;
+use crate::runtime::Mount;
 
 /// Options that change what a package is granted. Behind the spec they are the package's own and grant nothing, which
 /// looks like a sandbox that does not work. Others that packages often have themselves (`--config`, `--cwd`) are left
@@ -45,6 +47,38 @@ pub(super) fn about_option(option: &str) -> (String, String) {
         ),
     )
 }
+
+/// The first of a package's own arguments that is an absolute path which `exists` here, and that no mount shows to the
+/// package; `--option=PATH` counts. `words` begin with the spec.
+pub(super) fn unseen(
+    words: &[OsString],
+    mounts: &[Mount],
+    exists: impl Fn(&Path) -> bool,
+) -> Option<PathBuf> {
+    let own = words.iter().skip(1).filter_map(|word| word.to_str());
+    let paths = own.map(|word| match word.split_once('=') {
+        Some((option, value)) if option.starts_with('-') => Path::new(value),
+        Some(_) | None => Path::new(word),
+    });
+    // What the sandbox has of its own under these names may be what is meant.
+    let is_own =
+        |path: &Path| SYSTEM.iter().any(|own| path.starts_with(own)) || path.components().count() <= 2;
+    let is_shown = |path: &Path| mounts.iter().any(|mount| path.starts_with(&mount.guest));
+    paths
+        .filter(|path| path.is_absolute() && !is_own(path) && !is_shown(path))
+        .find(|path| exists(path))
+        .map(Path::to_owned)
+}
+
+/// Hint about a path that [`unseen`] found.
+pub(super) fn about_path(path: &Path) -> String {
+    let (shown, word) = (path.display(), shell_word(&path.to_string_lossy()));
+    format!("the package cannot see {shown}; npxc --mount {word} ... PACKAGE shows it, to be read")
+}
+
+/// Directories that the sandbox has, too.
+const SYSTEM: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/opt/npxc"];
 
 /// The command of npxc's that a spec was probably meant to be. Only a bare name can be one.
 pub(super) fn command(spec: &str) -> Option<&'static str> {
@@ -143,6 +177,41 @@ mod tests {
         assert_eq!(found("server allow --allowed --allow-all --config x --cwd y -e"), None);
         assert_eq!(found("--allow"), None, "the first word is the spec");
         assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn a_path_that_no_mount_shows_is_found() {
+        let mount = |host: &str, guest: &str| Mount {
+            host: host.into(),
+            guest: guest.into(),
+            access: crate::runtime::Access::ReadOnly,
+        };
+        let mounts = [mount("/home/me/shown", "/home/me/shown"), mount("/home/me/moved", "/data/moved")];
+        let unseen = |line: &str| {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            unseen(&words, &mounts, |path| !path.ends_with("none")).map(|path| path.display().to_string())
+        };
+        for (line, found) in [
+            ("server /home/me/notes /home/me/other", "/home/me/notes"),
+            ("server /home/me/shown/a /home/me/other", "/home/me/other"),
+            ("server --root=/home/me/notes", "/home/me/notes"),
+            ("server -- /tmp/x", "/tmp/x"),
+            ("server /home/me/moved", "/home/me/moved"),
+        ] {
+            assert_eq!(unseen(line).as_deref(), Some(found), "{line}");
+        }
+        for line in [
+            "/home/me/package.tgz",
+            "server /home/me/shown /data/moved/x",
+            "server / /tmp /home /usr/share/x /etc/x/y /dev/shm/x /nothing",
+            "server /home/me/none notes ./notes http://example.com/a/b a=/home/me/notes",
+        ] {
+            assert_eq!(unseen(line), None, "{line}");
+        }
+        assert_eq!(
+            about_path(Path::new("/home/me/a b")),
+            "the package cannot see /home/me/a b; npxc --mount '/home/me/a b' ... PACKAGE shows it, to be read"
+        );
     }
 
     #[test]

@@ -46,6 +46,21 @@ fn an_option_behind_the_package_is_passed_on_with_a_warning() {
 }
 
 #[test]
+fn a_path_that_the_package_cannot_see_is_pointed_out() {
+    let place = world().scratch("notes").display().to_string();
+    let said = stderr(&["FIXTURE", "exit", "0", &place]);
+    assert!(
+        said.contains(&format!("npxc: hint: the package cannot see {place}; npxc --mount {place} ")),
+        "{said}"
+    );
+    for meant in
+        [&["--mount", &place, "FIXTURE", "exit", "0", &place][..], &["--", "FIXTURE", "exit", "0", &place]]
+    {
+        assert!(!stderr(meant).contains("cannot see"), "{meant:?}");
+    }
+}
+
+#[test]
 fn what_a_deny_rule_refuses_is_counted_as_it_is() {
     let said = stderr(&[
         "--network",
