@@ -14,7 +14,7 @@ pub(crate) fn absolute(text: &str, base: &Path, home: &Path) -> PathBuf {
 
 /// `text` as one word of a shell, for hints that are copied.
 pub(crate) fn shell_word(text: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./@:=,+~%".contains(character);
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_./@:=,+%".contains(character);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else {
@@ -35,4 +35,18 @@ pub(crate) fn tidy(path: &Path) -> PathBuf {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_copied_stays_one_word() {
+        assert_eq!(shell_word("/home/me/a-b_c.d"), "/home/me/a-b_c.d");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's; $x"), "'it'\\''s; $x'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("~/x"), "'~/x'", "a tilde was expanded before");
+    }
 }

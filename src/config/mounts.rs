@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
-use crate::paths::{absolute, tidy};
+use crate::paths::{absolute, shell_word, tidy};
 use crate::runtime::{Access, Mount};
 
 /// Places inside the guest that are the sandbox's own, with everything below them.
@@ -178,7 +178,9 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
     let shown = host.0.display();
     let real = host.0.canonicalize().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Fault::new(format!("{shown} does not exist")).hint(format!("make it first: mkdir -p {shown}"))
+            let word = shell_word(&host.0.to_string_lossy());
+            Fault::new(format!("{shown} does not exist"))
+                .hint(format!("check the path, or make it first: mkdir -p {word}"))
         }
         _ => Fault::new(format!("{shown} cannot be opened: {error}")),
     })?;
@@ -285,6 +287,8 @@ mod tests {
         assert!(settled("home:ro", &root).is_ok());
         let refused = |text: &str| settled(text, &root).unwrap_err().to_string();
         assert!(refused("missing").ends_with("missing does not exist"));
+        let hint = settled("a b", &root).unwrap_err().hint.unwrap();
+        assert_eq!(hint, format!("check the path, or make it first: mkdir -p '{}/a b'", root.display()));
         assert!(refused("socket").contains("neither a file nor a directory"));
         assert!(refused("/:/host").contains("the whole file system"));
         for text in ["home:rw", "home/.config:rw", "home/.config/npxc:rw", "home/.config/npxc/packages:rw"] {

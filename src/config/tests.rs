@@ -190,7 +190,7 @@ fn mistakes_in_files_are_pointed_at() {
         ("[[mounts]]\nguest = \"/x\"\n", "1:1: missing field `host`\n[[mounts]]\n^\nhint: "),
         (
             "[[mounts]]\nhost = \"/no/such/place\"\n",
-            "2:8: /no/such/place does not exist\nhint: make it first: mkdir -p /no/such/place",
+            "2:8: /no/such/place does not exist\nhint: check the path, or make it first: mkdir -p /no/such/place",
         ),
         (
             "[env]\n\"A-B\" = \"x\"\n",

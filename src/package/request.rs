@@ -89,7 +89,12 @@ impl Source {
     fn of(spec: &PackageSpec, host: &HostEnv) -> Result<Self, PackageError> {
         let find = |local: &super::spec::LocalPath| {
             let path = local.absolute(&host.cwd, &host.home);
-            fs::canonicalize(&path).map_err(|e| PackageError::io("open the package", path, e))
+            fs::canonicalize(&path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => {
+                    PackageError::NotAPackage { path, problem: "it does not exist" }
+                }
+                _ => PackageError::io("open the package", path, e),
+            })
         };
         match spec {
             PackageSpec::Registry { .. } | PackageSpec::Alias { .. } => Ok(Self::Registry(spec.to_string())),
@@ -258,6 +263,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let host = HostEnv { cwd: dir.path().to_owned(), ..HostEnv::default() };
         fs::create_dir_all(dir.path().join("p/sub")).unwrap();
+        let absent = Request::of("./none".parse().unwrap()).resolve(&host).unwrap_err();
+        assert!(absent.to_string().ends_with("/none is not a package: it does not exist"), "{absent}");
+        assert!(absent.hints()[0].starts_with("name a directory"), "{:?}", absent.hints());
         let missing = Request::of("./p".parse().unwrap()).resolve(&host);
         assert!(matches!(missing, Err(PackageError::NotAPackage { .. })));
         fs::write(dir.path().join("p/package.json"), "{}").unwrap();
