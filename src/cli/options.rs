@@ -141,6 +141,11 @@ impl Options {
         };
         let (packages, bin) = match first {
             None if self.package.is_empty() => {
+                if let Some((option, taken)) = self.taken() {
+                    let what = format!("no package is named: {option} took `{taken}`");
+                    let hint = format!("npxc {option} RULE {taken}");
+                    return Err(ConfigError::surroundings(what, hint));
+                }
                 let hint = "npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options";
                 return Err(ConfigError::surroundings("no package is named", hint));
             }
@@ -163,6 +168,19 @@ impl Options {
             config: self.config.clone(),
             cwd: self.cwd.clone(),
             audit_log: self.audit_log.clone(),
+        })
+    }
+
+    /// The option for rules that took what looks like the package, and that.
+    fn taken(&self) -> Option<(&'static str, &str)> {
+        let lists =
+            [("--allow", &self.allow), ("--allow-private", &self.allow_private), ("--deny", &self.deny)];
+        lists.into_iter().find_map(|(option, rules)| {
+            let last = rules.last()?;
+            // Names with dots are hosts more often than packages.
+            let looks_like = last.contains(['@', '/']) || !last.contains(['.', ':', ',', '*']);
+            let is_package = matches!(last.parse(), Ok(PackageSpec::Registry { .. })) && *last != "@npm";
+            (looks_like && is_package).then_some((option, last.as_str()))
         })
     }
 

@@ -178,6 +178,22 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
             "--publish: `http`: expected [IP:]PORT[:GUEST_PORT]\nhint: for example 8080, 8080:3000, 127.0.0.1:8080:3000 or [::1]:8080",
         ),
         (
+            "--allow @npm --allow package-registry-mcp",
+            "no package is named: --allow took `package-registry-mcp`\nhint: npxc --allow RULE package-registry-mcp",
+        ),
+        (
+            "--deny @scope/server@1.2.3",
+            "no package is named: --deny took `@scope/server@1.2.3`\nhint: npxc --deny RULE @scope/server@1.2.3",
+        ),
+        (
+            "--allow api.example.com",
+            "no package is named\nhint: npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options",
+        ),
+        (
+            "--allow @npm",
+            "no package is named\nhint: npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options",
+        ),
+        (
             "",
             "no package is named\nhint: npxc [OPTIONS] <package-spec> [ARGS...]; npxc --help shows the options",
         ),
