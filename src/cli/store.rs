@@ -45,6 +45,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
             .map(|entry| {
                 serde_json::json!({
                     "packages": roots(entry),
+                    "asked": entry.manifest.as_ref().map(|manifest| &manifest.request),
                     "platform": entry.platform,
                     "size": entry.manifest.as_ref().map(|manifest| manifest.size),
                     "dependencies": entry.manifest.as_ref().map(|manifest| manifest.packages.len()),
@@ -61,11 +62,12 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
         say::note("nothing is installed");
         return Ok(ExitStatus::Success);
     }
-    let mut table = Table::new(&["package", "size", "packages", "installed", "node"]).uncut();
+    let mut table = Table::new(&["package", "asked for", "size", "packages", "installed", "node"]).uncut();
     for entry in &entries {
         let manifest = entry.manifest.as_ref();
         table.row(vec![
             name(entry),
+            manifest.map_or_else(String::new, |manifest| manifest.request.join(" ")),
             manifest.map_or_else(String::new, |manifest| bytes(manifest.size)),
             manifest.map_or_else(String::new, |manifest| manifest.packages.len().to_string()),
             manifest.map_or_else(|| "unreadable".to_owned(), |manifest| day(manifest.time)),

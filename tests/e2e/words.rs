@@ -187,6 +187,7 @@ fn an_installation_is_told_once_and_listed_by_name() {
     assert!(said.ends_with(" is installed already\n") && said.lines().count() == 1, "{said}");
     let (_, listed, _) = run(&["list"]);
     assert_eq!(listed.lines().count(), 2, "{listed}");
+    assert!(listed.contains("asked for") && listed.contains(&fixture), "{listed}");
     let (_, shown, _) = run(&["--dry-run", "--allow", "@npm", &fixture]);
     assert!(shown.contains("allow          @npm -> ") && !shown.contains("not yet"), "{shown}");
     let (status, _, said) = run(&["clean"]);
