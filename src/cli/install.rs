@@ -35,7 +35,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         vec![if args.specs.is_empty() { vec!["-".into()] } else { args.specs.clone() }]
     };
     if requests.is_empty() {
-        return Err(Failure::new(ExitStatus::Config, "no package is named").hint("npxc install SPEC..."));
+        let command = if args.force { "rebuild" } else { "install" };
+        return Err(Failure::new(ExitStatus::Config, "no package is named")
+            .hint(format!("npxc {command} PACKAGE...; npxc list shows what is installed")));
     }
     let resolved: Vec<_> =
         requests.iter().map(|words| resolve(&args.options, words)).collect::<Result<_, _>>()?;

@@ -129,6 +129,15 @@ fn help_is_the_help_that_was_asked_for() {
 }
 
 #[test]
+fn a_command_without_a_package_says_its_own_usage() {
+    for line in ["probe", "install", "rebuild"] {
+        let failure = super::execute(parsed(line).unwrap()).unwrap_err();
+        assert_eq!((failure.status, failure.message.as_str()), (ExitStatus::Config, "no package is named"));
+        assert!(failure.hints[0].starts_with(&format!("npxc {line} ")), "{:?}", failure.hints);
+    }
+}
+
+#[test]
 fn options_are_handed_on_as_they_were() {
     use clap::CommandFactory as _;
     let line = "npxc --allow a.example.com,b.example.com --deny c.example.com --ignore-scripts --env A=b --env C -yy \
