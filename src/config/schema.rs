@@ -170,7 +170,9 @@ fn parse<T: DeserializeOwned>(
             path,
             text,
             offset,
-            unknown_key(message, elsewhere).unwrap_or_else(|| Fault::new(message)),
+            unknown_key(message, elsewhere)
+                .or_else(|| one_of_a_list(message))
+                .unwrap_or_else(|| Fault::new(message)),
         )
     })
 }
@@ -190,6 +192,12 @@ fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Opt
         None => format!("the keys here are {}", known.join(", ")),
     });
     Some(Fault::new(format!("unknown key `{key}`")).hint(hint))
+}
+
+/// A better word for serde's `invalid type: string "x", expected a sequence`.
+fn one_of_a_list(message: &str) -> Option<Fault> {
+    let value = message.strip_prefix("invalid type: string ")?.strip_suffix(", expected a sequence")?;
+    Some(Fault::new("a list is wanted here").hint(format!("write [{value}]")))
 }
 
 /// The file that values are taken from, to say where a wrong one stands.

@@ -162,6 +162,10 @@ fn no_network_and_an_allowed_destination_contradict_each_other() {
 fn mistakes_in_files_are_pointed_at() {
     for (text, expected) in [
         ("[network]\nalow = []\n", "2:1: unknown key `alow`\nalow = []\n^\nhint: did you mean `allow`?"),
+        (
+            "[network]\nallow = \"@npm\"\n",
+            "2:9: a list is wanted here\nallow = \"@npm\"\n        ^\nhint: write [\"@npm\"]",
+        ),
         ("[netwrk]\n", "1:2: unknown key `netwrk`\n[netwrk]\n ^\nhint: did you mean `network`?"),
         (
             "[runtime]\nswap = 1\n",
