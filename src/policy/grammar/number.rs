@@ -3,6 +3,10 @@
 use crate::policy::fault::Fault;
 use crate::policy::protocol::Ports;
 
+/// Services whose names are written for their ports.
+const SERVICES: [(&str, u16); 5] =
+    [("http", 80), ("https", 443), ("ssh", 22), ("postgresql", 5432), ("mysql", 3306)];
+
 /// `PORT` or `PORT-PORT`.
 pub(super) fn ports(text: &str) -> Result<Ports, Fault> {
     if text.is_empty() {
@@ -32,7 +36,13 @@ fn port(text: &str) -> Result<u16, Fault> {
             '@' => Fault::new(at, "a rule names no user"),
             ':' => Fault::new(at, "a second port; a range is written PORT-PORT")
                 .hint("an IPv6 address stands in brackets"),
-            other => Fault::new(at, format!("`{}` cannot stand in a port", other.escape_debug())),
+            other => {
+                let fault = Fault::new(at, format!("`{}` cannot stand in a port", other.escape_debug()));
+                match SERVICES.iter().find(|(name, _)| text.eq_ignore_ascii_case(name)) {
+                    Some((_, number)) => fault.hint(format!("a port is a number: write :{number}")),
+                    None => fault,
+                }
+            }
         });
     }
     if text.is_empty() {

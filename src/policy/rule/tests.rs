@@ -145,6 +145,9 @@ const REFUSED: &[(&str, usize, &str)] = &[
     ("user:pw@example.com", 6, ""),
     ("exa%6dple.com", 4, ""),
     ("example.com\\@evil.com", 12, ""),
+    ("example.com:https", 13, "write :443"),
+    ("udp://example.com:SSH", 19, "write :22"),
+    ("example.com:httpx", 13, ""),
     // Presets.
     ("@", 2, "@npm"),
     ("@-x", 2, ""),
