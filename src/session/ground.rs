@@ -102,7 +102,8 @@ impl Ground {
         let apple = chosen_apple(options, sessions).directories(directories(resolved, own));
         if options.require_limits {
             let what = "apple limits memory and CPUs, but processes are only counted inside, and `require_limits` is set";
-            return Err(Failure::new(ExitStatus::Runtime, what).hint("set `require_limits = false`"));
+            return Err(Failure::new(ExitStatus::Runtime, what)
+                .hint("leave `--require-limits` out (`require_limits = false`)"));
         }
         let reference = options.image.as_deref().unwrap_or(DEFAULT_IMAGE).to_owned();
         let (apple, image) = off_thread(words, {

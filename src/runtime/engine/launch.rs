@@ -175,7 +175,7 @@ impl Engine {
         if self.require_limits {
             return Err(RuntimeError::Unfit {
                 what: format!("{} cannot limit {missing} on this host, and `require_limits` is set", self.kind.as_str()),
-                hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: `require_limits = false`".into()),
+                hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: leave `--require-limits` out (`require_limits = false`)".into()),
             });
         }
         if !limits.chosen {

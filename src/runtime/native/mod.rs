@@ -186,7 +186,7 @@ fn required(limits: &Limits, held: Held) -> Result<(), RuntimeError> {
         what: format!("no cgroup of one's own limits {} here, and `require_limits` is set", missing.join(", ")),
         hint: Some(
             "start npxc with `systemd-run --user --scope`, or let it watch over memory and processes itself: \
-             `require_limits = false`"
+             leave `--require-limits` out (`require_limits = false`)"
                 .into(),
         ),
     })
@@ -256,6 +256,7 @@ mod tests {
             let Err(error) = required(limits, held) else { panic!("{missing}") };
             assert!(error.to_string().contains(missing), "{error}");
             assert!(error.hint().is_some_and(|hint| hint.contains("require_limits = false")));
+            assert!(error.hint().is_some_and(|hint| hint.contains("leave `--require-limits` out")));
         }
     }
 
