@@ -15,6 +15,8 @@ mod again;
 mod apple;
 #[path = "support/docker.rs"]
 mod docker;
+#[path = "engine/image.rs"]
+mod image;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]

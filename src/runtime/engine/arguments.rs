@@ -13,10 +13,6 @@ use super::owner::Owner;
 use super::{Facts, Kind, Manner};
 use crate::runtime::Limits;
 
-/// Where the guest's program is inside.
-pub(super) const PROGRAM: &str = "/npxc/guest";
-/// Where the directory of the control socket is inside.
-pub(super) const RUN: &str = "/npxc/run";
 /// Name of the control socket in it.
 pub(super) const CONTROL: &str = "control";
 /// What npxc's own containers and networks start with.
@@ -50,7 +46,7 @@ pub(super) struct Bound {
 /// Everything about one container that is not a fact of the host.
 #[derive(Debug, Clone)]
 pub(super) struct Container<'a> {
-    /// Session id.
+    /// Session id: random, because nothing in an image may know it ([`own`]).
     pub(super) id: &'a str,
     /// Who it belongs to.
     pub(super) owner: Owner,
@@ -74,6 +70,16 @@ pub(super) struct Container<'a> {
 /// The name of a session's container and network.
 pub(super) fn name(id: &str) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// The directory inside where what is npxc's own is mounted: the guest's program as `guest`, the directory of the
+/// control socket as `run`.
+///
+/// Engines mount in the order of how deep the paths are as they are written, and follow links of the image's on the
+/// way: a mount that was meant for elsewhere can come to lie over a shallower one. So this path has the session's id
+/// in it, which is random: no image can name it.
+pub(super) fn own(id: &str) -> PathBuf {
+    Path::new("/").join(name(id))
 }
 
 /// The labels by which a leftover is recognized.
@@ -132,8 +138,10 @@ pub(super) fn arguments(
         let size = container.limits.scratch;
         line.option("--tmpfs", format!("{path}:rw,exec,nosuid,nodev,size={size},mode=1777{bare}"));
     }
-    line.mount(container.program, Path::new(PROGRAM), false, None)?;
-    line.mount(container.run, Path::new(RUN), false, None)?;
+    let own = own(container.id);
+    let (program, run) = (own.join("guest"), own.join("run"));
+    line.mount(container.program, &program, false, None)?;
+    line.mount(container.run, &run, false, None)?;
     for bound in container.bounds {
         let alone = (bound.nested && !bound.writable).then(|| nonrecursive(kind, facts));
         line.mount(&bound.host, &bound.guest, bound.writable, alone)?;
@@ -141,8 +149,8 @@ pub(super) fn arguments(
     for word in container.extra {
         line.word(word);
     }
-    line.option("--entrypoint", PROGRAM).word(container.image);
-    line.word("enter").word(format!("{RUN}/{CONTROL}"));
+    line.word("--entrypoint").word(program).word(container.image);
+    line.word("enter").word(run.join(CONTROL));
     Ok(line.0)
 }
 

@@ -15,7 +15,7 @@ use super::arguments::{self, Bound, Container as Words};
 use super::known::Known;
 use super::network::Network;
 use super::owner::Owner;
-use super::peer::{self, Allowed, First};
+use super::peer::{self, Allowed, First, ProgramFile};
 use super::place::Place;
 use super::process::{Container, Process};
 use super::{Engine, Facts, Image, Kind, bind, detect, leftovers, patience, workload};
@@ -196,10 +196,11 @@ impl Engine {
         wireguard: bool,
         stdio: &Stdio3,
     ) -> Result<(Process, Link), Unable> {
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = uuid::Uuid::new_v4().simple().to_string();
         let owner = Owner::this();
         let place = Place::create(&self.directory, self.kind, &id, owner)?;
         let program = place.program(&container::guest_program(self.guest.as_deref())?)?;
+        let own = ProgramFile::of(&program).map_err(RuntimeError::io("the guest's program"))?;
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();
         bounds.extend(place.files(prepared.identity, &launch.files)?);
@@ -233,7 +234,7 @@ impl Engine {
         let mut container = Container::new(self.client.clone(), arguments::name(&id), child, network, place)?;
 
         let (stream, pid) =
-            match peer::accept(&listener, &container.pidfd, &prepared.allowed, patience::START)? {
+            match peer::accept(&listener, &container.pidfd, &prepared.allowed, own, patience::START)? {
                 First::Guest(stream, pid) => (stream, pid),
                 First::Ended => {
                     let said = container.said();

@@ -72,12 +72,12 @@ fn podman_as_root_without_a_network() {
          --read-only --read-only-tmpfs=false
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
          --mount type=bind,source=/home/me/project,target=/work
          --mount type=bind,source=/data,target=/data,readonly,bind-nonrecursive
          --mount type=bind,source=/s/etc/hosts,target=/etc/hosts,readonly
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     let found = line(Kind::Podman, &facts("4.3.1"), &Manner::default(), &container(&limits, &bounds, None));
     assert_eq!(found, expected);
@@ -99,9 +99,9 @@ fn podman_as_a_user_with_a_network_after_refusals() {
          --read-only --read-only-tmpfs=false
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     let network = name("42");
     let found = line(Kind::Podman, &facts, &manner, &container(&limits, &[], Some(&network)));
@@ -125,13 +125,13 @@ fn docker_with_additions_of_the_users_own() {
          --read-only
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
          --mount type=bind,source=/home/me/project,target=/work
          --mount type=bind,source=/data,target=/data,readonly,bind-recursive=disabled
          --mount type=bind,source=/s/etc/hosts,target=/etc/hosts,readonly
          --security-opt apparmor=npxc
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     assert_eq!(line(Kind::Docker, &facts("28.2.2"), &manner, &container), expected);
 }

@@ -1,0 +1,82 @@
+//! Images that are made to do harm: what is in them, and what they are labelled with, decides nothing.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use npxc::runtime::engine::{Image, image};
+use npxc::runtime::{Access, Launch, Mount};
+
+use super::world::{World, exited, run, sh, world};
+
+/// An image with a shell and nothing else but what `fill` puts into its root; `more` are further lines of its
+/// Dockerfile.
+fn hostile(world: &World, name: &str, more: &str, fill: impl FnOnce(&Path)) -> Option<Image> {
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
+    let Some(busybox) = busybox else {
+        eprintln!("left out: hostile images (busybox is missing)");
+        return None;
+    };
+    let context = tempfile::tempdir_in(&world.directory).unwrap();
+    let root = context.path().join("root");
+    for directory in ["bin", "home/user", "proc", "sys", "dev", "etc"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    fs::set_permissions(root.join("bin/busybox"), fs::Permissions::from_mode(0o755)).unwrap();
+    for word in ["sh", "cat", "touch", "mkdir", "id"] {
+        symlink("busybox", root.join("bin").join(word)).unwrap();
+    }
+    fill(&root);
+    if fs::symlink_metadata(root.join("tmp")).is_err() {
+        fs::create_dir(root.join("tmp")).unwrap();
+    }
+    let text = format!("FROM scratch\nCOPY root/ /\nENV PATH=/bin\n{more}\n");
+    fs::write(context.path().join("Dockerfile"), text).unwrap();
+    let tag = format!("localhost/npxc-hostile-{name}:test");
+    let output = world.command(&["build", "--tag", &tag, context.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(image::ensure(&world.engine(), &tag, &mut |_| {}).unwrap())
+}
+
+fn program(path: &Path, script: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn link(root: &Path, at: &str, to: &str) {
+    let at = root.join(at);
+    fs::create_dir_all(at.parent().unwrap()).unwrap();
+    symlink(to, at).unwrap();
+}
+
+/// A host's directory for a mount, which everybody may write.
+fn host(world: &World) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir_in(&world.directory).unwrap();
+    let path = directory.path().join("data");
+    fs::create_dir(&path).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn a_mount_led_elsewhere_by_the_images_links_does_not_replace_the_guest() {
+    let Some(world) = world() else { return };
+    let image = hostile(world, "links", "", |root| {
+        link(root, "npxc/guest", "/a/b/node_modules/name/guest");
+        link(root, "npxc/run", "/a/b/node_modules/name/run");
+        link(root, "opt/npxc/package", "/a/b");
+        program(&root.join("a/b/node_modules/name/guest"), "echo the image is the guest >&2; exit 1");
+        fs::create_dir(root.join("a/b/node_modules/name/run")).unwrap();
+    });
+    let Some(image) = image else { return };
+    let (_held, package) = host(world);
+    program(&package.join("node_modules/name/guest"), "echo the package is the guest >&2; exit 1");
+    fs::create_dir(package.join("node_modules/name/run")).unwrap();
+    let mounts = vec![Mount { host: package, guest: "/opt/npxc/package".into(), access: Access::ReadOnly }];
+    let launch = Launch { mounts, ..sh("echo inside; id -u") };
+    let engine = world.engine().image(image);
+    let (ended, out, err) = run(&engine, &launch);
+    let expected = format!("inside\n{}\n", engine.workload().unwrap().0);
+    assert_eq!((ended, out), (exited(0), expected), "{err}");
+}
