@@ -67,6 +67,14 @@ pub(super) struct Container<'a> {
     pub(super) extra: &'a [OsString],
 }
 
+/// A path that no engine can be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Untold {
+    pub(super) path: PathBuf,
+    /// What is in it, in words.
+    pub(super) character: &'static str,
+}
+
 /// The name of a session's container and network.
 pub(super) fn name(id: &str) -> String {
     format!("{PREFIX}{id}")
@@ -95,13 +103,13 @@ pub(super) fn labels(id: &str, owner: Owner) -> [String; 4] {
 /// The arguments after the program and its global ones.
 ///
 /// # Errors
-/// A path that no engine can be told: with a comma, a quote or a line's end in it.
+/// A path that no engine can be told, and the character in it.
 pub(super) fn arguments(
     kind: Kind,
     facts: &Facts,
     manner: &Manner,
     container: &Container<'_>,
-) -> Result<Vec<OsString>, PathBuf> {
+) -> Result<Vec<OsString>, Untold> {
     let mut line = Line(Vec::new());
     if kind == Kind::Podman
         && let Some(runtime) = &manner.runtime
@@ -242,23 +250,19 @@ impl Line {
     }
 
     /// `--mount` rather than `-v`: docker makes a directory where a `-v` finds nothing.
-    fn mount(
-        &mut self,
-        host: &Path,
-        guest: &Path,
-        writable: bool,
-        more: Option<&str>,
-    ) -> Result<(), PathBuf> {
+    fn mount(&mut self, host: &Path, guest: &Path, writable: bool, more: Option<&str>) -> Result<(), Untold> {
         let mut words = OsString::from("type=bind");
         for (key, path) in [("source", host), ("target", guest)] {
             // Fields of a CSV record; podman and docker do not agree on how to quote one.
-            if path
-                .as_os_str()
-                .as_encoded_bytes()
-                .iter()
-                .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
-            {
-                return Err(path.to_owned());
+            let character = path.as_os_str().as_encoded_bytes().iter().find_map(|byte| match byte {
+                b',' => Some("a comma"),
+                b'"' => Some("a quote"),
+                b'\n' => Some("a line's end"),
+                b'\r' => Some("a carriage return"),
+                _ => None,
+            });
+            if let Some(character) = character {
+                return Err(Untold { path: path.to_owned(), character });
             }
             words.push(format!(",{key}="));
             words.push(path);

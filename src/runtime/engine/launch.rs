@@ -220,13 +220,14 @@ impl Engine {
             limits: &launch.limits,
             extra: &self.extra,
         };
-        let words = arguments::arguments(self.kind, &known.facts, &known.manner, &words).map_err(|path| {
-            RuntimeError::Mount {
-                path,
-                why: "engines cannot be told a path with a comma or a quote in it".into(),
-                hint: None,
-            }
-        })?;
+        let words =
+            arguments::arguments(self.kind, &known.facts, &known.manner, &words).map_err(|untold| {
+                RuntimeError::Mount {
+                    why: format!("engines cannot be told a path with {} in it", untold.character),
+                    path: untold.path,
+                    hint: None,
+                }
+            })?;
         let mut command = self.client.command(&words);
         // podman's monitor leaves a file where it was started when memory runs out.
         command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::piped());

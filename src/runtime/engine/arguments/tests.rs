@@ -164,11 +164,17 @@ fn an_early_podman_maps_the_user_to_itself() {
 #[test]
 fn a_path_that_cannot_be_written_is_refused() {
     let limits = limits();
-    for odd in ["/a,readonly=false", "/a\"b", "/a\nb"] {
+    let odd = [
+        ("/a,readonly=false", "a comma"),
+        ("/a\"b", "a quote"),
+        ("/a\nb", "a line's end"),
+        ("/a\rb", "a carriage return"),
+    ];
+    for (odd, character) in odd {
         let bounds = [Bound { host: odd.into(), guest: "/x".into(), writable: false, nested: false }];
         let refused =
             arguments(Kind::Docker, &facts("28.0.0"), &Manner::default(), &container(&limits, &bounds, None));
-        assert_eq!(refused, Err(PathBuf::from(odd)));
+        assert_eq!(refused, Err(Untold { path: odd.into(), character }));
     }
 }
 
