@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use npxc::runtime::engine::{Image, image};
+use npxc::runtime::engine::{Image, Kind, image};
 use npxc::runtime::{Access, Launch, Mount};
 
-use super::world::{World, exited, run, sh, world};
+use super::world::{World, exited, run, sh, try_start, world};
 
 /// An image with a shell and nothing else but what `fill` puts into its root; `more` are further lines of its
 /// Dockerfile.
@@ -79,4 +79,26 @@ fn a_mount_led_elsewhere_by_the_images_links_does_not_replace_the_guest() {
     let (ended, out, err) = run(&engine, &launch);
     let expected = format!("inside\n{}\n", engine.workload().unwrap().0);
     assert_eq!((ended, out), (exited(0), expected), "{err}");
+}
+
+#[test]
+fn an_images_volume_is_no_room_to_write() {
+    let Some(world) = world() else { return };
+    let image = hostile(world, "volume", "VOLUME /data /x/y/z", |root| {
+        fs::create_dir(root.join("data")).unwrap();
+        fs::set_permissions(root.join("data"), fs::Permissions::from_mode(0o777)).unwrap();
+        link(root, "x/y/z", "/a/b");
+        program(&root.join("a/b/guest"), "exit 1");
+    });
+    let Some(image) = image else { return };
+    let engine = world.engine().image(image);
+    let launch = sh("touch /data/file 2>/dev/null || echo refused");
+    match world.kind {
+        Kind::Podman => assert_eq!(run(&engine, &launch).1, "refused\n"),
+        Kind::Docker => {
+            let error = try_start(&engine, &launch).unwrap_err();
+            assert!(error.to_string().contains("a volume at /data") && error.hint().is_some(), "{error}");
+        }
+    }
+    assert_eq!(world.command(&["volume", "ls", "--quiet"]).stdout, b"");
 }

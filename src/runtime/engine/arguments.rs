@@ -136,8 +136,8 @@ pub(super) fn arguments(
 
     line.word("--read-only");
     if kind == Kind::Podman {
-        // Otherwise /run and /var/tmp become writable, without a size.
-        line.word("--read-only-tmpfs=false");
+        // Otherwise /run and /var/tmp become writable, without a size, and so do the image's volumes.
+        line.word("--read-only-tmpfs=false").word("--image-volume=ignore");
     }
     // Sticky and open instead of owned: podman has no owner for them, and there is one user inside. runc gives them the
     // mode of the image's directory all the same; the guest's first process sees to that.

@@ -135,6 +135,7 @@ impl Engine {
             });
         }
         let image = self.image.clone().ok_or_else(container::no_image)?;
+        spares_disk(self.kind, &image)?;
         let checked = self.directories.check(&launch.mounts)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
@@ -325,6 +326,23 @@ fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
     let (user, group) = prepared.identity;
     let place = npxc_guest::spec::Container { user, group, link, machine: false };
     container::spec(launch, Vec::new(), prepared.image.path.as_deref(), place)
+}
+
+/// Refuses an image with volumes where the engine makes them whatever it is told: they are writable, have no size, and
+/// outlive the container if npxc is killed. podman leaves them out.
+fn spares_disk(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
+    let (Kind::Docker, [volume, ..]) = (kind, image.volumes.as_slice()) else { return Ok(()) };
+    Err(RuntimeError::Unfit {
+        what: format!(
+            "the image {} wants a volume at {}, and docker gives it room on this machine's disk without a limit",
+            image.reference,
+            volume.escape_debug()
+        ),
+        hint: Some(
+            "choose an image without `VOLUME`, such as the official node images, or podman, which leaves it out"
+                .into(),
+        ),
+    })
 }
 
 /// A guest that could not read it has said why, or its silence is the error.

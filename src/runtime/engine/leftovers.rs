@@ -198,7 +198,10 @@ mod tests {
         assert_eq!(removed.containers, ["npxc-dead"]);
         assert_eq!(removed.networks, ["npxc-dead"]);
         assert!(removed.failed.is_empty() && !removed.is_empty());
-        assert_eq!(std::fs::read_to_string(log).unwrap(), "rm --force npxc-dead\nnetwork rm npxc-dead\n");
+        assert_eq!(
+            std::fs::read_to_string(log).unwrap(),
+            "rm --force --volumes npxc-dead\nnetwork rm npxc-dead\n"
+        );
     }
     #[test]
     fn what_another_engine_still_has_keeps_its_trace() {

@@ -186,11 +186,11 @@ fn has_ended(pidfd: &OwnedFd, patience: Duration) -> bool {
         .is_ok_and(|ready| ready > 0)
 }
 
-/// Removes a container, running or not. Whether it is gone.
+/// Removes a container, running or not, with the volumes that were made for it. Whether it is gone.
 pub(super) fn remove(client: &Client, name: &str) -> bool {
     let mut pause = PAUSE;
     for _ in 0..TRIES {
-        match client.ask(&["rm", "--force", name], patience::REMOVE) {
+        match client.ask(&["rm", "--force", "--volumes", name], patience::REMOVE) {
             Ok(output) if output.success || output.stderr.to_lowercase().contains("no such container") => {
                 return true;
             }

@@ -69,7 +69,7 @@ fn podman_as_root_without_a_network() {
          --security-opt no-new-privileges --device /dev/net/tun
          --memory 1073741824 --memory-swap 1073741824 --pids-limit 106 --cpus 1.5
          --ulimit core=0:0 --ulimit nofile=20000:20000 --ulimit nproc=9000:9000
-         --read-only --read-only-tmpfs=false
+         --read-only --read-only-tmpfs=false --image-volume=ignore
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
@@ -96,7 +96,7 @@ fn podman_as_a_user_with_a_network_after_refusals() {
          --cap-add SYS_ADMIN --security-opt no-new-privileges --device /dev/net/tun --security-opt label=disable
          --userns keep-id:uid=1000,gid=1000
          --ulimit core=0:0 --ulimit nofile=1024:1024 --ulimit nproc=1024:1024
-         --read-only --read-only-tmpfs=false
+         --read-only --read-only-tmpfs=false --image-volume=ignore
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
