@@ -102,3 +102,26 @@ fn an_images_volume_is_no_room_to_write() {
     }
     assert_eq!(world.command(&["volume", "ls", "--quiet"]).stdout, b"");
 }
+
+#[test]
+fn what_a_container_says_is_not_taken_for_the_engines_refusal() {
+    let Some(world) = world() else { return };
+    let Some(image) = hostile(world, "words", "", |_| {}) else { return };
+    let directory = tempfile::tempdir_in(&world.directory).unwrap();
+    let (log, wrapper) = (directory.path().join("log"), directory.path().join("engine"));
+    let script = format!("echo \"$@\" >> {}; exec {} \"$@\"", log.display(), world.kind.as_str());
+    program(&wrapper, &script);
+    let engine = || world.engine().program(wrapper.clone(), world.arguments.clone()).image(image.clone());
+    // From here on it is known how the engine has to be asked.
+    assert_eq!(run(&engine(), &sh("exit 3")).0, exited(3));
+    for status in [1, 125] {
+        fs::write(&log, "").unwrap();
+        // As if the image had its own program in the guest's place.
+        let guest = directory.path().join("guest");
+        program(&guest, &format!("echo cgroup cannot be had, nor an rlimit >&2; exit {status}"));
+        let error = try_start(&engine().guest(guest), &sh("true")).unwrap_err();
+        assert!(!error.to_string().contains("cgroup"), "{error}");
+        let asked = fs::read_to_string(&log).unwrap();
+        assert_eq!(asked.matches(" run ").count(), 1, "{asked}");
+    }
+}

@@ -129,6 +129,8 @@ pub(super) fn arguments(
     // What was inspected is what runs. A health check would be a process of somebody else's beside the workload.
     line.option("--pull", "never").word("--no-healthcheck");
     line.option("--log-driver", "none").word("--sig-proxy=false").option("--stop-timeout", 0);
+    // What the container itself writes to standard error is not mistaken for the engine's words.
+    line.option("--attach", "stdout");
     line.option("--hostname", "npxc").option("--network", container.network.unwrap_or("none"));
 
     confinement(&mut line, kind, facts, container);

@@ -17,7 +17,7 @@ use super::network::Network;
 use super::owner::Owner;
 use super::peer::{self, Allowed, First, ProgramFile};
 use super::place::Place;
-use super::process::{Container, Process};
+use super::process::{Container, Process, is_refusal};
 use super::{Engine, Facts, Image, Kind, bind, detect, leftovers, patience, workload};
 use crate::runtime::cgroup::Watch;
 use crate::runtime::command::essence;
@@ -179,7 +179,9 @@ impl Engine {
                 hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: `require_limits = false`".into()),
             });
         }
-        if !limits.chosen {
+        // Given up after a refusal, maybe in another session: that is said each time. What the engine itself says
+        // that it lacks is only of interest to who chose a limit.
+        if !limits.chosen && !known.manner.gives_limits_up() {
             return Ok(Vec::new());
         }
         Ok(vec![format!(
@@ -239,9 +241,17 @@ impl Engine {
             match peer::accept(&listener, &container.pidfd, &prepared.allowed, own, patience::START)? {
                 First::Guest(stream, pid) => (stream, pid),
                 First::Ended => {
+                    let status = container.ended();
                     let said = container.said();
-                    let error = self.client.failed(&["run"], essence(&said));
-                    return Err(Unable::Refused { said, error });
+                    if is_refusal(status) {
+                        let error = self.client.failed(&["run"], essence(&said));
+                        return Err(Unable::Refused { said, error });
+                    }
+                    // The container ran: whatever it ended with teaches nothing about the engine.
+                    let status = status.map_or_else(|| "no status".into(), |status| status.to_string());
+                    let why =
+                        format!("the container ended before npxc heard of it ({status}) {}", essence(&said));
+                    return Err(self.client.failed(&["run"], why.trim().to_owned()).into());
                 }
                 First::Nothing => {
                     let said = "the container did not start in time".to_owned();

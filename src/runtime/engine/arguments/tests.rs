@@ -63,7 +63,7 @@ fn podman_as_root_without_a_network() {
     let (limits, bounds) = (limits(), bounds());
     let expected = split(
         "run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
@@ -90,7 +90,7 @@ fn podman_as_a_user_with_a_network_after_refusals() {
     let manner = Manner { runtime: Some("runc".into()), few: true, ..Manner::default() };
     let expected = split(
         "--runtime runc run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network npxc-42
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --cap-add SYS_ADMIN --security-opt no-new-privileges --device /dev/net/tun --security-opt label=disable
@@ -116,7 +116,7 @@ fn docker_with_additions_of_the_users_own() {
     let manner = Manner { runtime: Some("runc".into()), ..Manner::default() };
     let expected = split(
         "run --runtime runc --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
