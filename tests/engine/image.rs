@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use npxc::runtime::engine::{Image, Kind, image};
 use npxc::runtime::{Access, Launch, Mount};
 
-use super::world::{World, exited, run, sh, try_start, world};
+use super::world::{World, exited, run, sh, try_start, wait, world};
 
 /// An image with a shell and nothing else but what `fill` puts into its root; `more` are further lines of its
 /// Dockerfile.
@@ -123,5 +123,35 @@ fn what_a_container_says_is_not_taken_for_the_engines_refusal() {
         assert!(!error.to_string().contains("cgroup"), "{error}");
         let asked = fs::read_to_string(&log).unwrap();
         assert_eq!(asked.matches(" run ").count(), 1, "{asked}");
+    }
+}
+
+#[test]
+fn a_hosts_directory_in_the_place_of_scratch_space_keeps_its_mode() {
+    let Some(world) = world() else { return };
+    // One link leads scratch space to the mount, the other the mount to scratch space.
+    let fills: [(&str, fn(&Path)); 2] = [
+        ("scratch", |root| {
+            fs::create_dir_all(root.join("mnt/project")).unwrap();
+            link(root, "tmp", "/mnt/project");
+        }),
+        ("project", |root| link(root, "mnt/project", "/tmp")),
+    ];
+    for (name, fill) in fills {
+        let Some(image) = hostile(world, name, "", fill) else { return };
+        // On a tmpfs, as scratch space is.
+        let project = tempfile::tempdir_in("/dev/shm").unwrap();
+        fs::set_permissions(project.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let mount =
+            Mount { host: project.path().into(), guest: "/mnt/project".into(), access: Access::ReadWrite };
+        // Whether it starts is the engine's affair.
+        if let Ok(mut running) =
+            try_start(&world.engine().image(image), &Launch { mounts: vec![mount], ..sh("true") })
+        {
+            running.guest.release().unwrap();
+            let _ = wait(&mut running.guest);
+        }
+        let mode = fs::metadata(project.path()).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o755, "{name}: {mode:o}");
     }
 }
