@@ -8,7 +8,6 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::{Engine, patience};
 use crate::runtime::RuntimeError;
@@ -86,7 +85,7 @@ struct Config {
     #[serde(default)]
     env: Option<Vec<String>>,
     #[serde(default)]
-    volumes: Option<BTreeMap<String, IgnoredAny>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 fn parse(reference: &str, text: &str) -> Result<Image, String> {
