@@ -19,6 +19,8 @@ mod apple;
 mod bind;
 #[path = "support/docker.rs"]
 mod docker;
+#[path = "engine/image.rs"]
+mod image;
 #[path = "engine/inside.rs"]
 mod inside;
 #[path = "engine/leftovers.rs"]

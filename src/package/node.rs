@@ -52,6 +52,9 @@ pub struct Node {
     /// Whose file system the paths are in.
     #[serde(default)]
     pub home: Home,
+    /// What stands for the image's content, where it is an image's: of its digest, 16 hex digits.
+    #[serde(skip)]
+    pub image: Option<String>,
     /// What the guest has to see besides `/usr`, read-only.
     #[serde(skip)]
     pub mounts: Vec<Mount>,
@@ -107,6 +110,7 @@ impl Answer {
             default_registry: npm.registry,
             roots: self.roots.unwrap_or_default(),
             home,
+            image: None,
             mounts: Vec::new(),
         }
     }
@@ -144,13 +148,15 @@ impl Node {
         Ok(self)
     }
 
-    /// What native modules depend on, as a path component.
+    /// What native modules depend on, and whose programs installed: an image's npm and shell decide what is in an entry
+    /// as much as the package does, so that one image's entries are no other's, nor the host's. A path component.
     pub fn platform_key(&self) -> String {
         let clean = |text: &str| -> String {
             text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(32).collect()
         };
+        let image = self.image.as_ref().map(|image| format!("-image{}", clean(image))).unwrap_or_default();
         format!(
-            "{}-{}-{}-node{}",
+            "{}-{}-{}-node{}{image}",
             clean(&self.platform),
             clean(&self.arch),
             clean(&self.libc),
@@ -262,6 +268,7 @@ impl Node {
             default_registry: "https://registry.example.com/".into(),
             roots: BTreeSet::new(),
             home: Home::Host,
+            image: None,
             mounts: Vec::new(),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Layout, below `$XDG_DATA_HOME/npxc/store`:
 //!
-//! - `v1/PLATFORM/KEY/`: an entry, complete and read-only. PLATFORM is what native modules depend on; KEY comes
-//!   from [`Resolved::key`].
+//! - `v1/PLATFORM/KEY/`: an entry, complete and read-only. PLATFORM is what native modules depend on, and the
+//!   image in which it was installed, if it was one ([`Node::platform_key`]); KEY comes from [`Resolved::key`].
 //! - `lock/PLATFORM/KEY`: held by the npxc that installs that entry, so that two install once.
 //! - `staging/NAME/`: an install under way, or an entry on its way out; locked by the npxc that works on it. One
 //!   that can be locked belongs to nobody and is removed by [`Store::sweep`].

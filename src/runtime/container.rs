@@ -2,6 +2,7 @@
 //! the two ends of its tunnel.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,6 @@ use super::{Launch, RuntimeError, WireGuardLink, etc, guest_binary};
 
 /// The first handshake of a tunnel: longer than the guest tries, which then says why.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(15);
-/// Inside, where the guest's program and its sockets are.
-const OWN: &str = "/npxc";
 
 /// The first process's program: the one that was given, else the one that npxc carries.
 pub(super) fn guest_program(given: Option<&Path>) -> Result<Cow<'static, [u8]>, RuntimeError> {
@@ -42,9 +41,10 @@ pub(super) fn no_image() -> RuntimeError {
     }
 }
 
-/// Refuses a mount over what is npxc's own inside.
+/// Refuses a mount over what is npxc's own inside, which is in `/npxc` or `/npxc-ID`.
 pub(super) fn spares_own(bind: &Bind) -> Result<(), RuntimeError> {
-    if !bind.guest.starts_with(OWN) {
+    let is_own = |first: &OsStr| first == "npxc" || first.as_encoded_bytes().starts_with(b"npxc-");
+    if !bind.guest.components().nth(1).is_some_and(|first| is_own(first.as_os_str())) {
         return Ok(());
     }
     let why = format!("{} inside is the sandbox's own", bind.guest.display());

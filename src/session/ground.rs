@@ -139,7 +139,7 @@ async fn node_of(
         return Ok(node);
     }
     words.say(&format!("asking what node {reference} has"));
-    let node = Node::of_image(reference, &ask(runtime).await?)?;
+    let node = Node::of_image(reference, digest, &ask(runtime).await?)?;
     node.remember(cache, digest);
     Ok(node)
 }

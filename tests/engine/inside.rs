@@ -44,15 +44,22 @@ fn nothing_is_left_to_be_used() {
     assert!(status.ends_with(&format!("{}\n", engine.workload().unwrap().0)), "{status}");
     // The control socket is gone, and its directory is not for the workload.
     assert_eq!(
-        output(&engine, "cat /npxc/run/control 2>&1; echo x > /npxc/run/y 2>/dev/null || echo no")
-            .lines()
-            .last(),
+        output(
+            &engine,
+            "cat /npxc-*/run/control 2>&1; echo x > $(echo /npxc-*/run)/y 2>/dev/null || echo no"
+        )
+        .lines()
+        .last(),
         Some("no")
     );
     assert_eq!(output(&engine, "echo x > /usr/bin/x 2>/dev/null || echo no"), "no\n");
     // Nothing of it stands where a process could read it.
     let engine_words = output(&engine, "tr '\\0' ' ' < /proc/1/cmdline");
-    assert_eq!(engine_words.trim(), "/npxc/guest enter /npxc/run/control");
+    let own = engine_words.split_once("/guest").unwrap().0;
+    assert_eq!(engine_words.trim(), format!("{own}/guest enter {own}/run/control"));
+    // Nobody can know it beforehand: 122 random bits.
+    let id = own.strip_prefix("/npxc-").unwrap().parse::<uuid::Uuid>().unwrap();
+    assert_eq!(id.get_version_num(), 4);
 }
 
 #[test]
@@ -137,7 +144,9 @@ fn a_socket_and_npxcs_own_places_are_not_mounted() {
     };
     assert!(refuse(directory.path().into(), "/data").contains("unix socket"));
     let empty = tempfile::tempdir_in(&world.directory).unwrap();
-    assert!(refuse(empty.path().into(), "/npxc/run").contains("the sandbox's own"));
+    for own in ["/npxc", "/npxc/run", "/npxc-0", "/npxc-0/guest"] {
+        assert!(refuse(empty.path().into(), own).contains("the sandbox's own"), "{own}");
+    }
 }
 
 #[test]

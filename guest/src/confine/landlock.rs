@@ -31,6 +31,7 @@ pub(crate) fn writable_in_container() -> Vec<PathBuf> {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         entries
             .filter(move |entry| !but.iter().any(|name| entry.file_name() == *name))
+            .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"npxc-"))
             .filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_symlink()))
             .map(|entry| entry.path())
     };

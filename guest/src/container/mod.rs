@@ -12,6 +12,7 @@
 
 mod keeper;
 mod machine;
+mod scratch;
 mod wireguard;
 
 use std::io::Write;
@@ -19,21 +20,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::fs::Mode;
 use rustix::mount::MountFlags;
 use rustix::process::DumpableBehavior;
 use rustix::thread::UnshareFlags;
 
 use self::keeper::{Handshake, Keeper, Maker};
 use crate::confine::Identity;
-use crate::spec::{Container, ContainerLink, HOME, MTU, Place, Ready, Report, Spec};
+use crate::spec::{Container, ContainerLink, MTU, Place, Ready, Report, Spec};
 use crate::step::{At, Failure, Step};
 use crate::wire::Channel;
 use crate::workload::Workload;
 use crate::{confine, network, sys};
-
-/// `TMPFS_MAGIC` of statfs(2).
-const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
 /// Runs process 1 to its end; the container's exit status, which is of interest to the engine's log only.
 pub(crate) fn main(control: &Path) -> i32 {
@@ -119,7 +116,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
             }
         }
     };
-    open_scratch();
+    scratch::open();
     confine::landlock(&confine::writable_in_container(), &mut ready)?;
     confine::capabilities(Some(Identity { user: container.user, group: container.group }))?;
     confine::seccomp()?;
@@ -145,17 +142,6 @@ fn container(spec: &Spec) -> Result<&Container, Failure> {
         Place::Namespaces => {
             let error = std::io::Error::other("is for another kind of sandbox");
             Err(Failure::new(Step::Start, "specification", &error))
-        }
-    }
-}
-
-/// Makes scratch space writable for the workload. Some engines (runc 1.1) give a tmpfs the mode of the image's
-/// directory below it, whatever they were asked for. Anything but a tmpfs is left as it is.
-fn open_scratch() {
-    for path in ["/tmp", HOME] {
-        let own = rustix::fs::statfs(path).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
-        if own {
-            let _ = rustix::fs::chmod(path, Mode::from_raw_mode(0o1777));
         }
     }
 }

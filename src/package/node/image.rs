@@ -14,6 +14,9 @@ use crate::package::request::hex;
 
 /// Longest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 64 << 10;
+/// Hexadecimal digits that stand for a digest: no other image can be made to have the same 64 bits in any time that
+/// matters, and a path stays short.
+const DIGITS: usize = 16;
 
 /// What node says about itself and its npm. `roots` as in [`super::super::certificates`]; the version of glibc counts,
 /// because what is built against a newer one does not load.
@@ -61,8 +64,8 @@ impl Node {
         vec!["node".into(), "-e".into(), QUESTION.into()]
     }
 
-    /// The node of `image`, from what [`Node::question`] printed inside it.
-    pub fn of_image(image: &str, output: &str) -> Result<Self, PackageError> {
+    /// The node of `image` with that digest, from what [`Node::question`] printed inside it.
+    pub fn of_image(image: &str, digest: &str, output: &str) -> Result<Self, PackageError> {
         let unusable = |problem: &str| PackageError::NodeUnusable {
             path: image.into(),
             problem: problem.to_owned(),
@@ -83,19 +86,26 @@ impl Node {
         if !(node.exec.is_absolute() && npm.cli.is_absolute()) {
             return Err(unusable("its node does not answer as node does"));
         }
-        node.with(npm, Home::Image { headers }).new_enough()
+        let node = node.with(npm, Home::Image { headers });
+        Self { image: Some(print(digest)), ..node }.new_enough()
     }
 
     /// What was learnt of an image before, by its digest.
     pub fn remembered(cache: &Path, digest: &str) -> Option<Self> {
         let node: Self = serde_json::from_slice(&fs::read(cached(cache, digest)).ok()?).ok()?;
-        matches!(node.home, Home::Image { .. }).then_some(node)
+        let image = Some(print(digest));
+        matches!(node.home, Home::Image { .. }).then_some(Self { image, ..node })
     }
 
     /// Keeps what was learnt. Without it the next start asks again, nothing else.
     pub fn remember(&self, cache: &Path, digest: &str) {
         let _ = keep(&cached(cache, digest), self);
     }
+}
+
+/// What stands for a digest in the store's paths.
+fn print(digest: &str) -> String {
+    hex(&Sha256::digest(digest.as_bytes())).chars().take(DIGITS).collect()
 }
 
 fn cached(cache: &Path, digest: &str) -> PathBuf {
@@ -119,19 +129,25 @@ mod tests {
 
     #[test]
     fn an_images_node_stands_where_the_image_has_it() {
-        let node = Node::of_image("example", &format!("a warning of node's\n{}\n", answer())).unwrap();
+        let node =
+            Node::of_image("example", "sha256:aa", &format!("a warning of node's\n{}\n", answer())).unwrap();
         assert_eq!(node.guest_exec(), Path::new("/usr/local/bin/node"));
         assert_eq!(node.guest_npm_cli(), node.npm_cli);
         assert_eq!(node.guest_headers(), Some("/usr/local".into()));
         assert_eq!(node.headers(), None);
         assert!(node.mounts.is_empty());
-        assert_eq!(node.platform_key(), "linux-arm64-glibc2_36-node127");
+        let key = node.platform_key();
+        let image = key.strip_prefix("linux-arm64-glibc2_36-node127-image").unwrap();
+        assert!(image.len() == 16 && image.bytes().all(|digit| digit.is_ascii_hexdigit()), "{key}");
+        // What one image has installed is not what another runs.
+        let other = Node::of_image("example", "sha256:bb", &answer()).unwrap();
+        assert_ne!(other.platform_key(), key);
     }
 
     #[test]
     fn an_image_without_node_or_npm_says_so() {
         let hint = |output: &str| {
-            let error = Node::of_image("example.com/image", output).unwrap_err();
+            let error = Node::of_image("example.com/image", "sha256:aa", output).unwrap_err();
             assert!(error.to_string().contains("example.com/image"), "{error}");
             error.hints().join(" ")
         };
@@ -141,13 +157,13 @@ mod tests {
         {
             assert!(hint(output).contains("--image"), "{output}");
         }
-        assert!(Node::of_image("old", &answer().replace("22.1.0", "16.0.0")).is_err());
+        assert!(Node::of_image("old", "sha256:aa", &answer().replace("22.1.0", "16.0.0")).is_err());
     }
 
     #[test]
     fn an_answer_is_remembered_by_its_images_digest() {
         let cache = tempfile::tempdir().unwrap();
-        let node = Node::of_image("example", &answer()).unwrap();
+        let node = Node::of_image("example", "sha256:aa", &answer()).unwrap();
         node.remember(cache.path(), "sha256:aa");
         assert_eq!(Node::remembered(cache.path(), "sha256:aa"), Some(node));
         assert_eq!(Node::remembered(cache.path(), "sha256:../bb"), None);
@@ -157,7 +173,8 @@ mod tests {
     fn a_real_node_answers() {
         let question = Node::question();
         let output = Command::new(&question[0]).args(&question[1..]).output().unwrap();
-        let node = Node::of_image("this machine", &String::from_utf8(output.stdout).unwrap()).unwrap();
+        let node =
+            Node::of_image("this machine", "sha256:aa", &String::from_utf8(output.stdout).unwrap()).unwrap();
         assert!(node.npm_cli.is_file() && node.exec.is_file() && node.roots.len() > 50, "{node:?}");
         assert!(node.default_registry.starts_with("https://"));
     }

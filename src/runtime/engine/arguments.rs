@@ -13,10 +13,6 @@ use super::owner::Owner;
 use super::{Facts, Kind, Manner};
 use crate::runtime::Limits;
 
-/// Where the guest's program is inside.
-pub(super) const PROGRAM: &str = "/npxc/guest";
-/// Where the directory of the control socket is inside.
-pub(super) const RUN: &str = "/npxc/run";
 /// Name of the control socket in it.
 pub(super) const CONTROL: &str = "control";
 /// What npxc's own containers and networks start with.
@@ -50,7 +46,7 @@ pub(super) struct Bound {
 /// Everything about one container that is not a fact of the host.
 #[derive(Debug, Clone)]
 pub(super) struct Container<'a> {
-    /// Session id.
+    /// Session id: random, because nothing in an image may know it ([`own`]).
     pub(super) id: &'a str,
     /// Who it belongs to.
     pub(super) owner: Owner,
@@ -71,9 +67,27 @@ pub(super) struct Container<'a> {
     pub(super) extra: &'a [OsString],
 }
 
+/// A path that no engine can be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Untold {
+    pub(super) path: PathBuf,
+    /// What is in it, in words.
+    pub(super) character: &'static str,
+}
+
 /// The name of a session's container and network.
 pub(super) fn name(id: &str) -> String {
     format!("{PREFIX}{id}")
+}
+
+/// The directory inside where what is npxc's own is mounted: the guest's program as `guest`, the directory of the
+/// control socket as `run`.
+///
+/// Engines mount in the order of how deep the paths are as they are written, and follow links of the image's on the
+/// way: a mount that was meant for elsewhere can come to lie over a shallower one. So this path has the session's id
+/// in it, which is random: no image can name it.
+pub(super) fn own(id: &str) -> PathBuf {
+    Path::new("/").join(name(id))
 }
 
 /// The labels by which a leftover is recognized.
@@ -89,13 +103,13 @@ pub(super) fn labels(id: &str, owner: Owner) -> [String; 4] {
 /// The arguments after the program and its global ones.
 ///
 /// # Errors
-/// A path that no engine can be told: with a comma, a quote or a line's end in it.
+/// A path that no engine can be told, and the character in it.
 pub(super) fn arguments(
     kind: Kind,
     facts: &Facts,
     manner: &Manner,
     container: &Container<'_>,
-) -> Result<Vec<OsString>, PathBuf> {
+) -> Result<Vec<OsString>, Untold> {
     let mut line = Line(Vec::new());
     if kind == Kind::Podman
         && let Some(runtime) = &manner.runtime
@@ -115,6 +129,8 @@ pub(super) fn arguments(
     // What was inspected is what runs. A health check would be a process of somebody else's beside the workload.
     line.option("--pull", "never").word("--no-healthcheck");
     line.option("--log-driver", "none").word("--sig-proxy=false").option("--stop-timeout", 0);
+    // What the container itself writes to standard error is not mistaken for the engine's words.
+    line.option("--attach", "stdout");
     line.option("--hostname", "npxc").option("--network", container.network.unwrap_or("none"));
 
     confinement(&mut line, kind, facts, container);
@@ -122,8 +138,8 @@ pub(super) fn arguments(
 
     line.word("--read-only");
     if kind == Kind::Podman {
-        // Otherwise /run and /var/tmp become writable, without a size.
-        line.word("--read-only-tmpfs=false");
+        // Otherwise /run and /var/tmp become writable, without a size, and so do the image's volumes.
+        line.word("--read-only-tmpfs=false").word("--image-volume=ignore");
     }
     // Sticky and open instead of owned: podman has no owner for them, and there is one user inside. runc gives them the
     // mode of the image's directory all the same; the guest's first process sees to that.
@@ -132,8 +148,10 @@ pub(super) fn arguments(
         let size = container.limits.scratch;
         line.option("--tmpfs", format!("{path}:rw,exec,nosuid,nodev,size={size},mode=1777{bare}"));
     }
-    line.mount(container.program, Path::new(PROGRAM), false, None)?;
-    line.mount(container.run, Path::new(RUN), false, None)?;
+    let own = own(container.id);
+    let (program, run) = (own.join("guest"), own.join("run"));
+    line.mount(container.program, &program, false, None)?;
+    line.mount(container.run, &run, false, None)?;
     for bound in container.bounds {
         let alone = (bound.nested && !bound.writable).then(|| nonrecursive(kind, facts));
         line.mount(&bound.host, &bound.guest, bound.writable, alone)?;
@@ -141,8 +159,8 @@ pub(super) fn arguments(
     for word in container.extra {
         line.word(word);
     }
-    line.option("--entrypoint", PROGRAM).word(container.image);
-    line.word("enter").word(format!("{RUN}/{CONTROL}"));
+    line.word("--entrypoint").word(program).word(container.image);
+    line.word("enter").word(run.join(CONTROL));
     Ok(line.0)
 }
 
@@ -234,23 +252,19 @@ impl Line {
     }
 
     /// `--mount` rather than `-v`: docker makes a directory where a `-v` finds nothing.
-    fn mount(
-        &mut self,
-        host: &Path,
-        guest: &Path,
-        writable: bool,
-        more: Option<&str>,
-    ) -> Result<(), PathBuf> {
+    fn mount(&mut self, host: &Path, guest: &Path, writable: bool, more: Option<&str>) -> Result<(), Untold> {
         let mut words = OsString::from("type=bind");
         for (key, path) in [("source", host), ("target", guest)] {
             // Fields of a CSV record; podman and docker do not agree on how to quote one.
-            if path
-                .as_os_str()
-                .as_encoded_bytes()
-                .iter()
-                .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'))
-            {
-                return Err(path.to_owned());
+            let character = path.as_os_str().as_encoded_bytes().iter().find_map(|byte| match byte {
+                b',' => Some("a comma"),
+                b'"' => Some("a quote"),
+                b'\n' => Some("a line's end"),
+                b'\r' => Some("a carriage return"),
+                _ => None,
+            });
+            if let Some(character) = character {
+                return Err(Untold { path: path.to_owned(), character });
             }
             words.push(format!(",{key}="));
             words.push(path);

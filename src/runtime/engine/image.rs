@@ -1,6 +1,7 @@
 //! The image that containers are made of: looked for first, pulled only when it is missing, and used by its id from
 //! then on.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -28,6 +29,8 @@ pub struct Image {
     pub digest: Option<String>,
     /// The `PATH` that it wants.
     pub path: Option<String>,
+    /// Paths inside that it wants kept on the host's disk, writable and without a size (`VOLUME`).
+    pub volumes: Vec<String>,
 }
 
 impl Image {
@@ -81,6 +84,8 @@ struct Inspected {
 struct Config {
     #[serde(default)]
     env: Option<Vec<String>>,
+    #[serde(default)]
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 fn parse(reference: &str, text: &str) -> Result<Image, String> {
@@ -95,9 +100,11 @@ fn parse(reference: &str, text: &str) -> Result<Image, String> {
         (!name.starts_with("localhost/")).then(|| name.split_once('@').map(|(_, digest)| digest.to_owned()))
     };
     let digest = image.repo_digests.unwrap_or_default().iter().find_map(pulled).flatten();
-    let env = image.config.and_then(|config| config.env).unwrap_or_default();
+    let (env, volumes) = image.config.map_or_else(Default::default, |config| (config.env, config.volumes));
+    let env = env.unwrap_or_default();
+    let volumes = volumes.unwrap_or_default().into_keys().collect();
     let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).map(Into::into);
-    Ok(Image { reference: reference.to_owned(), id: image.id, digest, path })
+    Ok(Image { reference: reference.to_owned(), id: image.id, digest, path, volumes })
 }
 
 /// Pulls, and passes on every line that the engine prints.
@@ -168,11 +175,12 @@ mod tests {
             ("2041d219", "2041d219", Some("/usr/bin:/bin"))
         );
         let docker = r#"[{"Id": "sha256:2041", "RepoTags": ["node:22"], "RepoDigests": ["node@sha256:77"],
-            "Config": {"Env": ["A=b", "PATH=/usr/local/bin"]}}]"#;
+            "Config": {"Env": ["A=b", "PATH=/usr/local/bin"], "Volumes": {"/data": {}, "/a": {}}}}]"#;
         let image = parse("node:22", docker).unwrap();
         assert_eq!((image.id.as_str(), image.digest()), ("sha256:2041", "sha256:77"));
+        assert_eq!(image.volumes, ["/a", "/data"]);
         let bare = parse("x", r#"[{"Id": "1", "RepoDigests": null, "Config": {"Env": null}}]"#).unwrap();
-        assert_eq!(bare.path, None);
+        assert_eq!((bare.path, bare.volumes), (None, Vec::new()));
         assert!(parse("x", "[]").is_err() && parse("x", r#"[{"Id": "--privileged"}]"#).is_err());
     }
 

@@ -15,9 +15,9 @@ use super::arguments::{self, Bound, Container as Words};
 use super::known::Known;
 use super::network::Network;
 use super::owner::Owner;
-use super::peer::{self, Allowed, First};
+use super::peer::{self, Allowed, First, ProgramFile};
 use super::place::Place;
-use super::process::{Container, Process};
+use super::process::{Container, Process, is_refusal};
 use super::{Engine, Facts, Image, Kind, bind, detect, leftovers, patience, workload};
 use crate::runtime::cgroup::Watch;
 use crate::runtime::command::essence;
@@ -135,6 +135,7 @@ impl Engine {
             });
         }
         let image = self.image.clone().ok_or_else(container::no_image)?;
+        spares_disk(self.kind, &image)?;
         let checked = self.directories.check(&launch.mounts)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
@@ -178,7 +179,9 @@ impl Engine {
                 hint: Some("delegate control groups (version 2) to your user, or let npxc watch over memory and processes itself: leave `--require-limits` out (`require_limits = false`)".into()),
             });
         }
-        if !limits.chosen {
+        // Given up after a refusal, maybe in another session: that is said each time. What the engine itself says
+        // that it lacks is only of interest to who chose a limit.
+        if !limits.chosen && !known.manner.gives_limits_up() {
             return Ok(Vec::new());
         }
         Ok(vec![format!(
@@ -196,10 +199,11 @@ impl Engine {
         wireguard: bool,
         stdio: &Stdio3,
     ) -> Result<(Process, Link), Unable> {
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = uuid::Uuid::new_v4().simple().to_string();
         let owner = Owner::this();
         let place = Place::create(&self.directory, self.kind, &id, owner)?;
         let program = place.program(&container::guest_program(self.guest.as_deref())?)?;
+        let own = ProgramFile::of(&program).map_err(RuntimeError::io("the guest's program"))?;
         let listener = place.listen()?;
         let mut bounds = prepared.bounds.clone();
         bounds.extend(place.files(prepared.identity, &launch.files)?);
@@ -219,13 +223,14 @@ impl Engine {
             limits: &launch.limits,
             extra: &self.extra,
         };
-        let words = arguments::arguments(self.kind, &known.facts, &known.manner, &words).map_err(|path| {
-            RuntimeError::Mount {
-                path,
-                why: "engines cannot be told a path with a comma or a quote in it".into(),
-                hint: None,
-            }
-        })?;
+        let words =
+            arguments::arguments(self.kind, &known.facts, &known.manner, &words).map_err(|untold| {
+                RuntimeError::Mount {
+                    why: format!("engines cannot be told a path with {} in it", untold.character),
+                    path: untold.path,
+                    hint: None,
+                }
+            })?;
         let mut command = self.client.command(&words);
         // podman's monitor leaves a file where it was started when memory runs out.
         command.current_dir(place.path()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -233,12 +238,20 @@ impl Engine {
         let mut container = Container::new(self.client.clone(), arguments::name(&id), child, network, place)?;
 
         let (stream, pid) =
-            match peer::accept(&listener, &container.pidfd, &prepared.allowed, patience::START)? {
+            match peer::accept(&listener, &container.pidfd, &prepared.allowed, own, patience::START)? {
                 First::Guest(stream, pid) => (stream, pid),
                 First::Ended => {
+                    let status = container.ended();
                     let said = container.said();
-                    let error = self.client.failed(&["run"], essence(&said));
-                    return Err(Unable::Refused { said, error });
+                    if is_refusal(status) {
+                        let error = self.client.failed(&["run"], essence(&said));
+                        return Err(Unable::Refused { said, error });
+                    }
+                    // The container ran: whatever it ended with teaches nothing about the engine.
+                    let status = status.map_or_else(|| "no status".into(), |status| status.to_string());
+                    let why =
+                        format!("the container ended before npxc heard of it ({status}) {}", essence(&said));
+                    return Err(self.client.failed(&["run"], why.trim().to_owned()).into());
                 }
                 First::Nothing => {
                     let said = "the container did not start in time".to_owned();
@@ -323,6 +336,23 @@ fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
     let (user, group) = prepared.identity;
     let place = npxc_guest::spec::Container { user, group, link, machine: false };
     container::spec(launch, Vec::new(), prepared.image.path.as_deref(), place)
+}
+
+/// Refuses an image with volumes where the engine makes them whatever it is told: they are writable, have no size, and
+/// outlive the container if npxc is killed. podman leaves them out.
+fn spares_disk(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
+    let (Kind::Docker, [volume, ..]) = (kind, image.volumes.as_slice()) else { return Ok(()) };
+    Err(RuntimeError::Unfit {
+        what: format!(
+            "the image {} wants a volume at {}, and docker gives it room on this machine's disk without a limit",
+            image.reference,
+            volume.escape_debug()
+        ),
+        hint: Some(
+            "choose an image without `VOLUME`, such as the official node images, or podman, which leaves it out"
+                .into(),
+        ),
+    })
 }
 
 /// A guest that could not read it has said why, or its silence is the error.

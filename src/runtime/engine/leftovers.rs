@@ -95,14 +95,18 @@ fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).take(MOST).collect()
 }
 
-/// The names of those among `ids` that dead sessions left. One after the other: one that goes meanwhile would spoil the
+/// The names of those among `ids` that dead sessions left: labels are anybody's to write, so the name has to be one of
+/// npxc's as well. One after the other: one that goes meanwhile would spoil the
 /// answer for all.
 fn inspect(client: &Client, what: &str, ids: &[&str]) -> Vec<String> {
     let mut dead = Vec::new();
     for id in ids {
         let Ok(answer) = client.run(&[what, "inspect", id], patience::LIST) else { continue };
         dead.extend(
-            described(what, &answer).into_iter().filter(|(_, labels)| is_dead(labels)).map(|(name, _)| name),
+            described(what, &answer)
+                .into_iter()
+                .filter(|(name, labels)| name.starts_with(PREFIX) && is_dead(labels))
+                .map(|(name, _)| name),
         );
     }
     dead
@@ -122,7 +126,7 @@ fn described(what: &str, answer: &str) -> Vec<(String, BTreeMap<String, String>)
             |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
         Some((name, labels.iter().filter_map(text).collect()))
     };
-    containers.iter().filter_map(describe).filter(|(name, _)| name.starts_with(PREFIX)).collect()
+    containers.iter().filter_map(describe).collect()
 }
 
 /// Whether the labels name an owner that is no more. Labels that cannot be read name nobody.
@@ -177,10 +181,11 @@ mod tests {
                  c2) echo '[{{"Name": "npxc-alive", "Config": {{"Labels": {alive}}}}}]';;
                  c3) echo '[{{"Name": "database", "Config": {{"Labels": {dead}}}}}]';;
                  esac;;
-               "network ls") printf 'n1\nn2\n';;
+               "network ls") printf 'n1\nn2\nn3\n';;
                "network inspect") case $3 in
                  n1) echo '[{{"name": "npxc-dead", "labels": {dead}}}]';;
                  n2) echo '[{{"Name": "npxc-alive", "Labels": {alive}}}]';;
+                 n3) echo '[{{"Name": "company-database", "Labels": {dead}}}]';;
                  esac;;
                *) echo "$@" >> '{}';;
             esac"#,
@@ -193,7 +198,10 @@ mod tests {
         assert_eq!(removed.containers, ["npxc-dead"]);
         assert_eq!(removed.networks, ["npxc-dead"]);
         assert!(removed.failed.is_empty() && !removed.is_empty());
-        assert_eq!(std::fs::read_to_string(log).unwrap(), "rm --force npxc-dead\nnetwork rm npxc-dead\n");
+        assert_eq!(
+            std::fs::read_to_string(log).unwrap(),
+            "rm --force --volumes npxc-dead\nnetwork rm npxc-dead\n"
+        );
     }
     #[test]
     fn what_another_engine_still_has_keeps_its_trace() {

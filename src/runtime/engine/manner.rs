@@ -30,10 +30,15 @@ const RUNTIMES: [&str; 2] = ["crun", "runc"];
 impl Manner {
     /// Limits that an engine holds when it is asked so.
     pub(super) fn limits(&self, facts: &Facts) -> CanLimit {
-        if self.unlimited || self.no_cgroups { CanLimit::default() } else { facts.limits }
+        if self.gives_limits_up() { CanLimit::default() } else { facts.limits }
     }
 
-    /// Another way to ask after `said`, if there is one left that could help. Every step changes something for good, so
+    /// Whether the engine is asked for no limits although it says that it has them.
+    pub(super) fn gives_limits_up(&self) -> bool {
+        self.unlimited || self.no_cgroups
+    }
+
+    /// Another way to ask after `said`, which has to be the engine's own words and nothing of a container's, if there is one left that could help. Every step changes something for good, so
     /// asking again and again ends.
     pub(super) fn after(&self, facts: &Facts, said: &str) -> Option<Self> {
         let said = said.to_lowercase();

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -62,6 +64,31 @@ fn user_names(uid: u32, passwd: &str) -> Vec<String> {
         .collect()
 }
 
+/// A program by its file, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProgramFile {
+    device: u64,
+    inode: u64,
+}
+
+impl ProgramFile {
+    /// The file that `path` leads to.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Whether this is what a process executes. Yes where that is nobody's business (docker's containers are root's,
+    /// npxc may be another user's) or the process is in a pid namespace out of sight.
+    fn is_run_by(self, pid: Option<u32>) -> bool {
+        let Some(pid) = pid else { return true };
+        match Self::of(Path::new(&format!("/proc/{pid}/exe"))) {
+            Ok(other) => other == self,
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        }
+    }
+}
+
 /// What came first.
 pub(super) enum First {
     /// The guest, with the pid of its first process on the host.
@@ -72,11 +99,12 @@ pub(super) enum First {
     Nothing,
 }
 
-/// Waits for the one connection, or the end of the engine's client.
+/// Waits for the one connection, or the end of the engine's client. Nobody but `program` is let in.
 pub(super) fn accept(
     listener: &UnixListener,
     client: &OwnedFd,
     allowed: &Allowed,
+    program: ProgramFile,
     patience: Duration,
 ) -> Result<First, RuntimeError> {
     let fail = || RuntimeError::io("the control socket");
@@ -96,9 +124,11 @@ pub(super) fn accept(
                 Ok((stream, _)) => {
                     let peer = rustix::net::sockopt::socket_peercred(&stream)
                         .map_err(|error| fail()(error.into()))?;
-                    if allowed.contains(peer.uid.as_raw()) {
+                    // As seen from here it is 0 for a process in a pid namespace out of sight.
+                    let pid = u32::try_from(peer.pid.as_raw_nonzero().get()).ok().filter(|pid| *pid != 0);
+                    if allowed.contains(peer.uid.as_raw()) && program.is_run_by(pid) {
                         stream.set_nonblocking(false).map_err(fail())?;
-                        return Ok(First::Guest(stream, u32::try_from(peer.pid.as_raw_nonzero().get()).ok()));
+                        return Ok(First::Guest(stream, pid));
                     }
                     tracing::debug!(uid = peer.uid.as_raw(), "turned away from the control socket");
                 }
@@ -139,13 +169,20 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let (never, _keep) = std::io::pipe().unwrap();
         let never = OwnedFd::from(never);
+        let this = ProgramFile::of(Path::new("/proc/self/exe")).unwrap();
         let wait = |allowed: &Allowed, client: &OwnedFd, patience| {
-            accept(&listener, client, allowed, patience).unwrap()
+            accept(&listener, client, allowed, this, patience).unwrap()
         };
         let stranger = UnixStream::connect(&path).unwrap();
         assert!(matches!(wait(&Allowed(Vec::new()), &never, Duration::from_millis(20)), First::Nothing));
         drop(stranger);
+        // The right user with another program.
+        let other = ProgramFile::of(&path).unwrap();
         let own = Allowed::new(rustix::process::getuid().as_raw(), &[], "");
+        let stranger = UnixStream::connect(&path).unwrap();
+        let found = accept(&listener, &never, &own, other, Duration::from_millis(20)).unwrap();
+        assert!(matches!(found, First::Nothing));
+        drop(stranger);
         let _guest = UnixStream::connect(&path).unwrap();
         let First::Guest(_, pid) = wait(&own, &never, Duration::from_secs(20)) else { panic!("no guest") };
         assert_eq!(pid, Some(std::process::id()));

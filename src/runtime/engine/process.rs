@@ -1,7 +1,7 @@
 //! One running container as npxc sees it: the engine's client, the control socket, and what has to go at the end.
 
 use std::os::fd::OwnedFd;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -78,7 +78,12 @@ impl Container {
         Ok(Self { client, name, child, pidfd, stderr, over: false, removed, network, place: Some(place) })
     }
 
-    /// What the engine said, once its client has ended.
+    /// How the engine's client ended, which it does with the container's exit status if there was one.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.wait().ok()
+    }
+
+    /// What the engine said, once its client has ended. Nothing of it is the container's.
     pub(super) fn said(&mut self) -> String {
         let _ = self.child.wait();
         self.stderr.take().map(|stderr| stderr.finish(patience::LAST_WORDS)).unwrap_or_default()
@@ -95,7 +100,7 @@ impl Process {
         self.control.ready(patience)?.ok_or_else(|| self.lost())
     }
 
-    /// The guest ended without a word on the control socket; it may have said something to the engine.
+    /// The guest ended without a word on the control socket; the engine may know why.
     fn lost(&mut self) -> RuntimeError {
         let said = essence(&self.container.said());
         if said.is_empty() {
@@ -177,6 +182,13 @@ impl Drop for Container {
 /// Exit statuses from here on are the engine's own errors (125: its own, 126 and 127: the container's start) or
 /// signals.
 const FAILED: i32 = 125;
+/// The last of the engine's own errors; what is higher are signals.
+const NOT_FOUND: i32 = 127;
+
+/// Whether an engine's client may have ended like this because it could not start the container.
+pub(super) fn is_refusal(status: Option<ExitStatus>) -> bool {
+    status.and_then(|status| status.code()).is_some_and(|code| (FAILED..=NOT_FOUND).contains(&code))
+}
 
 /// Waits for the end of the process.
 fn has_ended(pidfd: &OwnedFd, patience: Duration) -> bool {
@@ -186,11 +198,11 @@ fn has_ended(pidfd: &OwnedFd, patience: Duration) -> bool {
         .is_ok_and(|ready| ready > 0)
 }
 
-/// Removes a container, running or not. Whether it is gone.
+/// Removes a container, running or not, with the volumes that were made for it. Whether it is gone.
 pub(super) fn remove(client: &Client, name: &str) -> bool {
     let mut pause = PAUSE;
     for _ in 0..TRIES {
-        match client.ask(&["rm", "--force", name], patience::REMOVE) {
+        match client.ask(&["rm", "--force", "--volumes", name], patience::REMOVE) {
             Ok(output) if output.success || output.stderr.to_lowercase().contains("no such container") => {
                 return true;
             }

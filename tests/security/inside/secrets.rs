@@ -10,9 +10,14 @@ pub(super) fn secrets(seen: &mut Attempts) {
         (0..given.len() / 2).map(|at| !u8::from_str_radix(&given[2 * at..][..2], 16).unwrap()).collect();
     let own = std::process::id().to_string();
     let mut pending: Vec<std::path::PathBuf> =
-        ["/npxc", "/etc", "/run", "/tmp", "/home", "/dev/shm", "/opt", "/root", "/var"]
-            .map(Into::into)
-            .into();
+        ["/etc", "/run", "/tmp", "/home", "/dev/shm", "/opt", "/root", "/var"].map(Into::into).into();
+    // What is npxc's own in a container.
+    let own_places = std::fs::read_dir("/").into_iter().flatten().flatten();
+    pending.extend(
+        own_places
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"npxc"))
+            .map(|entry| entry.path()),
+    );
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.parse::<u32>().is_ok() && name != own {

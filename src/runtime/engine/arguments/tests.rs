@@ -63,21 +63,21 @@ fn podman_as_root_without_a_network() {
     let (limits, bounds) = (limits(), bounds());
     let expected = split(
         "run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
          --memory 1073741824 --memory-swap 1073741824 --pids-limit 106 --cpus 1.5
          --ulimit core=0:0 --ulimit nofile=20000:20000 --ulimit nproc=9000:9000
-         --read-only --read-only-tmpfs=false
+         --read-only --read-only-tmpfs=false --image-volume=ignore
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
          --mount type=bind,source=/home/me/project,target=/work
          --mount type=bind,source=/data,target=/data,readonly,bind-nonrecursive
          --mount type=bind,source=/s/etc/hosts,target=/etc/hosts,readonly
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     let found = line(Kind::Podman, &facts("4.3.1"), &Manner::default(), &container(&limits, &bounds, None));
     assert_eq!(found, expected);
@@ -90,18 +90,18 @@ fn podman_as_a_user_with_a_network_after_refusals() {
     let manner = Manner { runtime: Some("runc".into()), few: true, ..Manner::default() };
     let expected = split(
         "--runtime runc run --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network npxc-42
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --cap-add SYS_ADMIN --security-opt no-new-privileges --device /dev/net/tun --security-opt label=disable
          --userns keep-id:uid=1000,gid=1000
          --ulimit core=0:0 --ulimit nofile=1024:1024 --ulimit nproc=1024:1024
-         --read-only --read-only-tmpfs=false
+         --read-only --read-only-tmpfs=false --image-volume=ignore
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777,notmpcopyup
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     let network = name("42");
     let found = line(Kind::Podman, &facts, &manner, &container(&limits, &[], Some(&network)));
@@ -116,7 +116,7 @@ fn docker_with_additions_of_the_users_own() {
     let manner = Manner { runtime: Some("runc".into()), ..Manner::default() };
     let expected = split(
         "run --runtime runc --rm --name npxc-42 --label npxc.session=42 --label npxc.pid=7 --label npxc.start=99 --label npxc.realm=1000.5
-         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0
+         --pull never --no-healthcheck --log-driver none --sig-proxy=false --stop-timeout 0 --attach stdout
          --hostname npxc --network none
          --user 0:0 --cap-drop ALL --cap-add NET_ADMIN --cap-add SETUID --cap-add SETGID --cap-add SETPCAP
          --security-opt no-new-privileges --device /dev/net/tun
@@ -125,13 +125,13 @@ fn docker_with_additions_of_the_users_own() {
          --read-only
          --tmpfs /tmp:rw,exec,nosuid,nodev,size=1048576,mode=1777
          --tmpfs /home/user:rw,exec,nosuid,nodev,size=1048576,mode=1777
-         --mount type=bind,source=/s/guest,target=/npxc/guest,readonly
-         --mount type=bind,source=/s/run,target=/npxc/run,readonly
+         --mount type=bind,source=/s/guest,target=/npxc-42/guest,readonly
+         --mount type=bind,source=/s/run,target=/npxc-42/run,readonly
          --mount type=bind,source=/home/me/project,target=/work
          --mount type=bind,source=/data,target=/data,readonly,bind-recursive=disabled
          --mount type=bind,source=/s/etc/hosts,target=/etc/hosts,readonly
          --security-opt apparmor=npxc
-         --entrypoint /npxc/guest sha256:abc enter /npxc/run/control",
+         --entrypoint /npxc-42/guest sha256:abc enter /npxc-42/run/control",
     );
     assert_eq!(line(Kind::Docker, &facts("28.2.2"), &manner, &container), expected);
 }
@@ -164,11 +164,17 @@ fn an_early_podman_maps_the_user_to_itself() {
 #[test]
 fn a_path_that_cannot_be_written_is_refused() {
     let limits = limits();
-    for odd in ["/a,readonly=false", "/a\"b", "/a\nb"] {
+    let odd = [
+        ("/a,readonly=false", "a comma"),
+        ("/a\"b", "a quote"),
+        ("/a\nb", "a line's end"),
+        ("/a\rb", "a carriage return"),
+    ];
+    for (odd, character) in odd {
         let bounds = [Bound { host: odd.into(), guest: "/x".into(), writable: false, nested: false }];
         let refused =
             arguments(Kind::Docker, &facts("28.0.0"), &Manner::default(), &container(&limits, &bounds, None));
-        assert_eq!(refused, Err(PathBuf::from(odd)));
+        assert_eq!(refused, Err(Untold { path: odd.into(), character }));
     }
 }
 

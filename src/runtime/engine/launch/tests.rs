@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::runtime::engine::{CanLimit, Manner};
 use crate::runtime::etc::environment;
 
 #[test]
@@ -44,4 +45,32 @@ fn automatic_means_wireguard_unless_it_is_known_not_to_work() {
     assert_eq!(warnings.len(), 1);
     // Who asks for it gets it, or an error.
     assert!(wants_wireguard(LinkChoice::Wireguard, Kind::Docker, &facts(true), &mut warnings));
+}
+
+fn known(manner: Manner) -> Known {
+    let limits = CanLimit { memory: true, pids: true, cpus: true };
+    Known { facts: Facts { limits, ..Facts::default() }, manner }
+}
+
+#[test]
+fn limits_that_were_given_up_are_said_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = Engine::new(Kind::Podman, directory.path().to_owned());
+    let limits = Limits { chosen: false, ..Limits::default() };
+    assert!(engine.without_limits(&known(Manner::default()), &limits).unwrap().is_empty());
+    for manner in
+        [Manner { unlimited: true, ..Manner::default() }, Manner { no_cgroups: true, ..Manner::default() }]
+    {
+        let warnings = engine.without_limits(&known(manner), &limits).unwrap();
+        assert!(warnings[0].contains("memory, processes"), "{warnings:?}");
+    }
+}
+
+#[test]
+fn only_the_engines_own_errors_are_refusals() {
+    use std::os::unix::process::ExitStatusExt;
+    let refuses = |raw| is_refusal(Some(std::process::ExitStatus::from_raw(raw)));
+    assert!([125, 126, 127].into_iter().all(|code| refuses(code << 8)));
+    assert!(![0, 1, 124, 128, 137].into_iter().any(|code| refuses(code << 8)));
+    assert!(!refuses(9) && !is_refusal(None));
 }
