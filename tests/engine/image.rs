@@ -51,6 +51,9 @@ fn link(root: &Path, at: &str, to: &str) {
     symlink(to, at).unwrap();
 }
 
+/// Fills an image's root.
+type Fill = fn(&Path);
+
 /// A host's directory for a mount, which everybody may write.
 fn host(world: &World) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir_in(&world.directory).unwrap();
@@ -130,7 +133,7 @@ fn what_a_container_says_is_not_taken_for_the_engines_refusal() {
 fn a_hosts_directory_in_the_place_of_scratch_space_keeps_its_mode() {
     let Some(world) = world() else { return };
     // One link leads scratch space to the mount, the other the mount to scratch space.
-    let fills: [(&str, fn(&Path)); 2] = [
+    let fills: [(&str, Fill); 2] = [
         ("scratch", |root| {
             fs::create_dir_all(root.join("mnt/project")).unwrap();
             link(root, "tmp", "/mnt/project");
