@@ -158,3 +158,22 @@ fn a_hosts_directory_in_the_place_of_scratch_space_keeps_its_mode() {
         assert_eq!(mode, 0o755, "{name}: {mode:o}");
     }
 }
+
+#[test]
+fn an_image_gives_no_orders_to_the_runtime() {
+    let Some(world) = world() else { return };
+    if world.kind != Kind::Podman {
+        // docker knows no annotations of images.
+        return;
+    }
+    let Some(base) = hostile(world, "base", "", |_| {}) else { return };
+    let context = tempfile::tempdir_in(&world.directory).unwrap();
+    fs::write(context.path().join("Dockerfile"), format!("FROM {}\n", base.reference)).unwrap();
+    let tag = "localhost/npxc-hostile-orders:test";
+    let order = ["build", "--annotation", "run.oci.handler=krun", "--tag", tag];
+    let output = world.command(&[&order[..], &[context.path().to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let image = image::ensure(&world.engine(), tag, &mut |_| {}).unwrap();
+    let error = try_start(&world.engine().image(image), &sh("true")).unwrap_err();
+    assert!(error.to_string().contains("run.oci.handler") && error.hint().is_some(), "{error}");
+}

@@ -18,6 +18,17 @@ const LONGEST_LINE: u64 = 4096;
 /// Most lines that wait to be passed on; an engine that says more at once waits itself, so that nothing is lost.
 const MOST_LINES: usize = 64;
 
+/// What annotations start with that change how a container is made: crun's, runc's and crun's for systemd, WebAssembly's,
+/// `CRIU`'s, podman's and its relatives' own.
+const ORDERS: [&str; 6] = [
+    "run.oci.",
+    "org.systemd.property.",
+    "module.wasm.image/",
+    "org.criu.",
+    "io.podman.annotations.",
+    "io.kubernetes.cri-o.",
+];
+
 /// An image on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
@@ -31,6 +42,8 @@ pub struct Image {
     pub path: Option<String>,
     /// Paths inside that it wants kept on the host's disk, writable and without a size (`VOLUME`).
     pub volumes: Vec<String>,
+    /// Its annotations that an engine or its OCI runtime takes for orders (podman passes an image's on).
+    pub orders: Vec<String>,
 }
 
 impl Image {
@@ -77,6 +90,8 @@ struct Inspected {
     repo_digests: Option<Vec<String>>,
     #[serde(default)]
     config: Option<Config>,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +119,9 @@ fn parse(reference: &str, text: &str) -> Result<Image, String> {
     let env = env.unwrap_or_default();
     let volumes = volumes.unwrap_or_default().into_keys().collect();
     let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).map(Into::into);
-    Ok(Image { reference: reference.to_owned(), id: image.id, digest, path, volumes })
+    let orders = image.annotations.unwrap_or_default().into_keys();
+    let orders = orders.filter(|key| ORDERS.iter().any(|start| key.starts_with(start))).collect();
+    Ok(Image { reference: reference.to_owned(), id: image.id, digest, path, volumes, orders })
 }
 
 /// Pulls, and passes on every line that the engine prints.
@@ -168,12 +185,14 @@ mod tests {
     #[test]
     fn both_engines_answers_are_read() {
         let podman = r#"[{"Id": "2041d219", "Digest": "sha256:1e8f", "RepoTags": ["localhost/npxc-node:local"],
-            "RepoDigests": ["localhost/npxc-node@sha256:1e8f"], "Config": {"User": "1000", "Env": ["PATH=/usr/bin:/bin"]}}]"#;
+            "RepoDigests": ["localhost/npxc-node@sha256:1e8f"], "Config": {"User": "1000", "Env": ["PATH=/usr/bin:/bin"]},
+            "Annotations": {"org.opencontainers.image.base.name": "a", "run.oci.handler": "krun"}}]"#;
         let image = parse("npxc-node", podman).unwrap();
         assert_eq!(
             (image.id.as_str(), image.digest(), image.path.as_deref()),
             ("2041d219", "2041d219", Some("/usr/bin:/bin"))
         );
+        assert_eq!(image.orders, ["run.oci.handler"]);
         let docker = r#"[{"Id": "sha256:2041", "RepoTags": ["node:22"], "RepoDigests": ["node@sha256:77"],
             "Config": {"Env": ["A=b", "PATH=/usr/local/bin"], "Volumes": {"/data": {}, "/a": {}}}}]"#;
         let image = parse("node:22", docker).unwrap();

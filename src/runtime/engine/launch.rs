@@ -136,6 +136,7 @@ impl Engine {
         }
         let image = self.image.clone().ok_or_else(container::no_image)?;
         spares_disk(self.kind, &image)?;
+        orders_nothing(&image)?;
         let checked = self.directories.check(&launch.mounts)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
@@ -352,6 +353,20 @@ fn spares_disk(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
             "choose an image without `VOLUME`, such as the official node images, or podman, which leaves it out"
                 .into(),
         ),
+    })
+}
+
+/// Refuses an image with orders for the engine or its OCI runtime: nothing says that it may give them, and podman cannot be
+/// told to leave them out.
+fn orders_nothing(image: &Image) -> Result<(), RuntimeError> {
+    let [order, ..] = image.orders.as_slice() else { return Ok(()) };
+    Err(RuntimeError::Unfit {
+        what: format!(
+            "the image {} changes how its containers are made, by the annotation {}",
+            image.reference,
+            order.escape_debug()
+        ),
+        hint: Some("choose an image without it, such as the official node images".into()),
     })
 }
 
