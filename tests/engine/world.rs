@@ -91,7 +91,7 @@ impl World {
     fn make() -> Result<Self, String> {
         let kind = kind();
         let directory = directory();
-        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        settle(&directory).map_err(|error| error.to_string())?;
         let arguments = global_arguments(kind, &directory);
         let engine = Engine::new(kind, directory.join("s")).program(kind.as_str().into(), arguments.clone());
         engine.facts().map_err(|error| format!("{}: {error}", kind.as_str()))?;
@@ -148,6 +148,17 @@ impl World {
         list(&["ps", "--all", "--format", "{{.Names}}", "--filter", "name=npxc-"])
             + &list(&["network", "ls", "--format", "{{.Name}}", "--filter", "name=npxc-"])
     }
+}
+
+/// Makes the directory anew where it was moved or copied: podman's store goes by absolute paths.
+fn settle(directory: &Path) -> std::io::Result<()> {
+    let marker = directory.join("settled");
+    let here = directory.as_os_str().as_encoded_bytes();
+    if !again() && directory.exists() && fs::read(&marker).ok().as_deref() != Some(here) {
+        fs::remove_dir_all(directory)?;
+    }
+    fs::create_dir_all(directory)?;
+    fs::write(marker, here)
 }
 
 /// Makes the image of this machine's node, once for all runs of this file.
