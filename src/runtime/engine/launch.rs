@@ -1,9 +1,8 @@
 //! From a launch to a running container: attempt after attempt, in other manners and over another link where the
 //! engine refuses, until one stands or nothing is left to try.
-use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
@@ -13,6 +12,7 @@ use npxc_guest::wire::Channel;
 
 use super::arguments::{self, Bound, Container as Words};
 use super::known::Known;
+use super::mountinfo;
 use super::network::Network;
 use super::owner::Owner;
 use super::peer::{self, Allowed, First, ProgramFile};
@@ -143,7 +143,7 @@ impl Engine {
         let mut bounds = Vec::new();
         for bind in checked.binds {
             container::spares_own(&bind)?;
-            let nested = has_mounts_below(&bind.host, &points);
+            let nested = mountinfo::has_mounts_below(&bind.host, &points);
             if nested && !bind.writable {
                 warnings.push(format!(
                     "what is mounted below {} is not visible inside: the engine cannot make it read-only",
@@ -374,36 +374,6 @@ fn orders_nothing(image: &Image) -> Result<(), RuntimeError> {
 fn send(process: &Process, spec: &Spec, stdio: &Stdio3) {
     let descriptors = [stdio.stdin.as_fd(), stdio.stdout.as_fd(), stdio.stderr.as_fd()];
     let _ = process.control.channel.send(spec, &descriptors);
-}
-
-/// Whether a file system is mounted somewhere below `directory`, by `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
-fn has_mounts_below(directory: &Path, mountinfo: &str) -> bool {
-    mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| {
-        let point = unescape(point);
-        let point = Path::new(&point);
-        point != directory && point.starts_with(directory)
-    })
-}
-
-/// Octal escapes of white space and backslashes.
-fn unescape(text: &str) -> OsString {
-    use std::os::unix::ffi::OsStringExt;
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, others)) = rest.split_first() {
-        let code = others.get(..3).and_then(|code| std::str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                bytes.push(byte);
-                rest = &others[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = others;
-            }
-        }
-    }
-    OsString::from_vec(bytes)
 }
 
 #[cfg(test)]

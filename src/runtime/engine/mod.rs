@@ -22,6 +22,7 @@ mod known;
 mod launch;
 pub mod leftovers;
 mod manner;
+mod mountinfo;
 mod network;
 mod owner;
 mod peer;

@@ -5,17 +5,6 @@ use crate::runtime::engine::{CanLimit, Manner};
 use crate::runtime::etc::environment;
 
 #[test]
-fn mounts_below_a_directory_are_seen() {
-    let info =
-        "22 1 0:20 / /proc rw - proc proc rw\n30 1 8:1 / /data/with\\040space/x rw - ext4 /dev/sda rw\n";
-    assert!(has_mounts_below(Path::new("/data"), info));
-    assert!(has_mounts_below(Path::new("/data/with space"), info));
-    assert!(!has_mounts_below(Path::new("/data/with space/x"), info));
-    assert!(!has_mounts_below(Path::new("/dat"), info));
-    assert!(!has_mounts_below(Path::new("/proc"), info));
-}
-
-#[test]
 fn the_workload_is_who_owns_the_files_where_that_can_be() {
     let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let facts = |version: &str, rootless| Facts { version: version.into(), rootless, ..Facts::default() };
