@@ -46,8 +46,9 @@ pub struct LinkProperties {
 /// Largest packet handed to an offloading link: what IPv4's length field can say.
 const LARGEST: usize = 65_535;
 /// How long an acknowledgement waits for data to ride on. Shorter than smoltcp's 10 ms: a request that fills no
-/// second segment must not wait.
-const ACK_DELAY: Duration = Duration::from_millis(2);
+/// second segment must not wait. Longer than the 4 ms of the kernel's tick: most waits end with the answer, and a timer
+/// that is due before that tick makes a virtual machine program its clock for each of them (3 us).
+const ACK_DELAY: Duration = Duration::from_millis(5);
 
 /// A TCP endpoint that answers one guest connection.
 pub struct Stack {

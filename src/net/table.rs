@@ -2,8 +2,7 @@
 //!
 //! Pure. The table is bounded by whoever inserts; it knows nothing about what a flow is.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -40,7 +39,9 @@ pub struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     by_key: HashMap<Key, FlowId>,
-    timers: BinaryHeap<Reverse<(Instant, FlowId)>>,
+    /// One for each slot with a timer. One that no flow wants any more would wake the loop for nothing, and a wait that
+    /// ends before the kernel's own next tick costs microseconds in a virtual machine.
+    timers: BTreeSet<(Instant, FlowId)>,
     dirty: Vec<FlowId>,
 }
 
@@ -59,7 +60,7 @@ impl<T> Default for Table<T> {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             dirty: Vec::new(),
         }
     }
@@ -101,6 +102,9 @@ impl<T> Table<T> {
     pub fn remove(&mut self, id: FlowId) -> Option<(Key, Option<T>)> {
         let entry = self.slots.get_mut(id.slot()).filter(|entry| entry.generation == id.generation)?;
         let key = entry.key.take()?;
+        if let Some(at) = entry.timer.take() {
+            self.timers.remove(&(at, id));
+        }
         entry.generation = entry.generation.wrapping_add(1);
         let value = entry.value.take();
         self.by_key.remove(&key);
@@ -161,41 +165,33 @@ impl<T> Table<T> {
         None
     }
 
-    /// Wakes a flow at `at`, or earlier if it already asked for that.
+    /// Wakes a flow at `at`, or never, whatever it asked for before.
     pub fn schedule(&mut self, id: FlowId, at: Option<Instant>) {
         let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.generation == id.generation)
         else {
             return;
         };
-        match (entry.timer, at) {
-            (Some(set), Some(at)) if set <= at => {}
-            (_, Some(at)) => {
-                entry.timer = Some(at);
-                self.timers.push(Reverse((at, id)));
-            }
-            (_, None) => {}
+        if entry.timer == at {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut entry.timer, at) {
+            self.timers.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, id));
         }
     }
 
     /// The next time a flow has to be woken.
     pub fn next_timer(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// Marks every flow whose time has come.
     pub fn wake(&mut self, now: Instant) {
-        while let Some(&Reverse((at, id))) = self.timers.peek() {
-            if at > now {
-                return;
-            }
-            self.timers.pop();
-            if let Some(entry) = self.slots.get_mut(id.slot())
-                && entry.generation == id.generation
-                && entry.timer == Some(at)
-            {
-                entry.timer = None;
-                self.mark(id);
-            }
+        while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.schedule(id, None);
+            self.mark(id);
         }
     }
 }
@@ -244,12 +240,19 @@ mod tests {
         let (a, b) = (table.insert(key(1), ()), table.insert(key(2), ()));
         table.schedule(a, Some(start + Duration::from_secs(2)));
         table.schedule(b, Some(start + Duration::from_secs(3)));
-        // Asked for earlier: only the earlier one counts.
+        // Asked for again, earlier or later: only the last one counts.
         table.schedule(b, Some(start + Duration::from_secs(1)));
+        table.schedule(a, Some(start + Duration::from_secs(4)));
+        assert_eq!(table.next_timer(), Some(start + Duration::from_secs(1)));
         table.wake(start + Duration::from_secs(1));
         assert_eq!((table.next_marked(), table.next_marked()), (Some(b), None));
+        table.wake(start + Duration::from_secs(3));
+        assert_eq!(table.next_marked(), None);
         table.wake(start + Duration::from_secs(5));
         assert_eq!((table.next_marked(), table.next_marked()), (Some(a), None));
+        table.schedule(a, Some(start + Duration::from_secs(6)));
+        table.schedule(a, None);
+        assert_eq!(table.next_timer(), None);
     }
 
     #[test]
@@ -261,6 +264,7 @@ mod tests {
         table.schedule(id, Some(start));
         table.remove(id).unwrap();
         let _next = table.insert(key(2), ());
+        assert_eq!(table.next_timer(), None);
         table.wake(start + Duration::from_secs(1));
         assert_eq!(table.next_marked(), None);
     }
