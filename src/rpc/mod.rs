@@ -1,5 +1,7 @@
 //! Path B: the client's messages to the guest and back.
 //!
-//! Bytes go through as they are. Nothing here may write a byte of its own to stdout.
+//! Nothing here may write a byte of its own to stdout, but the error for a request that npxc itself stops.
 
+pub mod frame;
+pub mod json;
 pub mod proxy;

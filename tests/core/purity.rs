@@ -23,6 +23,8 @@ const PURE: &[&str] = &[
     "src/package/range.rs",
     "src/package/spec.rs",
     "src/paths.rs",
+    "src/rpc/frame.rs",
+    "src/rpc/json",
     "src/runtime/apple/answers.rs",
     "src/runtime/apple/arguments.rs",
     "src/runtime/engine/arguments.rs",

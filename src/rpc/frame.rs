@@ -1,0 +1,213 @@
+//! Cuts a stream into messages without changing a byte of it. Pure: bytes in any pieces go in, pieces come out whose
+//! concatenation is what went in.
+//!
+//! Only what can be a message is held until it is whole: a line whose first byte that is not blank is `{` or `[`.
+//! Everything else goes through as it comes. There is no limit to a line: a limit would cut somebody's message.
+
+use memchr::memchr;
+
+/// Blanks before a message that are held; more than this is not a message.
+const MOST_BLANKS: usize = 4096;
+
+/// A piece of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A whole line that may be a message, with its terminator, if it has one.
+    Message(&'a [u8]),
+    /// Bytes that are none, or a part of a line that is none; `ends_line` when the stream is at a line's start after it.
+    Through(&'a [u8], EndsLine),
+}
+
+/// Whether a line ends with the piece.
+pub type EndsLine = bool;
+
+/// What the line that is being read is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// Only blanks so far, all of them held.
+    Start,
+    /// Held until it is whole.
+    Message,
+    /// Passed through as it comes.
+    Through,
+}
+
+/// One direction's splitter.
+#[derive(Debug)]
+pub struct Splitter {
+    held: Vec<u8>,
+    line: Line,
+}
+
+/// Capacity that is kept between messages.
+const KEPT: usize = 256 * 1024;
+
+impl Default for Splitter {
+    fn default() -> Self {
+        Self { held: Vec::new(), line: Line::Start }
+    }
+}
+
+impl Splitter {
+    /// Takes bytes; `give` gets every piece that is complete by now, in order. `holds` says, at the first byte of a line
+    /// that may be a message, whether it has to be whole.
+    ///
+    /// # Errors
+    /// What `give` returns; the splitter is not to be used after that.
+    pub fn push<E>(
+        &mut self,
+        bytes: &[u8],
+        holds: &mut dyn FnMut() -> bool,
+        give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.line == Line::Start {
+                self.line = self.begin(rest, holds);
+            }
+            let end = memchr(b'\n', rest).map(|at| at + 1);
+            let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = after;
+            if self.line == Line::Through {
+                if !self.held.is_empty() {
+                    give(Piece::Through(&self.held, false))?;
+                    self.held.clear();
+                }
+                give(Piece::Through(part, end.is_some()))?;
+            } else if end.is_none() {
+                self.held.extend_from_slice(part);
+            } else {
+                self.whole(part, give)?;
+            }
+            if end.is_some() {
+                self.line = Line::Start;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is held of a line that is not whole.
+    pub fn held(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// Lets the line that is held go as it is: it is no message after all.
+    ///
+    /// # Errors
+    /// What `give` returns.
+    pub fn let_go<E>(&mut self, give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
+        let held = std::mem::take(&mut self.held);
+        self.line = Line::Through;
+        if held.is_empty() { Ok(()) } else { give(Piece::Through(&held, false)) }
+    }
+
+    /// The stream has ended: what is held comes out, a last line without a terminator as a message.
+    ///
+    /// # Errors
+    /// What `give` returns.
+    pub fn end<E>(&mut self, give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
+        match self.line {
+            Line::Message => {
+                let given = self.whole(&[], give);
+                self.line = Line::Start;
+                given
+            }
+            Line::Start | Line::Through => self.let_go(give),
+        }
+    }
+
+    /// A held line and its last part.
+    fn whole<E>(&mut self, part: &[u8], give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
+        // Most messages come in one piece, and are not copied.
+        if self.held.is_empty() {
+            return self.message(part, give);
+        }
+        let mut line = std::mem::take(&mut self.held);
+        line.extend_from_slice(part);
+        self.message(&line, give)?;
+        line.clear();
+        line.shrink_to(KEPT);
+        self.held = line;
+        Ok(())
+    }
+
+    fn message<E>(&self, line: &[u8], give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
+        if self.line == Line::Message { give(Piece::Message(line)) } else { give(Piece::Through(line, true)) }
+    }
+
+    /// What a line becomes with these bytes.
+    fn begin(&self, bytes: &[u8], holds: &mut dyn FnMut() -> bool) -> Line {
+        match bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
+            Some(b'{' | b'[') if holds() => Line::Message,
+            Some(b'\n') => Line::Start,
+            None if self.held.len() + bytes.len() <= MOST_BLANKS => Line::Start,
+            Some(_) | None => Line::Through,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The pieces of a stream that comes in chunks of `size`.
+    fn pieces(stream: &[u8], size: usize, holds: bool) -> Vec<(bool, Vec<u8>)> {
+        let mut out = Vec::new();
+        let mut give = |piece: Piece<'_>| -> Result<(), ()> {
+            out.push(match piece {
+                Piece::Message(line) => (true, line.to_vec()),
+                Piece::Through(bytes, _) => (false, bytes.to_vec()),
+            });
+            Ok(())
+        };
+        let mut splitter = Splitter::default();
+        for chunk in stream.chunks(size) {
+            splitter.push(chunk, &mut || holds, &mut give).unwrap();
+        }
+        splitter.end(&mut give).unwrap();
+        out
+    }
+
+    #[test]
+    fn messages_keep_their_terminators() {
+        let stream = b"{\"a\":1}\r\n  [2]\n\n\r\nwords {\n{3}";
+        let messages = |size| {
+            let all = pieces(stream, size, true);
+            all.into_iter().filter(|(message, _)| *message).map(|(_, line)| line).collect::<Vec<_>>()
+        };
+        for size in [1, 2, 3, 7, 100] {
+            assert_eq!(messages(size), [&b"{\"a\":1}\r\n"[..], b"  [2]\n", b"{3}"], "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_not_held() {
+        let mut seen = Vec::new();
+        let mut give = |piece: Piece<'_>| -> Result<(), ()> {
+            if let Piece::Through(bytes, _) = piece {
+                seen.extend_from_slice(bytes);
+            }
+            Ok(())
+        };
+        let mut splitter = Splitter::default();
+        splitter.push(b"Name: ", &mut || true, &mut give).unwrap();
+        splitter.push(&[b' '; 2 * MOST_BLANKS], &mut || true, &mut give).unwrap();
+        assert_eq!(splitter.held(), b"");
+        assert_eq!(seen.len(), 6 + 2 * MOST_BLANKS);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_added(
+            stream in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'{'), Just(b' '), any::<u8>()], 0..200),
+            size in 1_usize..40,
+            holds: bool,
+        ) {
+            let all: Vec<u8> = pieces(&stream, size, holds).into_iter().flat_map(|(_, bytes)| bytes).collect();
+            prop_assert_eq!(all, stream);
+        }
+    }
+}
