@@ -6,11 +6,13 @@
 //! `corpus/NAME/`. Seeds have names in words (`ipv6-net`); files named by a hash are a run's own and are not committed.
 
 mod dns;
+mod messages;
 mod packets;
 mod sniff;
 mod text;
 
 pub(crate) use self::dns::dns;
+pub(crate) use self::messages::messages;
 pub(crate) use self::packets::packets;
 pub(crate) use self::sniff::{http, tls};
 pub(crate) use self::text::{hostname, rule, spec};
@@ -27,4 +29,5 @@ pub(crate) const TARGETS: &[Target] = &[
     ("http", http),
     ("dns", dns),
     ("packets", packets),
+    ("messages", messages),
 ];

@@ -1,0 +1,97 @@
+//! What a name or a description says about an argument.
+
+/// Where a schema says that an argument is a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// `format`.
+    Format,
+    /// The argument's name.
+    Name,
+    /// `description`.
+    Description,
+}
+
+/// Formats of strings that are paths; the first two are pydantic's.
+const FORMATS: [&str; 5] = ["file-path", "directory-path", "path", "file", "directory"];
+
+/// Last words of names of paths.
+const WORDS: [&str; 17] = [
+    "path",
+    "paths",
+    "file",
+    "files",
+    "filename",
+    "filenames",
+    "filepath",
+    "filepaths",
+    "dir",
+    "dirs",
+    "directory",
+    "directories",
+    "dirname",
+    "folder",
+    "folders",
+    "cwd",
+    "dirpath",
+];
+
+/// Phrases of descriptions of paths.
+const PHRASES: [&str; 7] = [
+    "absolute path",
+    "file path",
+    "path to the",
+    "path to a",
+    "path of the file",
+    "directory path",
+    "local path",
+];
+
+/// Phrases of descriptions of what is called a path and is none of this machine's.
+const OTHER_PHRASES: [&str; 10] = [
+    "url path",
+    "api path",
+    "json path",
+    "jsonpath",
+    "xpath",
+    "glob",
+    "regular expression",
+    "regex",
+    "endpoint",
+    "route",
+];
+
+/// Names beside an argument that make its tool one that works on another machine's files.
+const REMOTE: [&str; 5] = ["owner", "bucket", "project_id", "projectid", "repo_id"];
+
+/// Whether a tool with this argument works on another machine's files.
+pub(super) fn is_remote(name: &str) -> bool {
+    REMOTE.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// What a schema's words say of a string.
+pub(super) fn of(name: &str, format: Option<&str>, description: &str) -> Option<Sign> {
+    if format.is_some_and(|format| FORMATS.contains(&format)) {
+        return Some(Sign::Format);
+    }
+    // Another format: a date, a host name, an URI; what is written as file:// shows by its shape.
+    if format.is_some() {
+        return None;
+    }
+    let description = description.to_lowercase();
+    if OTHER_PHRASES.iter().any(|phrase| description.contains(phrase)) {
+        return None;
+    }
+    if WORDS.contains(&last_word(name).as_str()) {
+        return Some(Sign::Name);
+    }
+    PHRASES.iter().any(|phrase| description.contains(phrase)).then_some(Sign::Description)
+}
+
+/// `outputPath`, `output_path`, `output-path`: `path`.
+fn last_word(name: &str) -> String {
+    let end = name.rsplit(['_', '-', '.', ' ']).next().unwrap_or(name);
+    let camel = end.char_indices().rev().find(|(at, c)| {
+        c.is_ascii_uppercase() && end[..*at].chars().next_back().is_some_and(|c| c.is_ascii_lowercase())
+    });
+    camel.map_or(end, |(at, _)| &end[at..]).to_ascii_lowercase()
+}
