@@ -8,7 +8,8 @@
 //! one [`audit::Event`]. The link is a TUN, a WireGuard tunnel, or a stream of frames ([`runtime::Link`]); what both of its
 //! ends share is the crate `npxc_link`, and what runs at the guest's is the crate `npxc_guest`.
 //!
-//! **Path B, messages:** client stdin → [`rpc`] → guest stdin, and back; stderr beside it.
+//! **Path B, messages:** client stdin → [`rpc`] → guest stdin, and back; files that a call names go through
+//! [`workspace`]; stderr beside it.
 //!
 //! # Reading order
 //!
@@ -30,3 +31,4 @@ pub mod policy;
 pub mod rpc;
 pub mod runtime;
 pub mod session;
+pub mod workspace;

@@ -22,6 +22,7 @@ mod e2e {
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
+    mod paths;
     mod processes;
     mod publish;
     mod registry;

@@ -141,6 +141,16 @@ pub enum Event {
         /// `timed out` or `npxc is out of sockets`.
         how: String,
     },
+    /// A file that the client named was copied for the guest.
+    #[serde(rename = "file.publish")]
+    FilePublish {
+        /// The host's path, as the client named it.
+        path: String,
+        /// The guest's path of the copy.
+        guest: String,
+        /// Its size.
+        bytes: u64,
+    },
     /// A bound was reached.
     #[serde(rename = "limit")]
     Limit {

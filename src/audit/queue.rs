@@ -86,6 +86,7 @@ pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
         | Event::FlowOpen { .. }
         | Event::FlowDenySummary { .. }
         | Event::FlowClose { .. }
+        | Event::FilePublish { .. }
         | Event::Limit { .. }
         | Event::SessionEnd { .. } => None,
     }

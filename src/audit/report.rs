@@ -28,6 +28,8 @@ pub struct Report {
     pub denied: Vec<Denied>,
     /// Bounds that were hit, as sentences with their count.
     pub limits: BTreeMap<String, u64>,
+    /// Files of the host that calls named and that were copied for the package.
+    pub shared: BTreeSet<String>,
     /// Names that were answered.
     pub resolved: BTreeSet<String>,
     /// Names that were allowed, and that the host's resolver does not know.
@@ -199,6 +201,11 @@ impl Fold {
                     row.sniffed.extend(sniffed.filter(|name| *name != row.host));
                 }
             }
+            Event::FilePublish { path, .. } => {
+                if self.report.shared.len() < MAX_ROWS {
+                    self.report.shared.insert(path);
+                }
+            }
             Event::Limit { what, detail, count } => {
                 *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
             }
@@ -259,6 +266,7 @@ impl Fold {
             | Event::FlowOpen { .. }
             | Event::FlowDenySummary { .. }
             | Event::FlowClose { .. }
+            | Event::FilePublish { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => return,
         };

@@ -169,6 +169,13 @@ pub(super) fn destinations(report: &Report) -> String {
         }
         out.push_str(&more(names.len()));
     }
+    if !report.shared.is_empty() {
+        out.push_str("Files that calls named, copied for the package:\n");
+        for path in report.shared.iter().take(ROWS) {
+            let _ = writeln!(out, "  {}", printable(path, 1000));
+        }
+        out.push_str(&more(report.shared.len()));
+    }
     for (what, count) in &report.limits {
         out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));
         out.push('\n');

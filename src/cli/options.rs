@@ -15,6 +15,7 @@ use crate::config::values::{self, EnvName, EnvValue};
 use crate::config::{ConfigError, Fault, Layer, MountSpec};
 use crate::package::PackageSpec;
 use crate::policy::Rule;
+use crate::rpc::identify::Arguments;
 
 /// What a package is granted. Everything is off until it is named.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -188,6 +189,8 @@ impl Options {
         let (env, passthrough) = self.environment()?;
         let place = || Place::Option("--mount".to_owned());
         Ok(Layer {
+            path_arguments: Arguments::new(),
+            non_path_arguments: Arguments::new(),
             mode: one("--network", self.network.as_ref(), values::mode)?,
             mode_place: Some(Place::Option("--network".to_owned())),
             allow: rules("--allow", &self.allow)?,

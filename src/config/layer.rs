@@ -7,6 +7,7 @@ use super::error::Place;
 use super::mounts::MountSpec;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::policy::{Mode, Rule};
+use crate::rpc::identify::Arguments;
 
 /// What the command line or one file says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +40,10 @@ pub struct Layer {
     pub passthrough: BTreeMap<EnvName, bool>,
     /// `--mount`.
     pub mounts: Vec<MountSpec>,
+    /// `[path_arguments]`: arguments that are paths, by tool.
+    pub path_arguments: Arguments,
+    /// `[non_path_arguments]`: arguments that are none, by tool.
+    pub non_path_arguments: Arguments,
     /// `--runtime`.
     pub runtime: Option<RuntimeChoice>,
     /// `--link`.

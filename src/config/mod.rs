@@ -8,6 +8,7 @@
 //! - A single value (`memory`, `addresses`, ...) is taken from the highest layer that has it.
 //! - Lists (`allow`, `allow_private`, `deny`, `env_passthrough`, `publish`, ...) are united. A rule in a file
 //!   cannot be taken away by a flag; a deny rule can always be added.
+//! - `[path_arguments]` and `[non_path_arguments]` are united by tool, and their lists too; the latter win.
 //! - Tables are united by key: an environment variable by its name, a mount by its path inside the guest, a host
 //!   entry by its name. The highest layer wins.
 //! - The network mode is taken from the highest layer that says anything about it. A layer that has allow rules

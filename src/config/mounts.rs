@@ -13,7 +13,7 @@ use crate::paths::{absolute, shell_word, tidy};
 use crate::runtime::{Access, Mount};
 
 /// Places inside the guest that are the sandbox's own, with everything below them.
-const OWN: [&str; 5] = ["/proc", "/sys", "/dev", "/usr", "/opt/npxc"];
+const OWN: [&str; 6] = ["/proc", "/sys", "/dev", "/usr", "/opt/npxc", crate::rpc::translate::GUEST_DIRECTORY];
 
 /// Places inside the guest that are the sandbox's own; what is below them can be mounted.
 const OWN_ALONE: [&str; 15] = [

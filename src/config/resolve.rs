@@ -12,6 +12,7 @@ use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, 
 use crate::audit;
 use crate::package::{HostEnv, Request};
 use crate::policy::{Mode, PolicySpec, Rule};
+use crate::rpc::identify::{Arguments, Configured};
 use crate::runtime::{Limits, Mount};
 
 /// Everything a session needs to know; nothing is left to be looked up but the package itself.
@@ -29,6 +30,8 @@ pub struct Resolved {
     pub env: BTreeMap<EnvName, EnvValue>,
     /// The host's files it gets, as the runtime takes them.
     pub mounts: Vec<Mount>,
+    /// Which arguments of its tools are paths, and which are not, as far as it was said.
+    pub arguments: Configured,
     /// Ports of the host that lead into the guest.
     pub publish: Vec<Publish>,
     /// What it may use up.
@@ -113,6 +116,7 @@ pub(super) struct Combined {
     pub(super) install: InstallGrants,
     pub(super) env: BTreeMap<EnvName, EnvValue>,
     pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
+    pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
     pub(super) limits: Limits,
     pub(super) runtime: RuntimeOptions,
@@ -141,6 +145,10 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         },
         env: environment(layers, host, &mut warnings)?,
         mounts: mounts(layers, host, cwd)?,
+        arguments: Configured {
+            paths: arguments(layers, |layer| &layer.path_arguments),
+            others: arguments(layers, |layer| &layer.non_path_arguments),
+        },
         publish: union(layers, |layer| &layer.publish),
         limits: Limits {
             memory: first(layers, |layer| layer.memory).unwrap_or(defaults.memory),
@@ -175,6 +183,16 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
         if !out.contains(item) {
             out.push(item.clone());
         }
+    }
+    out
+}
+
+/// United by tool; a tool's lists are united as well.
+fn arguments(layers: &[Layer], table: impl Fn(&Layer) -> &Arguments) -> Arguments {
+    let mut out = Arguments::new();
+    for (tool, names) in layers.iter().flat_map(|layer| table(layer)) {
+        let list = out.entry(tool.clone()).or_default();
+        list.extend(names.iter().cloned());
     }
     out
 }

@@ -16,10 +16,11 @@ use super::mounts::MountSpec;
 use super::values::{self, EnvName, EnvValue};
 use crate::package::{PackageSpec, VersionSpec};
 use crate::policy::Rule;
+use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
 /// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 5] = ["storage", "path_arguments", "non_path_arguments", "paths", "audit"];
+const LATER: [&str; 3] = ["storage", "paths", "audit"];
 
 type Text = Spanned<String>;
 
@@ -40,6 +41,8 @@ struct Defaults {
     env_passthrough: Vec<Text>,
     network: NetworkTable,
     mounts: Vec<MountTable>,
+    path_arguments: BTreeMap<String, Vec<Text>>,
+    non_path_arguments: BTreeMap<String, Vec<Text>>,
     runtime: RuntimeTable,
     install: InstallTable,
 }
@@ -54,6 +57,8 @@ struct PackageFile {
     env_passthrough: Vec<Text>,
     network: NetworkTable,
     mounts: Vec<MountTable>,
+    path_arguments: BTreeMap<String, Vec<Text>>,
+    non_path_arguments: BTreeMap<String, Vec<Text>>,
     runtime: RuntimeTable,
     install: InstallTable,
 }
@@ -132,6 +137,8 @@ pub fn package(
         env_passthrough: file.env_passthrough,
         network: file.network,
         mounts: file.mounts,
+        path_arguments: file.path_arguments,
+        non_path_arguments: file.non_path_arguments,
         runtime: file.runtime,
         install: file.install,
     })?;
@@ -150,7 +157,9 @@ pub fn spec_fault(error: &crate::package::spec::SpecError) -> Fault {
 /// Where a key that a package's file has stands in `npxc.toml`.
 fn below_defaults(key: &str) -> Option<String> {
     match key {
-        "network" | "runtime" | "install" | "env" => Some(format!("in npxc.toml it is [defaults.{key}]")),
+        "network" | "runtime" | "install" | "env" | "path_arguments" | "non_path_arguments" => {
+            Some(format!("in npxc.toml it is [defaults.{key}]"))
+        }
         "mounts" => Some("in npxc.toml it is [[defaults.mounts]]".to_owned()),
         "env_passthrough" => Some("in npxc.toml it stands below [defaults]".to_owned()),
         _ => None,
@@ -235,6 +244,8 @@ impl Source<'_> {
             env,
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
+            path_arguments: self.arguments(&table.path_arguments)?,
+            non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
             link: self.one(runtime.link.as_ref(), str::parse)?,
             image: self.one(runtime.image.as_ref().or(table.node_image.as_ref()), values::image)?,
@@ -265,6 +276,16 @@ impl Source<'_> {
             guest: self.one(mount.guest.as_ref(), str::parse)?,
             access: self.one(mount.access.as_ref(), access)?.unwrap_or(Access::ReadOnly),
         })
+    }
+
+    fn arguments(&self, table: &BTreeMap<String, Vec<Text>>) -> Result<Arguments, ConfigError> {
+        let name = |text: &str| match text.split('.').any(str::is_empty) {
+            true => {
+                Err(Fault::new("expected an argument's name, or names with dots between: \"sources.path\""))
+            }
+            false => Ok(text.to_owned()),
+        };
+        table.iter().map(|(tool, names)| Ok((tool.clone(), self.all(names, name)?))).collect()
     }
 
     fn rules(&self, texts: &[Text]) -> Result<Vec<Rule>, ConfigError> {

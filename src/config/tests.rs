@@ -220,6 +220,7 @@ fn mistakes_in_files_are_pointed_at() {
             "unknown key `network`\n[network]\n ^\nhint: in npxc.toml it is [defaults.network]",
         ),
         ("[[mounts]]\nhost = \"/x\"\n", "hint: in npxc.toml it is [[defaults.mounts]]"),
+        ("[path_arguments]\nt = [\"a\"]\n", "hint: in npxc.toml it is [defaults.path_arguments]"),
         ("env_passthrough = []\n", "hint: in npxc.toml it stands below [defaults]"),
         ("[defaults.netwrk]\n", "hint: did you mean `network`?"),
     ] {
@@ -390,6 +391,8 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         env,
         passthrough,
         mounts,
+        path_arguments,
+        non_path_arguments,
         runtime,
         link,
         image,
@@ -404,6 +407,8 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
     assert!(!mounts.is_empty());
+    assert_eq!(path_arguments["*"], ["document"]);
+    assert_eq!(non_path_arguments["search"], ["filter.path"]);
     assert!(image.is_some() && require_limits.is_some() && program.is_some() && arguments.is_some());
     assert!(runtime.is_some() && link.is_some() && memory.is_some() && cpus.is_some() && pids.is_some());
 }

@@ -7,3 +7,4 @@ pub mod identify;
 pub mod json;
 pub mod proxy;
 pub mod translate;
+mod wire;

@@ -11,10 +11,13 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::translate::{Files, Translator};
+use super::wire::{Inward, Outward, Wire, speaks_json_rpc};
+
 /// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
 const CHUNK: usize = 64 * 1024;
-/// How much of the first line is looked at to tell an MCP client from anything else.
-const FIRST_LINE: usize = 4096;
+/// How much of the stream is kept to tell an MCP client from anything else.
+const FIRST_BYTES: usize = 4096;
 
 /// npxc's ends of the guest's pipes.
 #[derive(Debug)]
@@ -53,18 +56,26 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts moving bytes between npxc's own stdio and the guest.
-    pub fn start(guest: GuestEnds, notices: UnboundedSender<Notice>) -> io::Result<Self> {
+    /// `translator` and `files` look after the paths in messages.
+    pub fn start(
+        guest: GuestEnds,
+        translator: Translator,
+        files: Box<dyn Files>,
+        notices: UnboundedSender<Notice>,
+    ) -> io::Result<Self> {
         let stdin = File::from(take_stdin()?);
         let stdout = File::from(rustix::io::dup(rustix::stdio::stdout())?);
         let stderr = File::from(rustix::io::dup(rustix::stdio::stderr())?);
+        let wire = Wire::new(translator, stdout);
+        let mut inward = Inward::new(&wire, files, File::from(guest.stdin));
+        let mut outward = Outward::new(&wire);
         let ended = notices.clone();
         spawn("stdin", move || {
-            let mut to_guest = File::from(guest.stdin);
-            let source = forward_stdin(stdin, &mut to_guest);
+            let source = forward_stdin(stdin, &mut inward);
             // Before the guest can see it: one that ends at once must not seem to have ended by itself. The
             // receiver is gone only when the session is.
             let _ = ended.send(Notice::StdinEnded(source));
-            drop(to_guest);
+            drop(inward);
         })?;
         let hung_up = notices.clone();
         let watched = rustix::io::dup(rustix::stdio::stdout())?;
@@ -74,7 +85,7 @@ impl Proxy {
             }
         })?;
         let out = spawn("stdout", move || {
-            if forward(File::from(guest.stdout), stdout).is_err() {
+            if forward_stdout(File::from(guest.stdout), &mut outward).is_err() {
                 let _ = notices.send(Notice::StdoutClosed);
             }
         })?;
@@ -106,21 +117,21 @@ fn take_stdin() -> io::Result<OwnedFd> {
     Ok(stdin)
 }
 
-fn forward_stdin(mut from: File, to: &mut File) -> Source {
+fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
     let mut buffer = vec![0; CHUNK];
-    let mut first_line = Vec::new();
+    let mut first_bytes = Vec::new();
     let mut reads = true;
     loop {
         match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => {
-                if first_line.len() < FIRST_LINE {
-                    first_line.extend_from_slice(&buffer[..count.min(FIRST_LINE)]);
+                if first_bytes.len() < FIRST_BYTES {
+                    first_bytes.extend_from_slice(&buffer[..count.min(FIRST_BYTES)]);
                 }
-                reads = reads && to.write_all(&buffer[..count]).is_ok();
+                reads = reads && to.push(&buffer[..count]).is_ok();
                 // The guest reads no more. A client has not left for that: its own end is waited for. To a
                 // program that only writes, a closed pipe says it.
-                if !reads && !speaks_json_rpc(&first_line) {
+                if !reads && !speaks_json_rpc(&first_bytes) {
                     break;
                 }
             }
@@ -128,14 +139,24 @@ fn forward_stdin(mut from: File, to: &mut File) -> Source {
             Err(_) => break,
         }
     }
-    if speaks_json_rpc(&first_line) { Source::Client } else { Source::Other }
+    if reads {
+        // The guest's own affair, as above.
+        let _ = to.end();
+    }
+    if speaks_json_rpc(&first_bytes) { Source::Client } else { Source::Other }
 }
 
-/// Whether these first bytes are a JSON-RPC message.
-fn speaks_json_rpc(bytes: &[u8]) -> bool {
-    let line = bytes.trim_ascii_start();
-    matches!(line.first(), Some(b'{' | b'['))
-        && line.windows(b"\"jsonrpc\"".len()).any(|window| window == b"\"jsonrpc\"")
+fn forward_stdout(mut from: File, to: &mut Outward) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return to.end(),
+            Ok(count) => to.push(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The guest's end; not the client's fault.
+            Err(_) => return to.end(),
+        }
+    }
 }
 
 fn forward(mut from: File, mut to: File) -> io::Result<()> {
@@ -182,6 +203,19 @@ fn wait_for_hangup(fd: &OwnedFd) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    struct None;
+
+    impl Files for None {
+        fn share(&mut self, _: &super::super::identify::Named) -> super::super::translate::Answer {
+            super::super::translate::Answer::Leave
+        }
+    }
+
+    fn inward(to: File) -> Inward {
+        let out = File::options().write(true).open("/dev/null").unwrap();
+        Inward::new(&Wire::new(Translator::default(), out), Box::new(None), to)
+    }
+
     #[test]
     fn only_json_rpc_makes_a_client() {
         assert!(speaks_json_rpc(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"));
@@ -205,8 +239,9 @@ mod tests {
         let (to_read, to_write) = rustix::pipe::pipe().unwrap();
         let sent = bytes.clone();
         let writer = std::thread::spawn(move || File::from(from_write).write_all(&sent).unwrap());
-        let moved =
-            std::thread::spawn(move || forward_stdin(File::from(from_read), &mut File::from(to_write)));
+        let moved = std::thread::spawn(move || {
+            forward_stdin(File::from(from_read), &mut inward(File::from(to_write)))
+        });
         let mut received = Vec::new();
         File::from(to_read).read_to_end(&mut received).unwrap();
         writer.join().unwrap();

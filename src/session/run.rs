@@ -27,7 +27,9 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
+use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
+use crate::workspace::{self, Workspace, scope::Scope, shelf::Shelf};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -136,10 +138,18 @@ impl Bench {
         words: &dyn Progress,
         signals: &mut Signals,
     ) -> Result<ExitStatus, Failure> {
-        let launch = self.launch(resolved, entry)?;
+        let id = Uuid::now_v7();
+        let shelf = shelf(resolved, id)?;
+        let mut launch = self.launch(resolved, entry)?;
+        // Empty, until a call names a file.
+        launch.mounts.push(Mount {
+            host: shelf.visible(),
+            guest: GUEST_DIRECTORY.into(),
+            access: Access::ReadOnly,
+        });
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
-        let (log, recorder) = Log::create(&resolved.audit, Uuid::now_v7())?;
+        let (log, recorder) = Log::create(&resolved.audit, id)?;
         let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
         let start = Cell::new(Some(start));
         // Which link it has is known once the sandbox stands; nothing in it runs before that is written.
@@ -156,7 +166,10 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let conclusion = match self.relay(parts, &begin, words, signals).await {
+        let translator = Translator::new(resolved.arguments.clone());
+        let files = Workspace::new(self.scope(resolved), shelf, recorder.clone());
+        let messages = (translator, files);
+        let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
             Ok(conclusion) => conclusion,
             Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
         };
@@ -179,6 +192,7 @@ impl Bench {
     async fn relay(
         &self,
         parts: Parts,
+        (translator, files): (Translator, Workspace),
         begin: &dyn Fn(&str) -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
@@ -190,7 +204,7 @@ impl Bench {
             words.warning(warning);
         }
         let (notices, mut received) = unbounded_channel();
-        let proxy = Proxy::start(ends, notices).map_err(SessionError::Stdio)?;
+        let proxy = Proxy::start(ends, translator, Box::new(files), notices).map_err(SessionError::Stdio)?;
         session.release()?;
         let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
         session.finish();
@@ -202,6 +216,13 @@ impl Bench {
             () = signals.next(), if !interrupted => {}
         }
         Ok(conclusion)
+    }
+
+    /// What the package's client may share by naming it.
+    fn scope(&self, resolved: &Resolved) -> Scope {
+        let own = resolved.directories.own().into_iter().cloned().collect();
+        let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
+        Scope::new(ground, &resolved.mounts, resolved.guest_cwd.is_some())
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
@@ -231,6 +252,14 @@ impl Bench {
             files: self.trust.files.clone(),
         })
     }
+}
+
+/// Where files that calls name are put for the guest.
+fn shelf(resolved: &Resolved, session: Uuid) -> Result<Shelf, Failure> {
+    let parent = resolved.directories.cache.join("shared");
+    Shelf::new(&parent, &session.to_string()).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("cannot make a directory in {}: {error}", parent.display()))
+    })
 }
 
 fn subject(entry: &Entry) -> Subject {

@@ -101,6 +101,19 @@ impl Client {
 
     /// Sends a request and waits for its result, answering what the server asks in between.
     pub(super) fn request(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Sends a request that must be refused; returns the error.
+    pub(super) fn refused(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.ask(method, params);
+        assert!(answer["error"].is_object(), "{method}: {answer}");
+        answer["error"].clone()
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let id = self.next;
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
@@ -109,8 +122,7 @@ impl Client {
             if message["method"].is_string() {
                 self.answer(&message);
             } else if message["id"] == id {
-                assert!(message["error"].is_null(), "{method}: {message}");
-                return message["result"].clone();
+                return message;
             }
         }
     }

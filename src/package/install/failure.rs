@@ -92,6 +92,7 @@ fn denied(denials: &[Event]) -> Vec<String> {
             | Event::FlowOpen { .. }
             | Event::FlowDenySummary { .. }
             | Event::FlowClose { .. }
+            | Event::FilePublish { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => None,
         };

@@ -1,0 +1,171 @@
+//! Both directions of path B as streams: bytes in, messages looked at on the way, bytes out. The shell around `frame` and
+//! `translate`; `proxy` has a thread for each direction.
+//!
+//! Until the client has sent a JSON-RPC message nothing is held and nothing looked at in the other direction, and a line of
+//! the client's is held only as far as is needed to see whether it is one: any other program's stdio goes straight through.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::frame::{Piece, Splitter};
+use super::translate::{Answer, Files, Outcome, Translator};
+
+/// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
+const FIRST_LINE: usize = 4096;
+
+/// Whether these first bytes are a JSON-RPC message.
+pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
+    let line = bytes.trim_ascii_start();
+    let line = &line[..line.len().min(FIRST_LINE)];
+    matches!(line.first(), Some(b'{' | b'['))
+        && line.windows(b"\"jsonrpc\"".len()).any(|window| window == b"\"jsonrpc\"")
+}
+
+/// What the two directions share.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// The client speaks JSON-RPC.
+    spoken: AtomicBool,
+    translator: Mutex<Translator>,
+    client: Mutex<Client>,
+}
+
+/// The client's end: the server's bytes, and npxc's errors between its lines.
+#[derive(Debug)]
+struct Client {
+    out: File,
+    at_line_start: bool,
+    waiting: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) fn new(translator: Translator, out: File) -> Arc<Self> {
+        let client = Client { out, at_line_start: true, waiting: Vec::new() };
+        Arc::new(Self {
+            spoken: AtomicBool::new(false),
+            translator: Mutex::new(translator),
+            client: Mutex::new(client),
+        })
+    }
+
+    fn translator(&self) -> MutexGuard<'_, Translator> {
+        self.translator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Client {
+    fn write(&mut self, bytes: &[u8], ends_line: bool) -> io::Result<()> {
+        self.out.write_all(bytes)?;
+        self.at_line_start = ends_line;
+        if self.at_line_start { self.between(&[]) } else { Ok(()) }
+    }
+
+    /// Writes a line of npxc's own, when the server is not in the middle of one.
+    fn between(&mut self, line: &[u8]) -> io::Result<()> {
+        self.waiting.extend_from_slice(line);
+        if self.at_line_start && !self.waiting.is_empty() {
+            self.out.write_all(&std::mem::take(&mut self.waiting))?;
+        }
+        Ok(())
+    }
+}
+
+/// From the client to the guest.
+pub(super) struct Inward {
+    wire: Arc<Wire>,
+    splitter: Splitter,
+    files: Box<dyn Files>,
+    to: File,
+}
+
+impl Inward {
+    pub(super) fn new(wire: &Arc<Wire>, files: Box<dyn Files>, to: File) -> Self {
+        Self { wire: Arc::clone(wire), splitter: Splitter::default(), files, to }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Self { wire, splitter, files, to } = self;
+        let mut give = |piece: Piece<'_>| forward(wire, &mut **files, to, piece);
+        splitter.push(bytes, &mut || true, &mut give)?;
+        let held = splitter.held();
+        if held.len() > FIRST_LINE && !wire.spoken.load(Ordering::Relaxed) && !speaks_json_rpc(held) {
+            splitter.let_go(&mut give)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        let Self { wire, splitter, files, to } = self;
+        splitter.end(&mut |piece| forward(wire, &mut **files, to, piece))
+    }
+}
+
+fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
+    let line = match piece {
+        Piece::Through(bytes, _) => return to.write_all(bytes),
+        Piece::Message(line) => line,
+    };
+    if !wire.spoken.load(Ordering::Relaxed) {
+        if !speaks_json_rpc(line) {
+            return to.write_all(line);
+        }
+        wire.spoken.store(true, Ordering::Relaxed);
+    }
+    let call = wire.translator().client(line);
+    let Some(call) = call else { return to.write_all(line) };
+    // Copying takes its time; the server's messages go on meanwhile.
+    let answers: Vec<Answer> = call.named().map(|named| files.share(named)).collect();
+    let outcome = wire.translator().answered(line, &call, answers);
+    match outcome {
+        Outcome::Forward => to.write_all(line),
+        Outcome::Changed(line) => to.write_all(&line),
+        Outcome::Reply(reply) => {
+            // Nobody reads it: the thread that forwards stdout says so to the session.
+            let _ = wire.client().between(&reply);
+            Ok(())
+        }
+    }
+}
+
+/// From the guest to the client.
+pub(super) struct Outward {
+    wire: Arc<Wire>,
+    splitter: Splitter,
+}
+
+impl Outward {
+    pub(super) fn new(wire: &Arc<Wire>) -> Self {
+        Self { wire: Arc::clone(wire), splitter: Splitter::default() }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Self { wire, splitter } = self;
+        let mut holds = || wire.spoken.load(Ordering::Relaxed) && wire.translator().watches_server();
+        splitter.push(bytes, &mut holds, &mut |piece| backward(wire, piece))
+    }
+
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        let Self { wire, splitter } = self;
+        splitter.end(&mut |piece| backward(wire, piece))
+    }
+}
+
+fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
+    match piece {
+        Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
+        Piece::Message(line) => {
+            let changed = wire.translator().server(line);
+            wire.client().write(changed.as_deref().unwrap_or(line), line.ends_with(b"\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+#![allow(clippy::unwrap_used)]
+use std::io::Read;
+
+use super::super::identify::{Configured, Named};
+use super::super::translate::Refusal;
+use super::*;
+
+/// Shares what is below `/scope`, refuses what is below `/no`.
+struct Fake;
+
+impl Files for Fake {
+    fn share(&mut self, named: &Named) -> Answer {
+        match named.written.path.strip_prefix("/scope/") {
+            Some(name) => Answer::Shared { place: 1, directory: "/scope".to_owned(), name: name.to_owned() },
+            None if named.written.path.starts_with("/no/") => {
+                Answer::Refused(Refusal { code: "no", reason: "is not to be had".to_owned(), hint: None })
+            }
+            None => Answer::Leave,
+        }
+    }
+}
+
+/// Both directions over pipes.
+struct Ends {
+    inward: Inward,
+    outward: Outward,
+    guest: File,
+    client: File,
+}
+
+impl Ends {
+    fn new() -> Self {
+        let (guest, to_guest) = std::io::pipe().unwrap();
+        let (client, to_client) = std::io::pipe().unwrap();
+        let wire = Wire::new(
+            Translator::new(Configured::default()),
+            File::from(std::os::fd::OwnedFd::from(to_client)),
+        );
+        let to_guest = File::from(std::os::fd::OwnedFd::from(to_guest));
+        let file = |end: std::io::PipeReader| File::from(std::os::fd::OwnedFd::from(end));
+        Self {
+            inward: Inward::new(&wire, Box::new(Fake), to_guest),
+            outward: Outward::new(&wire),
+            guest: file(guest),
+            client: file(client),
+        }
+    }
+
+    /// What reached the guest and the client.
+    fn close(self) -> (String, String) {
+        let Self { mut inward, mut outward, mut guest, mut client } = self;
+        inward.end().unwrap();
+        outward.end().unwrap();
+        drop((inward, outward));
+        let (mut inside, mut outside) = (String::new(), String::new());
+        guest.read_to_string(&mut inside).unwrap();
+        client.read_to_string(&mut outside).unwrap();
+        (inside, outside)
+    }
+}
+
+fn call(path: &str) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{{\"name\":\"t\",\"arguments\":{{\"a\":\"{path}\"}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_call_goes_in_with_the_guests_path_and_comes_back_with_the_clients() {
+    let mut ends = Ends::new();
+    // In the smallest pieces.
+    for byte in call("/scope/f.txt").as_bytes() {
+        ends.inward.push(&[*byte]).unwrap();
+    }
+    for byte in b"words /opt/npxc-shared/1/f.txt\n{\"r\":\"/opt/npxc-shared/1/f.txt\"}\r\n" {
+        ends.outward.push(&[*byte]).unwrap();
+    }
+    let (inside, outside) = ends.close();
+    assert_eq!(inside, call("/opt/npxc-shared/1/f.txt"));
+    assert_eq!(outside, "words /opt/npxc-shared/1/f.txt\n{\"r\":\"/scope/f.txt\"}\r\n");
+}
+
+#[test]
+fn a_refusal_waits_for_the_end_of_the_servers_line() {
+    let mut ends = Ends::new();
+    ends.outward.push(b"half a line").unwrap();
+    ends.inward.push(call("/no/f").as_bytes()).unwrap();
+    ends.outward.push(b", the other half\nmore\n").unwrap();
+    let (inside, outside) = ends.close();
+    assert_eq!(inside, "");
+    let lines: Vec<_> = outside.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2]), (3, "half a line, the other half", "more"));
+    assert!(
+        lines[1].contains("\"id\":1,\"error\"") && lines[1].contains("/no/f is not to be had"),
+        "{outside}"
+    );
+}
+
+#[test]
+fn what_is_no_json_rpc_is_not_held() {
+    let mut ends = Ends::new();
+    let mut block = vec![b'{'];
+    block.extend(std::iter::repeat_n(b'x', FIRST_LINE));
+    ends.inward.push(&block).unwrap();
+    let mut seen = vec![0; block.len()];
+    ends.guest.read_exact(&mut seen).unwrap();
+    ends.outward.push(b"{\"a\":").unwrap();
+    let mut seen = [0; 5];
+    ends.client.read_exact(&mut seen).unwrap();
+    assert_eq!(&seen, b"{\"a\":");
+}

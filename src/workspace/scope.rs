@@ -1,0 +1,135 @@
+//! What may be shared: the working directory, and what is mounted anyway.
+//!
+//! `/`, the home directory and what holds it are no scope: a client that starts npxc there shares nothing until `--cwd` or
+//! `--mount` says what.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::Ground;
+use super::beneath::{self, OpenError, Opened};
+use crate::paths::{absolute, tidy};
+use crate::runtime::Mount;
+
+/// Directories of the guest's own system; what a client names there, the guest has its own of.
+const SYSTEM: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/opt"];
+/// Directories of the guest's own that it may write to.
+const PRIVATE: [&str; 3] = ["/tmp", "/var/tmp", "/home/user"];
+
+/// Where a path of the client is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a mount; the guest's path of it.
+    Inside(PathBuf),
+    /// The guest's own, or a path that only the guest knows.
+    Guest,
+    /// In the scope: below which root, and where.
+    Scope {
+        /// The root.
+        root: PathBuf,
+        /// Relative to it.
+        below: PathBuf,
+    },
+    /// Neither.
+    Outside,
+}
+
+/// The scope.
+#[derive(Debug)]
+pub struct Scope {
+    cwd: PathBuf,
+    home: PathBuf,
+    /// The working directory, as it is called and as it really is.
+    root: Option<(PathBuf, PathBuf, OwnedFd)>,
+    mounts: Vec<Mount>,
+    /// Where relative paths lead inside the guest, when a mount has the working directory.
+    starts_inside: bool,
+    own: Vec<PathBuf>,
+}
+
+impl Scope {
+    /// The scope of a session that starts in the ground's directory. `starts_inside` when that is mounted, so that the
+    /// guest starts there as well.
+    pub fn new(ground: Ground, mounts: &[Mount], starts_inside: bool) -> Self {
+        let Ground { cwd, home, own } = ground;
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let real_cwd = real(&cwd);
+        let too_wide = real(&home).starts_with(&real_cwd) || real_cwd == Path::new("/");
+        let root = (!too_wide).then(|| beneath::directory(&real_cwd).ok()).flatten();
+        Self {
+            root: root.map(|root| (cwd.clone(), real_cwd, root)),
+            own: own.iter().map(|path| real(path)).collect(),
+            cwd,
+            home,
+            mounts: mounts.to_vec(),
+            starts_inside,
+        }
+    }
+
+    /// The working directory.
+    pub fn cwd(&self) -> &Path {
+        &self.cwd
+    }
+
+    /// Whether files of the working directory can be shared.
+    pub fn is_open(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// A path as the client wrote it, absolute.
+    pub fn absolute(&self, written: &str) -> PathBuf {
+        absolute(written, &self.cwd, &self.home)
+    }
+
+    /// Where an absolute path is. `relative` when it was not written so.
+    pub fn place(&self, path: &Path, relative: bool) -> Place {
+        // By name, or by where it really is: only a name for the guest comes of it, which sees the mount anyway.
+        let by_name = self.mounted(path);
+        let mounted = by_name.or_else(|| self.mounted(&path.canonicalize().ok()?));
+        if let Some(guest) = mounted {
+            return if relative && self.starts_inside { Place::Guest } else { Place::Inside(guest) };
+        }
+        if !relative && self.mounts.iter().any(|mount| path.starts_with(&mount.guest)) {
+            return Place::Guest;
+        }
+        if let Some((called, real, _)) = &self.root {
+            let below = path.strip_prefix(called).or_else(|_| path.strip_prefix(real));
+            if let Ok(below) = below {
+                return Place::Scope { root: real.clone(), below: tidy(below) };
+            }
+        }
+        if SYSTEM.iter().any(|system| path.starts_with(system)) { Place::Guest } else { Place::Outside }
+    }
+
+    /// Opens what [`place`](Self::place) found in the scope.
+    pub fn open(&self, root: &Path, below: &Path) -> Result<Opened, OpenError> {
+        match &self.root {
+            Some((_, real, fd)) if real == root => beneath::open_file(fd, below),
+            Some(_) | None => Err(OpenError::Leaves),
+        }
+    }
+
+    /// Whether it is npxc's own: its configuration, its store, its logs.
+    pub fn is_own(&self, opened: &Opened) -> bool {
+        opened.path.as_ref().is_none_or(|path| self.own.iter().any(|own| path.starts_with(own)))
+    }
+
+    fn mounted(&self, path: &Path) -> Option<PathBuf> {
+        let inside = self.mounts.iter().filter(|mount| path.starts_with(&mount.host));
+        let mount = inside.max_by_key(|mount| mount.host.components().count())?;
+        let below = path.strip_prefix(&mount.host).ok()?;
+        Some(if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) })
+    }
+}
+
+/// Whether the guest has a directory of its own there.
+pub(super) fn is_private(path: &Path) -> bool {
+    PRIVATE.iter().any(|private| path.starts_with(private))
+}
+
+/// Whether a path that is not there looks as if it meant this machine: what it starts with is there.
+pub(super) fn is_plausible(path: &Path) -> bool {
+    let top = path.components().nth(1).map(|part| Path::new("/").join(part));
+    !is_private(path) && top.is_some_and(|top| top != path && top.is_dir())
+}

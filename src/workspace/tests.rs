@@ -1,0 +1,221 @@
+#![allow(clippy::unwrap_used)]
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use super::*;
+use crate::audit::{Log, Target};
+use crate::rpc::identify::{Sign, shape};
+use crate::runtime::{Access, Mount};
+
+struct World {
+    _directory: tempfile::TempDir,
+    cwd: PathBuf,
+    home: PathBuf,
+    cache: PathBuf,
+    _log: Log,
+    recorder: Recorder,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // By its real name: the temporary directory may be behind a link.
+        let base = directory.path().canonicalize().unwrap();
+        let (home, cwd, cache) =
+            (base.join("home"), base.join("home/project"), base.join("home/project/.cache"));
+        fs::create_dir_all(&cache).unwrap();
+        fs::write(cwd.join("in.txt"), "inside").unwrap();
+        fs::write(home.join("out.txt"), "outside").unwrap();
+        let (log, recorder) = Log::create(&Target::File(base.join("log")), uuid::Uuid::now_v7()).unwrap();
+        Self { _directory: directory, cwd, home, cache, _log: log, recorder }
+    }
+
+    fn workspace(&self, cwd: &Path, mounts: &[Mount]) -> Workspace {
+        let ground = Ground { cwd: cwd.to_owned(), home: self.home.clone(), own: vec![self.cache.clone()] };
+        let shelf = Shelf::new(&self.cache.join("shared"), &uuid::Uuid::now_v7().to_string()).unwrap();
+        Workspace::new(Scope::new(ground, mounts, false), shelf, self.recorder.clone())
+    }
+
+    fn here(&self) -> Workspace {
+        self.workspace(&self.cwd, &[])
+    }
+}
+
+fn named(text: &str, reason: Reason) -> Named {
+    Named { text: text.to_owned(), written: shape::read(text).unwrap(), reason }
+}
+
+fn share(workspace: &mut Workspace, text: &str) -> Answer {
+    workspace.share(&named(text, Reason::Schema(Sign::Name)))
+}
+
+fn code(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Refused(refusal) => refusal.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The copy that an answer speaks of.
+fn copy(workspace: &Workspace, answer: &Answer) -> PathBuf {
+    match answer {
+        Answer::Shared { place, name, .. } => workspace.shelf.visible().join(place.to_string()).join(name),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_of_the_scope_is_copied_and_refreshed() {
+    let world = World::new();
+    let mut workspace = world.here();
+    let file = world.cwd.join("in.txt");
+    let answer = share(&mut workspace, file.to_str().unwrap());
+    let copied = copy(&workspace, &answer);
+    assert_eq!(fs::read(&copied).unwrap(), b"inside");
+    let inode = |path: &Path| rustix::fs::stat(path).unwrap().st_ino;
+    assert_ne!(inode(&copied), inode(&file));
+    let first = inode(&copied);
+    for same in ["in.txt", "./in.txt", "a/../in.txt"] {
+        assert_eq!(share(&mut workspace, same), answer);
+    }
+    assert_eq!(share(&mut workspace, &format!("file://{}", file.display())), answer);
+    assert_eq!(share(&mut workspace, "~/project/in.txt"), answer);
+    assert_eq!(inode(&copied), first, "it had not changed");
+    fs::write(&file, "changed").unwrap();
+    assert_eq!(share(&mut workspace, "in.txt"), answer);
+    assert_eq!(fs::read(&copied).unwrap(), b"changed");
+    assert!(fs::metadata(&copied).unwrap().permissions().readonly());
+    let shelf = workspace.shelf.visible();
+    drop(workspace);
+    assert!(!shelf.exists());
+}
+
+#[test]
+fn what_leaves_the_scope_is_refused() {
+    let world = World::new();
+    let mut workspace = world.here();
+    let at = |name: &str| world.cwd.join(name).display().to_string();
+    symlink("../out.txt", at("up")).unwrap();
+    symlink(world.home.join("out.txt"), at("absolute")).unwrap();
+    symlink("/proc/self/root/etc/passwd", at("magic")).unwrap();
+    symlink("..", at("updir")).unwrap();
+    symlink("loop", at("loop")).unwrap();
+    for name in ["up", "absolute", "magic", "updir/out.txt", "loop", "../out.txt", "a/../../out.txt"] {
+        assert_eq!(code(share(&mut workspace, &at(name))), "outside-scope", "{name}");
+    }
+    assert_eq!(code(share(&mut workspace, "../out.txt")), "outside-scope");
+    assert_eq!(code(share(&mut workspace, "~/out.txt")), "outside-scope");
+    // One that stays inside is followed.
+    symlink("in.txt", at("link")).unwrap();
+    let answer = share(&mut workspace, "link");
+    assert_eq!(fs::read(copy(&workspace, &answer)).unwrap(), b"inside");
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let world = World::new();
+    let mut workspace = world.here();
+    let at = |name: &str| world.cwd.join(name);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    let large = fs::File::create(at("large")).unwrap();
+    large.set_len((512 << 20) + 1).unwrap();
+    for (name, expected) in [("fifo", "special"), ("socket", "special"), ("large", "too-large")] {
+        assert_eq!(code(share(&mut workspace, name)), expected, "{name}");
+    }
+    fs::write(world.cache.join("secret"), "npxc's").unwrap();
+    assert_eq!(code(share(&mut workspace, ".cache/secret")), "npxc");
+    assert_eq!(code(share(&mut workspace, at("").to_str().unwrap())), "directory");
+}
+
+#[test]
+fn a_path_that_is_not_there_is_refused_when_it_surely_is_one() {
+    let world = World::new();
+    let mut workspace = world.here();
+    let missing = world.cwd.join("none.txt").display().to_string();
+    assert_eq!(code(share(&mut workspace, &missing)), "missing");
+    assert_eq!(workspace.share(&named(&missing, Reason::Shape)), Answer::Leave);
+    for text in ["none.txt", "/api/users", "/tmp/made/by/the/package", "/usr/bin/env", "/etc/passwd"] {
+        assert_eq!(share(&mut workspace, text), Answer::Leave, "{text}");
+    }
+}
+
+#[test]
+fn home_and_what_holds_it_are_no_scope() {
+    let world = World::new();
+    let file = world.cwd.join("in.txt").display().to_string();
+    for cwd in [Path::new("/"), &world.home, world.home.parent().unwrap()] {
+        let mut workspace = world.workspace(cwd, &[]);
+        let Answer::Refused(refusal) = share(&mut workspace, &file) else { panic!() };
+        assert_eq!(refusal.code, "outside-scope");
+        assert!(refusal.hint.unwrap().contains("--cwd"), "{}", refusal.reason);
+    }
+}
+
+#[test]
+fn what_is_mounted_is_not_copied() {
+    let world = World::new();
+    let mount = |guest: PathBuf| Mount { host: world.cwd.clone(), guest, access: Access::ReadOnly };
+    let file = world.cwd.join("in.txt").display().to_string();
+    let mut same = world.workspace(&world.home, &[mount(world.cwd.clone())]);
+    assert_eq!(share(&mut same, &file), Answer::Leave);
+    let mut other = world.workspace(&world.home, &[mount("/data".into())]);
+    assert_eq!(share(&mut other, &file), Answer::At("/data/in.txt".to_owned()));
+    assert_eq!(share(&mut other, "/data/new.txt"), Answer::Leave);
+}
+
+#[test]
+fn a_shelf_that_was_left_is_removed() {
+    let world = World::new();
+    let parent = world.cache.join("shared");
+    fs::create_dir_all(parent.join("dead/files/1")).unwrap();
+    fs::write(parent.join("dead/lock"), "").unwrap();
+    let living = Shelf::new(&parent, "living").unwrap();
+    let _other = Shelf::new(&parent, "other").unwrap();
+    assert!(!parent.join("dead").exists());
+    assert!(living.visible().is_dir());
+}
+
+/// The same names with a link swapped in and out while they are opened.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_that_is_swapped_in_leads_nowhere() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let world = World::new();
+    let (file, link, spare) = (world.cwd.join("race"), world.cwd.join("link"), world.cwd.join("spare"));
+    fs::write(&file, "inside").unwrap();
+    symlink(world.home.join("out.txt"), &link).unwrap();
+    fs::write(&spare, "inside").unwrap();
+    let root = beneath::directory(&world.cwd).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for other in [&link, &spare] {
+                    let _ = rustix::fs::renameat_with(
+                        rustix::fs::CWD,
+                        other,
+                        rustix::fs::CWD,
+                        &file,
+                        rustix::fs::RenameFlags::EXCHANGE,
+                    );
+                }
+            }
+        });
+        for _ in 0..2000 {
+            if let Ok(opened) = beneath::open_file(&root, Path::new("race")) {
+                let text = io::read_to_string(opened.file).unwrap();
+                assert_eq!(text, "inside");
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
