@@ -60,7 +60,7 @@ fn line(data: &[u8]) {
                 let mut translator = Translator::new(Configured::default());
                 let call = translator.client(line);
                 call.iter()
-                    .flat_map(|call| call.named())
+                    .flat_map(npxc::rpc::translate::Call::named)
                     .map(|named| named.written.clone())
                     .collect::<Vec<_>>()
             };

@@ -190,7 +190,7 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
 /// United by tool; a tool's lists are united as well.
 fn arguments(layers: &[Layer], table: impl Fn(&Layer) -> &Arguments) -> Arguments {
     let mut out = Arguments::new();
-    for (tool, names) in layers.iter().flat_map(|layer| table(layer)) {
+    for (tool, names) in layers.iter().flat_map(table) {
         let list = out.entry(tool.clone()).or_default();
         list.extend(names.iter().cloned());
     }

@@ -279,11 +279,12 @@ impl Source<'_> {
     }
 
     fn arguments(&self, table: &BTreeMap<String, Vec<Text>>) -> Result<Arguments, ConfigError> {
-        let name = |text: &str| match text.split('.').any(str::is_empty) {
-            true => {
-                Err(Fault::new("expected an argument's name, or names with dots between: \"sources.path\""))
+        let name = |text: &str| {
+            if text.split('.').any(str::is_empty) {
+                let what = "expected an argument's name, or names with dots between: \"sources.path\"";
+                return Err(Fault::new(what));
             }
-            false => Ok(text.to_owned()),
+            Ok(text.to_owned())
         };
         table.iter().map(|(tool, names)| Ok((tool.clone(), self.all(names, name)?))).collect()
     }

@@ -10,7 +10,7 @@ use memchr::memchr;
 const MOST_BLANKS: usize = 4096;
 
 /// A piece of the stream.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A whole line that may be a message, with its terminator, if it has one.
     Message(&'a [u8]),

@@ -29,7 +29,9 @@ use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
-use crate::workspace::{self, Workspace, scope::Scope, shelf::Shelf};
+use crate::workspace::scope::Scope;
+use crate::workspace::shelf::{Lease, Shelf};
+use crate::workspace::{self, Workspace};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -139,7 +141,7 @@ impl Bench {
         signals: &mut Signals,
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
-        let shelf = shelf(resolved, id)?;
+        let (lease, shelf) = shelf(resolved, id)?;
         let mut launch = self.launch(resolved, entry)?;
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
@@ -173,6 +175,7 @@ impl Bench {
             Ok(conclusion) => conclusion,
             Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
         };
+        drop(lease);
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
@@ -255,7 +258,7 @@ impl Bench {
 }
 
 /// Where files that calls name are put for the guest.
-fn shelf(resolved: &Resolved, session: Uuid) -> Result<Shelf, Failure> {
+fn shelf(resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> {
     let parent = resolved.directories.cache.join("shared");
     Shelf::new(&parent, &session.to_string()).map_err(|error| {
         Failure::new(ExitStatus::Config, format!("cannot make a directory in {}: {error}", parent.display()))

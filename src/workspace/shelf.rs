@@ -40,8 +40,8 @@ pub enum ShelfError {
 struct Stamp {
     inode: (u64, u64),
     size: i64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modified: (i64, u64),
+    changed: (i64, u64),
 }
 
 /// Where a file is.
@@ -53,12 +53,19 @@ pub struct Kept {
     pub copied: Option<u64>,
 }
 
-/// One session's copies. Dropping it removes them.
+/// Keeps a session's copies. Dropping it removes them, whoever still has the [`Shelf`]: a thread that waits for a
+/// client may never let it go.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct Lease {
     directory: PathBuf,
     /// Holds the lock.
     _lock: File,
+}
+
+/// One session's copies.
+#[derive(Debug)]
+pub struct Shelf {
+    directory: PathBuf,
     places: HashMap<String, usize>,
     files: HashMap<(usize, String), Stamp>,
     bytes: u64,
@@ -66,7 +73,7 @@ pub struct Shelf {
 
 impl Shelf {
     /// A new one below `parent`, which is npxc's own; those that nobody uses any more are removed.
-    pub fn new(parent: &Path, name: &str) -> io::Result<Self> {
+    pub fn new(parent: &Path, name: &str) -> io::Result<(Lease, Self)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         let gate = lock_file(&parent.join("lock"))?;
         flock(&gate, FlockOperation::LockExclusive)?;
@@ -83,7 +90,8 @@ impl Shelf {
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         visible_directory(&directory.join("files"))?;
         drop(gate);
-        Ok(Self { directory, _lock: lock, places: HashMap::new(), files: HashMap::new(), bytes: 0 })
+        let lease = Lease { directory: directory.clone(), _lock: lock };
+        Ok((lease, Self { directory, places: HashMap::new(), files: HashMap::new(), bytes: 0 }))
     }
 
     /// The directory that the guest sees.
@@ -124,7 +132,7 @@ impl Shelf {
     }
 }
 
-impl Drop for Shelf {
+impl Drop for Lease {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
@@ -138,8 +146,8 @@ impl Stamp {
         Self {
             inode: (stat.st_dev as u64, stat.st_ino as u64),
             size: stat.st_size as i64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
     }
 }

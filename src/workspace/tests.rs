@@ -15,6 +15,7 @@ struct World {
     cache: PathBuf,
     _log: Log,
     recorder: Recorder,
+    leases: std::cell::RefCell<Vec<shelf::Lease>>,
 }
 
 impl World {
@@ -28,12 +29,22 @@ impl World {
         fs::write(cwd.join("in.txt"), "inside").unwrap();
         fs::write(home.join("out.txt"), "outside").unwrap();
         let (log, recorder) = Log::create(&Target::File(base.join("log")), uuid::Uuid::now_v7()).unwrap();
-        Self { _directory: directory, cwd, home, cache, _log: log, recorder }
+        Self {
+            _directory: directory,
+            cwd,
+            home,
+            cache,
+            _log: log,
+            recorder,
+            leases: std::cell::RefCell::default(),
+        }
     }
 
     fn workspace(&self, cwd: &Path, mounts: &[Mount]) -> Workspace {
         let ground = Ground { cwd: cwd.to_owned(), home: self.home.clone(), own: vec![self.cache.clone()] };
-        let shelf = Shelf::new(&self.cache.join("shared"), &uuid::Uuid::now_v7().to_string()).unwrap();
+        let (lease, shelf) =
+            Shelf::new(&self.cache.join("shared"), &uuid::Uuid::now_v7().to_string()).unwrap();
+        self.leases.borrow_mut().push(lease);
         Workspace::new(Scope::new(ground, mounts, false), shelf, self.recorder.clone())
     }
 
@@ -87,7 +98,7 @@ fn a_file_of_the_scope_is_copied_and_refreshed() {
     assert_eq!(fs::read(&copied).unwrap(), b"changed");
     assert!(fs::metadata(&copied).unwrap().permissions().readonly());
     let shelf = workspace.shelf.visible();
-    drop(workspace);
+    world.leases.borrow_mut().clear();
     assert!(!shelf.exists());
 }
 
@@ -178,7 +189,7 @@ fn a_shelf_that_was_left_is_removed() {
     let parent = world.cache.join("shared");
     fs::create_dir_all(parent.join("dead/files/1")).unwrap();
     fs::write(parent.join("dead/lock"), "").unwrap();
-    let living = Shelf::new(&parent, "living").unwrap();
+    let (_lease, living) = Shelf::new(&parent, "living").unwrap();
     let _other = Shelf::new(&parent, "other").unwrap();
     assert!(!parent.join("dead").exists());
     assert!(living.visible().is_dir());

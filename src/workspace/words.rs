@@ -14,8 +14,12 @@ fn refusal(code: &'static str, reason: impl Into<String>, hint: Option<String>) 
     Refusal { code, reason: reason.into(), hint }
 }
 
-fn mount(path: &Path) -> Option<String> {
-    Some(format!("start npxc with --mount {}", path.display()))
+fn mount(path: &Path) -> String {
+    let path = path.display().to_string();
+    // As a shell takes it.
+    let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@~".contains(c));
+    let word = if plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
+    format!("start npxc with --mount {word}")
 }
 
 pub(super) fn not_text() -> Refusal {
@@ -35,20 +39,20 @@ pub(super) fn unopened(error: &OpenError, path: &Path) -> Refusal {
         OpenError::Leaves => refusal(
             "outside-scope",
             "is or goes through a link that leads out of the working directory",
-            mount(path),
+            Some(mount(path)),
         ),
         OpenError::Directory => {
-            refusal(DIRECTORY, "is a directory, and only files are shared by their names", mount(path))
+            refusal(DIRECTORY, "is a directory, and only files are shared by their names", Some(mount(path)))
         }
         OpenError::Special => refusal("special", "is not a regular file, and is not shared", None),
         OpenError::System(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => refusal(
                 MISSING,
                 "is not there, and the package cannot make it",
-                path.parent().and_then(mount).map(|hint| hint + ":rw to let it write there"),
+                path.parent().map(|parent| mount(parent) + ":rw to let it write there"),
             ),
             io::ErrorKind::PermissionDenied => refusal("permission", "may not be read by you", None),
-            _ => refusal("unreadable", format!("cannot be opened: {error}"), mount(path)),
+            _ => refusal("unreadable", format!("cannot be opened: {error}"), Some(mount(path))),
         },
     }
 }
@@ -77,7 +81,7 @@ pub(super) fn outside(path: &Path, cwd: &Path, open: bool) -> Refusal {
     } else {
         format!("is not shared: npxc was started in {cwd}, which is too wide to share files from")
     };
-    let mut hint = format!("start npxc with --mount {}", path.display());
+    let mut hint = mount(path);
     if !open {
         hint += ", or with --cwd and the directory you work in";
     }

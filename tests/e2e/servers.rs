@@ -138,6 +138,21 @@ fn pdf_reader_reads_with_its_native_module() {
 }
 
 #[test]
+fn pdf_reader_reads_what_a_call_names() {
+    let directory = world().scratch("pdf");
+    fs::write(directory.join("note.pdf"), pdf("Shared since 2026")).unwrap();
+    let cwd = directory.display().to_string();
+    let mut client = Client::start(world().npxc(&["--cwd", &cwd, "@sylphx/pdf-reader-mcp@2.4.0"]));
+    client.tools();
+    let path = directory.join("note.pdf").display().to_string();
+    // Nested, and echoed as JSON inside text.
+    let text = client.text("read_pdf", json!({"sources": [{"path": path}], "include_full_text": true}));
+    assert!(text.contains("Shared since 2026") && text.contains(&path), "{text}");
+    assert!(!text.contains("npxc-shared"), "{text}");
+    assert!(client.close().0.success());
+}
+
+#[test]
 fn sqlite_builds_its_native_module_and_keeps_a_database() {
     if !["python3", "make", "g++"].into_iter().all(have) {
         return;

@@ -84,7 +84,8 @@ pub fn percent_encode(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let hex = |digit: u8| char::from(b"0123456789ABCDEF"[usize::from(digit)]);
+            out.extend(['%', hex(byte >> 4), hex(byte & 15)]);
         }
     }
     out

@@ -70,7 +70,11 @@ pub fn encode(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            control if (control as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", control as u32)),
+            control if control < ' ' => {
+                let digit = |number: u32| char::from_digit(number, 16).unwrap_or('0');
+                out.push_str("\\u00");
+                out.extend([digit(control as u32 >> 4), digit(control as u32 & 15)]);
+            }
             other => out.push(other),
         }
     }
