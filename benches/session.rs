@@ -9,7 +9,9 @@ use npxc::audit::{Event, Log};
 use npxc::egress::resolver::Pinned;
 use npxc::net::dns;
 use npxc::policy::{Mode, Policy, PolicySpec};
+use npxc::rpc::identify::Named;
 use npxc::rpc::proxy::{GuestEnds, Notice, Proxy};
+use npxc::rpc::translate::{Answer, Files, Translator};
 use npxc::runtime::native::Native;
 use npxc::runtime::{Access, Launch, Limits, Mount, Status, Stdio3};
 use npxc::session::{Parts, Session, give_back_buffers, raise_descriptor_limit};
@@ -63,7 +65,12 @@ async fn foreground(role: &str) -> Result<Status> {
     let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
     let mut session = Session::start(&Native::new(), parts, Stdio3 { stdin, stdout, stderr })?;
     let (notices, mut received) = unbounded_channel::<Notice>();
-    let proxy = Proxy::start(GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors }, notices)?;
+    let proxy = Proxy::start(
+        GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors },
+        Translator::default(),
+        Box::new(NoFiles),
+        notices,
+    )?;
     session.release()?;
     let ended = session.wait().await.context("the session was lost")?;
     session.finish();
@@ -91,4 +98,13 @@ fn launch(role: &str) -> Result<Launch> {
         limits: Limits::default(),
         files: Vec::new(),
     })
+}
+
+/// The echoed messages name no file.
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn share(&mut self, _: &Named) -> Answer {
+        Answer::Leave
+    }
 }
