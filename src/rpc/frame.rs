@@ -2,12 +2,17 @@
 //! concatenation is what went in.
 //!
 //! Only what can be a message is held until it is whole: a line whose first byte that is not blank is `{` or `[`.
-//! Everything else goes through as it comes. There is no limit to a line: a limit would cut somebody's message.
+//! Everything else goes through as it comes. There is no limit to a line, which would cut somebody's message; one that is
+//! longer than [`MOST_HELD`] goes through as well.
 
 use memchr::memchr;
 
 /// Blanks before a message that are held; more than this is not a message.
 const MOST_BLANKS: usize = 4096;
+
+/// The longest line that is held, bytes: far more than any message that is known (8 MB), and not more than a machine has
+/// to spare when a package never ends its line.
+const MOST_HELD: usize = 256 << 20;
 
 /// A piece of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,7 @@ enum Line {
 pub struct Splitter {
     held: Vec<u8>,
     line: Line,
+    most: usize,
 }
 
 /// Capacity that is kept between messages.
@@ -44,7 +50,7 @@ const KEPT: usize = 256 * 1024;
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { held: Vec::new(), line: Line::Start }
+        Self { held: Vec::new(), line: Line::Start, most: MOST_HELD }
     }
 }
 
@@ -68,6 +74,9 @@ impl Splitter {
             let end = memchr(b'\n', rest).map(|at| at + 1);
             let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
             rest = after;
+            if self.line == Line::Message && self.held.len() + part.len() > self.most {
+                self.line = Line::Through;
+            }
             if self.line == Line::Through {
                 if !self.held.is_empty() {
                     give(Piece::Through(&self.held, false))?;
@@ -197,6 +206,28 @@ mod tests {
         splitter.push(&[b' '; 2 * MOST_BLANKS], &mut || true, &mut give).unwrap();
         assert_eq!(splitter.held(), b"");
         assert_eq!(seen.len(), 6 + 2 * MOST_BLANKS);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_held_only_so_long() {
+        let mut seen = Vec::new();
+        let mut give = |piece: Piece<'_>| -> Result<(), ()> {
+            seen.push(match piece {
+                Piece::Message(line) => ("message", line.to_vec()),
+                Piece::Through(bytes, _) => ("through", bytes.to_vec()),
+            });
+            Ok(())
+        };
+        let mut splitter = Splitter { most: 8, ..Splitter::default() };
+        for chunk in [&b"{12345"[..], b"67", b"8", b"9}\n{1234567", b"}\n{}\n"] {
+            splitter.push(chunk, &mut || true, &mut give).unwrap();
+            assert!(splitter.held().len() <= 8);
+        }
+        let all = [("through", &b"{1234567"[..]), ("through", b"8"), ("through", b"9}\n")];
+        let after = [("through", &b"{1234567"[..]), ("through", b"}\n"), ("message", b"{}\n")];
+        let expected: Vec<_> =
+            all.iter().chain(&after).map(|(kind, bytes)| (*kind, bytes.to_vec())).collect();
+        assert_eq!(seen, expected);
     }
 
     proptest! {
