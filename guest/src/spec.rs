@@ -36,7 +36,7 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     /// Working directory inside.
     pub cwd: OsString,
-    /// Host paths made visible, in order.
+    /// Host paths made visible, in order. In a container the engine has mounted them, and they are only compared.
     pub mounts: Vec<Bind>,
     /// Files written inside: path, content. In a container only if it is a machine of its own.
     pub files: Vec<(OsString, Vec<u8>)>,
@@ -51,7 +51,7 @@ pub struct Spec {
 pub enum Place {
     /// In namespaces that the helper makes, with all that is in them.
     Namespaces,
-    /// In a container that an engine made: `mounts` and `scratch` are the engine's, and empty here.
+    /// In a container that an engine made: `scratch` is the engine's, and 0 here.
     Container(Container),
 }
 

@@ -51,9 +51,11 @@ pub(super) fn spares_own(bind: &Bind) -> Result<(), RuntimeError> {
     Err(RuntimeError::Mount { path: bind.host.clone(), why, hint: None })
 }
 
-/// What the first process has to know. `path` is the image's `PATH`; mounts and limits are the engine's.
+/// What the first process has to know. `path` is the image's `PATH`; the engine has made `mounts`, and limits
+/// are its own.
 pub(super) fn spec(
     launch: &Launch,
+    mounts: Vec<Bind>,
     files: Vec<(PathBuf, Vec<u8>)>,
     path: Option<&str>,
     place: Container,
@@ -63,7 +65,7 @@ pub(super) fn spec(
         command: launch.command.clone(),
         env: etc::environment(&launch.env, path),
         cwd: launch.cwd.clone().into(),
-        mounts: Vec::new(),
+        mounts,
         files: files.into_iter().map(|(path, content)| (path.into(), content)).collect(),
         scratch: 0,
         place: Place::Container(place),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use npxc::runtime::{Access, Launch, LimitHit, Limits, Mount, Status};
 
-use super::world::{exited, output, run, sh, start, wait, world};
+use super::world::{exited, output, run, sh, start, try_start, wait, world};
 
 #[test]
 fn a_command_runs_with_its_own_stdio_and_its_exit_status() {
@@ -117,6 +117,35 @@ fn mounts_and_files_are_where_they_shall_be_and_no_more_writable() {
         fs::metadata(writable.join("new")).unwrap().uid(),
         if own { rustix::process::getuid().as_raw() } else { user }
     );
+}
+
+/// Whoever may rename a directory on the way can do it between npxc's look and the engine's.
+#[test]
+fn a_mount_that_was_replaced_meanwhile_is_refused() {
+    let Some(world) = world() else { return };
+    let directory = tempfile::tempdir_in(&world.directory).unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for name in ["shared", "other"] {
+        fs::create_dir(at(name)).unwrap();
+        fs::write(at(name).join("file"), name).unwrap();
+    }
+    let engine = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+        .map(|path| path.join(world.kind.as_str()))
+        .find(|path| path.is_file());
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' run '*) cd '{}' && [ -e gone ] || {{ mv shared gone && mv other shared; }} ;; esac\nexec '{}' \"$@\"\n",
+        directory.path().display(),
+        engine.unwrap().display()
+    );
+    fs::write(at("engine"), script).unwrap();
+    fs::set_permissions(at("engine"), fs::Permissions::from_mode(0o755)).unwrap();
+    let engine = world.engine().program(at("engine"), world.arguments.clone());
+    let mounts = vec![Mount { host: at("shared"), guest: "/data".into(), access: Access::ReadOnly }];
+    let Err(error) = try_start(&engine, &Launch { mounts, ..sh("cat /data/file") }) else {
+        panic!("{} was mounted", fs::read_to_string(at("shared/file")).unwrap());
+    };
+    assert!(error.to_string().contains("was replaced"), "{error}");
+    assert_eq!(fs::read_to_string(at("shared/file")).unwrap(), "other", "nothing was replaced");
 }
 
 #[test]

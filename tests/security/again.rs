@@ -69,7 +69,7 @@ fn run(link: &str, filters: &[&str], directory: &Path, owner: Option<(u32, u32)>
     command.args(["--test-threads", "2", "--show-output"]);
     command.env(LINK, link).env(DIRECTORY, directory);
     if let Some((user, group)) = owner {
-        command.env(OWNER, format!("{user}:{group}"));
+        command.env(OWNER, format!("{user}:{group}")).env("USER", USER);
     }
     command.output().unwrap()
 }
@@ -119,7 +119,9 @@ fn makes_containers(directory: &Path, user: &User) -> bool {
     let mut command = aside(Path::new("setpriv"));
     command.args([format!("--reuid={}", user.id), format!("--regid={}", user.group)]);
     command.args(["--clear-groups", "sh", "-c", &steps]);
-    command.env("HOME", directory.join("home")).env("XDG_RUNTIME_DIR", directory.join("run"));
+    // podman goes by the name in the environment, which may still be root's.
+    command.env("USER", USER).env("HOME", directory.join("home"));
+    command.env("XDG_RUNTIME_DIR", directory.join("run"));
     command.current_dir(directory).stdout(Stdio::null()).status().unwrap().success()
 }
 

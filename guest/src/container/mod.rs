@@ -12,6 +12,7 @@
 
 mod keeper;
 mod machine;
+mod mounts;
 mod scratch;
 mod wireguard;
 
@@ -119,6 +120,7 @@ fn serve(channel: &mut Channel, mut keeper: Keeper) -> Result<(), Failure> {
     scratch::open();
     confine::landlock(&confine::writable_in_container(), &mut ready)?;
     confine::capabilities(Some(Identity { user: container.user, group: container.group }))?;
+    mounts::compare(&spec.mounts)?;
     confine::seccomp()?;
     let descriptors: Vec<_> = tun.iter().map(AsFd::as_fd).collect();
     channel.send(&Report::Ready(ready), &descriptors).at(Step::HandOver, "link")?;

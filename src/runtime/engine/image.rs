@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-use super::{Engine, patience};
+use super::{Engine, Kind, patience};
 use crate::runtime::RuntimeError;
 use crate::runtime::command::{Client, essence};
 
@@ -51,6 +51,43 @@ impl Image {
     pub fn digest(&self) -> &str {
         self.digest.as_deref().unwrap_or(&self.id)
     }
+}
+
+/// Refuses an image that asks for more than a root and variables.
+pub(super) fn check(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
+    spares_disk(kind, image)?;
+    orders_nothing(image)
+}
+
+/// Refuses an image with volumes where the engine makes them whatever it is told: they are writable, have no size, and
+/// outlive the container if npxc is killed. podman leaves them out.
+fn spares_disk(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
+    let (Kind::Docker, [volume, ..]) = (kind, image.volumes.as_slice()) else { return Ok(()) };
+    Err(RuntimeError::Unfit {
+        what: format!(
+            "the image {} wants a volume at {}, and docker gives it room on this machine's disk without a limit",
+            image.reference,
+            volume.escape_debug()
+        ),
+        hint: Some(
+            "choose an image without `VOLUME`, such as the official node images, or podman, which leaves it out"
+                .into(),
+        ),
+    })
+}
+
+/// Refuses an image with orders for the engine or its OCI runtime: nothing says that it may give them, and podman cannot be
+/// told to leave them out.
+fn orders_nothing(image: &Image) -> Result<(), RuntimeError> {
+    let [order, ..] = image.orders.as_slice() else { return Ok(()) };
+    Err(RuntimeError::Unfit {
+        what: format!(
+            "the image {} changes how its containers are made, by the annotation {}",
+            image.reference,
+            order.escape_debug()
+        ),
+        hint: Some("choose an image without it, such as the official node images".into()),
+    })
 }
 
 /// Finds an image, and pulls it when it is missing; `words` hears what the engine says meanwhile. Blocks.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 
-use npxc_guest::spec::{ContainerLink, MTU, Spec, Supervise};
+use npxc_guest::spec::{Bind, ContainerLink, MTU, Spec, Supervise};
 use npxc_guest::step::Step;
 use npxc_guest::wire::Channel;
 
@@ -18,7 +18,7 @@ use super::owner::Owner;
 use super::peer::{self, Allowed, First, ProgramFile};
 use super::place::Place;
 use super::process::{Container, Process, is_refusal};
-use super::{Engine, Facts, Image, Kind, bind, detect, leftovers, patience, workload};
+use super::{Engine, Facts, Image, Kind, bind, detect, image, leftovers, patience, workload};
 use crate::runtime::cgroup::Watch;
 use crate::runtime::command::essence;
 use crate::runtime::control::Control;
@@ -117,6 +117,8 @@ fn wants_wireguard(choice: LinkChoice, kind: Kind, facts: &Facts, warnings: &mut
 /// What is the same for every attempt.
 struct Prepared {
     image: Image,
+    /// What was looked at, for the guest to compare.
+    mounts: Vec<Bind>,
     bounds: Vec<Bound>,
     warnings: Vec<String>,
     identity: (u32, u32),
@@ -135,14 +137,13 @@ impl Engine {
             });
         }
         let image = self.image.clone().ok_or_else(container::no_image)?;
-        spares_disk(self.kind, &image)?;
-        orders_nothing(&image)?;
+        image::check(self.kind, &image)?;
         let checked = self.directories.check(&launch.mounts)?;
         let points = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mut warnings = checked.warnings;
         let mut bounds = Vec::new();
-        for bind in checked.binds {
-            container::spares_own(&bind)?;
+        for bind in &checked.binds {
+            container::spares_own(bind)?;
             let nested = mountinfo::has_mounts_below(&bind.host, &points);
             if nested && !bind.writable {
                 warnings.push(format!(
@@ -150,10 +151,18 @@ impl Engine {
                     bind.host.display()
                 ));
             }
-            bounds.push(Bound { host: bind.host, guest: bind.guest, writable: bind.writable, nested });
+            let (host, guest) = (bind.host.clone(), bind.guest.clone());
+            bounds.push(Bound { host, guest, writable: bind.writable, nested });
         }
         let identity = self.identity.unwrap_or_else(|| workload(self.kind, facts));
-        Ok(Prepared { image, bounds, warnings, identity, allowed: Allowed::read(facts) })
+        Ok(Prepared {
+            image,
+            mounts: checked.binds,
+            bounds,
+            warnings,
+            identity,
+            allowed: Allowed::read(facts),
+        })
     }
 
     /// Warnings about limits that the engine does not hold.
@@ -336,38 +345,7 @@ impl Engine {
 fn spec(launch: &Launch, prepared: &Prepared, link: ContainerLink) -> Spec {
     let (user, group) = prepared.identity;
     let place = npxc_guest::spec::Container { user, group, link, machine: false };
-    container::spec(launch, Vec::new(), prepared.image.path.as_deref(), place)
-}
-
-/// Refuses an image with volumes where the engine makes them whatever it is told: they are writable, have no size, and
-/// outlive the container if npxc is killed. podman leaves them out.
-fn spares_disk(kind: Kind, image: &Image) -> Result<(), RuntimeError> {
-    let (Kind::Docker, [volume, ..]) = (kind, image.volumes.as_slice()) else { return Ok(()) };
-    Err(RuntimeError::Unfit {
-        what: format!(
-            "the image {} wants a volume at {}, and docker gives it room on this machine's disk without a limit",
-            image.reference,
-            volume.escape_debug()
-        ),
-        hint: Some(
-            "choose an image without `VOLUME`, such as the official node images, or podman, which leaves it out"
-                .into(),
-        ),
-    })
-}
-
-/// Refuses an image with orders for the engine or its OCI runtime: nothing says that it may give them, and podman cannot be
-/// told to leave them out.
-fn orders_nothing(image: &Image) -> Result<(), RuntimeError> {
-    let [order, ..] = image.orders.as_slice() else { return Ok(()) };
-    Err(RuntimeError::Unfit {
-        what: format!(
-            "the image {} changes how its containers are made, by the annotation {}",
-            image.reference,
-            order.escape_debug()
-        ),
-        hint: Some("choose an image without it, such as the official node images".into()),
-    })
+    container::spec(launch, prepared.mounts.clone(), Vec::new(), prepared.image.path.as_deref(), place)
 }
 
 /// A guest that could not read it has said why, or its silence is the error.
