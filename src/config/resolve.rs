@@ -12,7 +12,7 @@ use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, 
 use crate::audit;
 use crate::package::{HostEnv, Request};
 use crate::policy::{Mode, PolicySpec, Rule};
-use crate::rpc::identify::{Arguments, Configured};
+use crate::rpc::identify::{Arguments, Configured, Strategies};
 use crate::runtime::{Limits, Mount};
 
 /// Everything a session needs to know; nothing is left to be looked up but the package itself.
@@ -148,6 +148,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         arguments: Configured {
             paths: arguments(layers, |layer| &layer.path_arguments),
             others: arguments(layers, |layer| &layer.non_path_arguments),
+            strategies: Strategies::default(),
         },
         publish: union(layers, |layer| &layer.publish),
         limits: Limits {

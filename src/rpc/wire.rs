@@ -10,10 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
+use crate::audit::escape::printable;
+
 use super::translate::{Answer, Files, Outcome, Translator};
 
 /// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
+
+/// The server's lines up to this length are always looked at, for what it asks the client. Longer ones go on as they come,
+/// unless something in them is expected.
+const LONG_LINE: usize = 16 << 10;
 
 /// Whether these first bytes are a JSON-RPC message.
 pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
@@ -122,6 +128,12 @@ fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) 
     // Copying takes its time; the server's messages go on meanwhile.
     let answers: Vec<Answer> = call.named().map(|named| files.share(named)).collect();
     let outcome = wire.translator().answered(line, &call, answers);
+    while let Some(hint) = wire.translator().hint() {
+        if tracing::enabled!(tracing::Level::WARN) {
+            // For nobody, if stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "npxc: hint: {}", printable(&hint, 2000));
+        }
+    }
     match outcome {
         Outcome::Forward => to.write_all(line),
         Outcome::Changed(line) => to.write_all(&line),
@@ -129,6 +141,10 @@ fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) 
             // Nobody reads it: the thread that forwards stdout says so to the session.
             let _ = wire.client().between(&reply);
             Ok(())
+        }
+        Outcome::Both(line, reply) => {
+            let _ = wire.client().between(&reply);
+            to.write_all(&line)
         }
     }
 }
@@ -146,8 +162,13 @@ impl Outward {
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Self { wire, splitter } = self;
-        let mut holds = || wire.spoken.load(Ordering::Relaxed) && wire.translator().watches_server();
-        splitter.push(bytes, &mut holds, &mut |piece| backward(wire, piece))
+        let mut give = |piece: Piece<'_>| backward(wire, piece);
+        splitter.push(bytes, &mut || wire.spoken.load(Ordering::Relaxed), &mut give)?;
+        // A long line is held only for what may be in it.
+        if splitter.held().len() > LONG_LINE && !wire.translator().watches_server() {
+            splitter.let_go(&mut give)?;
+        }
+        Ok(())
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {

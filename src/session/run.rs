@@ -27,7 +27,7 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
+use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
@@ -168,7 +168,9 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let translator = Translator::new(resolved.arguments.clone());
+        let names =
+            resolved.mounts.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
+        let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
         let files = Workspace::new(self.scope(resolved), shelf, recorder.clone());
         let messages = (translator, files);
         let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
