@@ -10,12 +10,15 @@
 
 mod back;
 mod envelope;
+mod pending;
 mod refusal;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use self::envelope::{Envelope, keys};
+use self::pending::Pending;
+pub use self::pending::{Due, Unsaved, Write};
 pub use self::refusal::Refusal;
 use crate::rpc::identify::{Configured, Named, ToolSchema, identify, shape};
 use crate::rpc::json::{Kind, Scanner, Splice, splice, text};
@@ -44,8 +47,10 @@ pub enum Answer {
         place: usize,
         /// The client's name for the directory.
         directory: String,
-        /// The file's name.
+        /// The file's name, or its path below the directory.
         name: String,
+        /// The guest may write to it: what it has written is collected before the call's reply goes on.
+        writable: bool,
     },
     /// It cannot be had.
     Refused(Refusal),
@@ -55,6 +60,12 @@ pub enum Answer {
 pub trait Files: Send {
     /// Makes what is named visible for the guest, as it is now.
     fn share(&mut self, named: &Named) -> Answer;
+
+    /// Brings to the client's files what the guest has written to these copies; returns what could not be.
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        let _ = written;
+        Vec::new()
+    }
 }
 
 /// A call that names paths.
@@ -89,6 +100,7 @@ pub struct Translator {
     tools: HashMap<String, ToolSchema>,
     lists: HashSet<Vec<u8>>,
     places: BTreeMap<usize, String>,
+    pending: Pending,
 }
 
 impl Translator {
@@ -147,13 +159,18 @@ impl Translator {
     /// What becomes of a call, with an answer for each of its paths. The first refusal decides.
     pub fn answered(&mut self, line: &[u8], call: &Call, answers: Vec<Answer>) -> Outcome {
         let mut splices = Vec::new();
+        let mut writes = Vec::new();
         for ((named, span), answer) in call.named.iter().zip(answers) {
             let path = match answer {
                 Answer::Leave => continue,
                 Answer::At(path) => path,
-                Answer::Shared { place, directory, name } => {
+                Answer::Shared { place, directory, name, writable } => {
                     self.places.insert(place, directory);
-                    format!("{GUEST_DIRECTORY}/{place}/{name}")
+                    let path = format!("{GUEST_DIRECTORY}/{place}/{name}").trim_end_matches('/').to_owned();
+                    if writable {
+                        writes.push(Write { place, name });
+                    }
+                    path
                 }
                 // What has no id expects no answer, and the server knows best what to do with it.
                 Answer::Refused(refusal) => match call.id.clone().and_then(|span| line.get(span)) {
@@ -165,12 +182,21 @@ impl Translator {
                 if named.written.uri { format!("file://{}", shape::percent_encode(&path)) } else { path };
             splices.push(Splice { span: span.clone(), with: text::encode(&written).into_bytes() });
         }
+        if let Some(id) = call.id.clone().and_then(|span| line.get(span)) {
+            self.pending.expect(id, writes);
+        }
         if splices.is_empty() { Outcome::Forward } else { Outcome::Changed(splice(line, &splices)) }
     }
 
     /// Whether lines of the server have to be looked at.
     pub fn watches_server(&self) -> bool {
         !self.lists.is_empty() || !self.places.is_empty()
+    }
+
+    /// The calls that a line of the server answers and whose copies the guest may have written. They are collected
+    /// ([`Files::collect`]) before the line goes on, without this state being held.
+    pub fn due(&mut self, line: &[u8]) -> Vec<Due> {
+        self.pending.due(line)
     }
 
     /// Looks at a line of the server; returns another one in its place where the guest's paths are in it.
