@@ -24,8 +24,10 @@ pub(super) struct Found {
     pub(super) span: Range<usize>,
     /// How many strings it stands in.
     pub(super) levels: usize,
-    /// The id of its request, if that can be refused for it.
+    /// The id of its request, if it is in one.
     pub(super) id: Option<Range<usize>>,
+    /// Whether its request can be refused for it.
+    pub(super) decides: bool,
     /// Which of the line's messages it is in.
     pub(super) message: usize,
     /// Only what has been named before is meant.
@@ -172,7 +174,8 @@ impl Message<'_> {
             named,
             span,
             levels: place.levels,
-            id: self.id.clone().filter(|_| arguments),
+            id: self.id.clone(),
+            decides: arguments,
             message: self.index,
             known: false,
         });
@@ -192,7 +195,15 @@ impl Message<'_> {
         let mut find = |at| place.start + outer.find(inner.as_mut().map_or(at, |inner| inner.find(at)));
         for (named, span) in inside {
             let span = find(span.start)..find(span.end);
-            out.push(Found { named, span, levels: place.levels, id: None, message: self.index, known });
+            out.push(Found {
+                named,
+                span,
+                levels: place.levels,
+                id: self.id.clone(),
+                decides: false,
+                message: self.index,
+                known,
+            });
         }
     }
 }

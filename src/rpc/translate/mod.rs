@@ -14,35 +14,32 @@ mod back;
 mod batch;
 mod envelope;
 mod inward;
+mod learned;
 mod mounts;
+mod pending;
 mod positions;
 mod refusal;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
-
 use self::batch::Batch;
 use self::envelope::{Envelope, Messages};
 use self::inward::{Found, Message};
+use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
 pub use self::mounts::Mounts;
+use self::pending::Pending;
+pub use self::pending::{Due, Unsaved, Write};
 use self::positions::Kinds;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
-use crate::rpc::identify::{Configured, Named, Reason, ToolSchema, shape};
+use crate::rpc::identify::{Configured, Named, Reason, shape};
 use crate::rpc::json::{Splice, splice, text};
 
 /// Where the guest sees what is shared with it: below it a directory's number and a file's name.
 pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
 /// The key of what a server gives out to get it back: never touched, in either direction.
 const OPAQUE: &str = "requestState";
-/// Tools and prompts whose arguments are known; real servers have at most some hundred.
-const MOST_TOOLS: usize = 4096;
-/// Longest list that is read, in bytes: it is parsed into a tree. 120 KB is the largest that is known.
-const MOST_LIST: usize = 4 << 20;
-/// Longest request of the server's that is remembered with what it asks for, in bytes, for the same reason.
-const MOST_ASKED: usize = 64 << 10;
 /// Files whose names are recognized in words; as many as a session shares.
 const MOST_KNOWN: usize = 4096;
 /// Things that are said to the user.
@@ -61,8 +58,10 @@ pub enum Answer {
         place: usize,
         /// The client's name for the directory.
         directory: String,
-        /// The file's name.
+        /// The file's name, or its path below the directory.
         name: String,
+        /// The guest may write to it: what it has written is collected before the call's reply goes on.
+        writable: bool,
     },
     /// It cannot be had.
     Refused(Refusal),
@@ -72,6 +71,12 @@ pub enum Answer {
 pub trait Files: Send {
     /// Makes what is named visible for the guest, as it is now.
     fn share(&mut self, named: &Named) -> Answer;
+
+    /// Brings to the client's files what the guest has written to these copies; returns what could not be.
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        let _ = written;
+        Vec::new()
+    }
 }
 
 /// A line that names paths.
@@ -103,31 +108,12 @@ pub enum Outcome {
     Both(Vec<u8>, Vec<u8>),
 }
 
-/// What a client has asked for and npxc reads as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum List {
-    Tools,
-    Prompts,
-}
-
-/// What the server has asked the client for.
-#[derive(Debug)]
-enum Asked {
-    /// Roots, or a model's answer.
-    Paths,
-    /// A form, whose fields are known.
-    Form(ToolSchema),
-    /// Something without paths.
-    Else,
-}
-
 /// What is known of a session.
 #[derive(Debug, Default)]
 pub struct Translator {
     configured: Configured,
     mounts: Mounts,
-    tools: HashMap<String, ToolSchema>,
-    prompts: HashMap<String, ToolSchema>,
+    learned: Learned,
     /// The client's requests.
     lists: Requests<List>,
     /// The server's requests.
@@ -137,6 +123,7 @@ pub struct Translator {
     known: HashMap<String, String>,
     hints: Vec<String>,
     hinted: BTreeSet<String>,
+    pending: Pending,
 }
 
 impl Translator {
@@ -195,8 +182,8 @@ impl Translator {
         let (Some(kinds), Some(region)) = (kinds, region) else { return };
         let tool = message.name.as_deref().unwrap_or_default();
         let schema = match (kinds, &asked) {
-            (Kinds::Tool, _) => self.tools.get(tool),
-            (Kinds::Prompt, _) => self.prompts.get(tool),
+            (Kinds::Tool, _) => self.learned.tool(tool),
+            (Kinds::Prompt, _) => self.learned.prompt(tool),
             (_, Some(Asked::Form(form))) => Some(form),
             _ => None,
         };
@@ -215,14 +202,22 @@ impl Translator {
     pub fn answered(&mut self, line: &[u8], call: &Call, answers: Vec<Answer>) -> Outcome {
         let mut splices = call.known.clone();
         let mut errors = BTreeMap::new();
+        let mut writes: BTreeMap<(usize, &[u8]), Vec<Write>> = BTreeMap::new();
         for (found, answer) in call.found.iter().zip(answers) {
+            let id = found.id.clone().and_then(|span| line.get(span));
             let path = match answer {
                 Answer::Leave => continue,
                 Answer::At(path) => path,
-                Answer::Shared { place, directory, name } => self.shared(place, directory, &name),
+                Answer::Shared { place, directory, name, writable } => {
+                    let path = self.shared(place, directory, &name);
+                    if let (true, Some(id)) = (writable, id) {
+                        writes.entry((found.message, id)).or_default().push(Write { place, name });
+                    }
+                    path
+                }
                 Answer::Refused(refusal) => {
                     // What has no id expects no answer, and the server knows best what to do with it.
-                    if let Some(id) = found.id.clone().and_then(|span| line.get(span)) {
+                    if let Some(id) = id.filter(|_| found.decides) {
                         errors.entry(found.message).or_insert_with(|| refusal.message(id, &found.named.text));
                     } else if found.named.reason == Reason::Root {
                         self.say(refusal.hint_about(&found.named.text));
@@ -231,6 +226,11 @@ impl Translator {
                 }
             };
             splices.push(put(found, &path));
+        }
+        for ((message, id), writes) in writes {
+            if !errors.contains_key(&message) {
+                self.pending.expect(id, writes);
+            }
         }
         splices.sort_by_key(|splice| splice.span.start);
         match (errors.pop_first(), &call.batch) {
@@ -249,10 +249,10 @@ impl Translator {
 
     /// The guest's path of what was shared.
     fn shared(&mut self, place: usize, directory: String, name: &str) -> String {
-        let path = format!("{GUEST_DIRECTORY}/{place}/{name}");
+        let path = format!("{GUEST_DIRECTORY}/{place}/{name}").trim_end_matches('/').to_owned();
         if self.known.len() < MOST_KNOWN {
             let host = format!("{}/{name}", directory.trim_end_matches('/'));
-            self.known.insert(host, path.clone());
+            self.known.insert(host.trim_end_matches('/').to_owned(), path.clone());
         }
         self.places.insert(place, directory);
         path
@@ -274,6 +274,12 @@ impl Translator {
         !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty()
     }
 
+    /// The calls that a line of the server answers and whose copies the guest may have written. They are collected
+    /// ([`Files::collect`]) before the line goes on, without this state being held.
+    pub fn due(&mut self, line: &[u8]) -> Vec<Due> {
+        self.pending.due(line)
+    }
+
     /// Looks at a line of the server; returns another one in its place where the guest's paths are in it.
     pub fn server(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         if !self.lists.is_empty() || line.len() <= MOST_ASKED {
@@ -289,7 +295,7 @@ impl Translator {
             let Some(whole) = line.get(message.whole.clone()) else { continue };
             let id = message.id.clone().and_then(|span| line.get(span));
             match (message.method.as_deref(), id) {
-                (Some(method), Some(id)) => self.asked.add(id, asked(method, whole)),
+                (Some(method), Some(id)) => self.asked.add(id, Asked::of(method, whole)),
                 (Some("notifications/cancelled"), None) => {
                     let about = message.about.clone().and_then(|span| line.get(span));
                     about.and_then(|id| self.asked.take(id));
@@ -298,45 +304,12 @@ impl Translator {
                     let list =
                         self.lists.take(id).filter(|_| message.result.is_some() && whole.len() <= MOST_LIST);
                     if let Some(list) = list {
-                        self.list(list, whole);
+                        self.learned.read(list, whole);
                     }
                 }
                 _ => {}
             }
         }
-    }
-
-    fn list(&mut self, list: List, message: &[u8]) {
-        let Ok(message) = serde_json::from_slice::<Value>(message) else { return };
-        let (key, table) = match list {
-            List::Tools => ("tools", &mut self.tools),
-            List::Prompts => ("prompts", &mut self.prompts),
-        };
-        for one in message["result"][key].as_array().into_iter().flatten() {
-            let Some(name) = one["name"].as_str() else { continue };
-            if table.len() < MOST_TOOLS || table.contains_key(name) {
-                let schema = match list {
-                    List::Tools => ToolSchema::read(&one["inputSchema"]),
-                    List::Prompts => ToolSchema::of_prompt(&one["arguments"]),
-                };
-                table.insert(name.to_owned(), schema);
-            }
-        }
-    }
-}
-
-/// What a request of the server's asks for.
-fn asked(method: &str, message: &[u8]) -> Asked {
-    match method {
-        "roots/list" | "sampling/createMessage" => Asked::Paths,
-        "elicitation/create" => {
-            let form = Some(message).filter(|message| message.len() <= MOST_ASKED);
-            let form = form.and_then(|message| serde_json::from_slice::<Value>(message).ok());
-            form.map_or(Asked::Paths, |form| {
-                Asked::Form(ToolSchema::read(&form["params"]["requestedSchema"]))
-            })
-        }
-        _ => Asked::Else,
     }
 }
 

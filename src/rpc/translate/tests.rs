@@ -11,7 +11,12 @@ impl Files for Below {
     fn share(&mut self, named: &Named) -> Answer {
         let path = &named.written.path;
         match path.strip_prefix(self.0).and_then(|rest| rest.strip_prefix('/')) {
-            Some(name) => Answer::Shared { place: 1, directory: self.0.to_owned(), name: name.to_owned() },
+            Some(name) => Answer::Shared {
+                place: 1,
+                directory: self.0.to_owned(),
+                name: name.to_owned(),
+                writable: false,
+            },
             None if path.starts_with("/outside/") => Answer::Refused(Refusal {
                 code: "outside-scope",
                 reason: "is outside".to_owned(),
