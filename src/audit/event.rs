@@ -151,6 +151,26 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
+    /// What the package wrote to a copy is about to be written to the host's file.
+    #[serde(rename = "file.collect")]
+    FileCollect {
+        /// The host's path that is written.
+        path: String,
+        /// The guest's path of the copy.
+        guest: String,
+        /// Its size.
+        bytes: u64,
+        /// `new`, `changed`, or `kept`: beside the file that it was meant for, which had changed meanwhile.
+        how: String,
+    },
+    /// Part of a directory that the client named was left out.
+    #[serde(rename = "file.leave")]
+    FileLeave {
+        /// The host's path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// A bound was reached.
     #[serde(rename = "limit")]
     Limit {

@@ -87,6 +87,8 @@ pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
         | Event::FlowDenySummary { .. }
         | Event::FlowClose { .. }
         | Event::FilePublish { .. }
+        | Event::FileCollect { .. }
+        | Event::FileLeave { .. }
         | Event::Limit { .. }
         | Event::SessionEnd { .. } => None,
     }

@@ -30,6 +30,10 @@ pub struct Report {
     pub limits: BTreeMap<String, u64>,
     /// Files of the host that calls named and that were copied for the package.
     pub shared: BTreeSet<String>,
+    /// Files that the package wrote, by the host's path.
+    pub written: BTreeSet<String>,
+    /// What was left out of shared directories, and why.
+    pub left: BTreeSet<String>,
     /// Names that were answered.
     pub resolved: BTreeSet<String>,
     /// Names that were allowed, and that the host's resolver does not know.
@@ -206,6 +210,16 @@ impl Fold {
                     self.report.shared.insert(path);
                 }
             }
+            Event::FileCollect { path, .. } => {
+                if self.report.written.len() < MAX_ROWS {
+                    self.report.written.insert(path);
+                }
+            }
+            Event::FileLeave { path, reason } => {
+                if self.report.left.len() < MAX_ROWS {
+                    self.report.left.insert(format!("{path} {reason}"));
+                }
+            }
             Event::Limit { what, detail, count } => {
                 *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
             }
@@ -267,6 +281,8 @@ impl Fold {
             | Event::FlowDenySummary { .. }
             | Event::FlowClose { .. }
             | Event::FilePublish { .. }
+            | Event::FileCollect { .. }
+            | Event::FileLeave { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => return,
         };

@@ -169,12 +169,19 @@ pub(super) fn destinations(report: &Report) -> String {
         }
         out.push_str(&more(names.len()));
     }
-    if !report.shared.is_empty() {
-        out.push_str("Files that calls named, copied for the package:\n");
-        for path in report.shared.iter().take(ROWS) {
+    for (title, paths) in [
+        ("Files that calls named, copied for the package:", &report.shared),
+        ("Files that the package wrote:", &report.written),
+        ("Left out of directories that calls named:", &report.left),
+    ] {
+        if paths.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{title}");
+        for path in paths.iter().take(ROWS) {
             let _ = writeln!(out, "  {}", printable(path, 1000));
         }
-        out.push_str(&more(report.shared.len()));
+        out.push_str(&more(paths.len()));
     }
     for (what, count) in &report.limits {
         out.push_str(&printable(&format!("Limit: {what} ({count})"), 1000));

@@ -62,6 +62,9 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     if run.mounts.is_empty() {
         row("files", "none of this machine's".to_owned());
     }
+    if run.mount_mode == Access::ReadWrite {
+        row("writes", format!("files in {} that a client names", run.cwd.display()));
+    }
     let names: Vec<_> = run.env.keys().map(ToString::to_string).collect();
     row(
         "environment",

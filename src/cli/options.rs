@@ -16,6 +16,7 @@ use crate::config::{ConfigError, Fault, Layer, MountSpec};
 use crate::package::PackageSpec;
 use crate::policy::Rule;
 use crate::rpc::identify::Arguments;
+use crate::runtime::Access;
 
 /// What a package is granted. Everything is off until it is named.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -53,6 +54,9 @@ pub struct Options {
     /// Show it a file or directory; read-only and at the same path unless said otherwise
     #[arg(long, value_name = "HOST[:GUEST][:ro|rw]", help_heading = "Files and environment")]
     pub mount: Vec<String>,
+    /// Let it write the files of the working directory that a client names
+    #[arg(long, help_heading = "Files and environment")]
+    pub write: bool,
     /// Give it an environment variable: a value, or npxc's own
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Files and environment")]
     pub env: Vec<String>,
@@ -189,6 +193,7 @@ impl Options {
         let (env, passthrough) = self.environment()?;
         let place = || Place::Option("--mount".to_owned());
         Ok(Layer {
+            mount_mode: self.write.then_some(Access::ReadWrite),
             path_arguments: Arguments::new(),
             non_path_arguments: Arguments::new(),
             mode: one("--network", self.network.as_ref(), values::mode)?,

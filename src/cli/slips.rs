@@ -11,7 +11,7 @@ use crate::runtime::Mount;
 /// Options that change what a package is granted. Behind the spec they are the package's own and grant nothing, which
 /// looks like a sandbox that does not work. Others that packages often have themselves (`--config`, `--cwd`) are left
 /// out.
-const GRANTS: [&str; 12] = [
+const GRANTS: [&str; 13] = [
     "--allow",
     "--allow-private",
     "--allow-install",
@@ -20,6 +20,7 @@ const GRANTS: [&str; 12] = [
     "--add-host",
     "--publish",
     "--mount",
+    "--write",
     "--env",
     "--memory",
     "--cpus",

@@ -63,6 +63,11 @@ impl Directories {
         self.state.join("audit")
     }
 
+    /// What packages wrote and could not be put where it belongs.
+    pub fn kept(&self) -> PathBuf {
+        self.state.join("kept")
+    }
+
     /// Where sessions in containers keep their files: this user's, on this machine, with a short path. `runtime` is
     /// `XDG_RUNTIME_DIR`.
     pub fn sessions(&self, runtime: Option<&OsStr>) -> PathBuf {

@@ -8,6 +8,7 @@ use super::mounts::MountSpec;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
+use crate::runtime::Access;
 
 /// What the command line or one file says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +41,8 @@ pub struct Layer {
     pub passthrough: BTreeMap<EnvName, bool>,
     /// `--mount`.
     pub mounts: Vec<MountSpec>,
+    /// `--write`, `[paths] mount_mode`: whether files of the working directory that calls name may be written.
+    pub mount_mode: Option<Access>,
     /// `[path_arguments]`: arguments that are paths, by tool.
     pub path_arguments: Arguments,
     /// `[non_path_arguments]`: arguments that are none, by tool.

@@ -67,6 +67,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         install: combined.install,
         env: combined.env,
         mounts,
+        mount_mode: combined.mount_mode,
         arguments: combined.arguments,
         publish: combined.publish,
         limits: combined.limits,

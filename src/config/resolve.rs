@@ -12,8 +12,8 @@ use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, 
 use crate::audit;
 use crate::package::{HostEnv, Request};
 use crate::policy::{Mode, PolicySpec, Rule};
-use crate::rpc::identify::{Arguments, Configured};
-use crate::runtime::{Limits, Mount};
+use crate::rpc::identify::{Arguments, Configured, Strategies};
+use crate::runtime::{Access, Limits, Mount};
 
 /// Everything a session needs to know; nothing is left to be looked up but the package itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Resolved {
     pub env: BTreeMap<EnvName, EnvValue>,
     /// The host's files it gets, as the runtime takes them.
     pub mounts: Vec<Mount>,
+    /// What it may do with files of the working directory that calls name.
+    pub mount_mode: Access,
     /// Which arguments of its tools are paths, and which are not, as far as it was said.
     pub arguments: Configured,
     /// Ports of the host that lead into the guest.
@@ -116,6 +118,7 @@ pub(super) struct Combined {
     pub(super) install: InstallGrants,
     pub(super) env: BTreeMap<EnvName, EnvValue>,
     pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
+    pub(super) mount_mode: Access,
     pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
     pub(super) limits: Limits,
@@ -145,9 +148,11 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         },
         env: environment(layers, host, &mut warnings)?,
         mounts: mounts(layers, host, cwd)?,
+        mount_mode: first(layers, |layer| layer.mount_mode).unwrap_or(Access::ReadOnly),
         arguments: Configured {
             paths: arguments(layers, |layer| &layer.path_arguments),
             others: arguments(layers, |layer| &layer.non_path_arguments),
+            strategies: Strategies::default(),
         },
         publish: union(layers, |layer| &layer.publish),
         limits: Limits {

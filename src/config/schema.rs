@@ -20,19 +20,19 @@ use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
 /// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 3] = ["storage", "paths", "audit"];
+const LATER: [&str; 2] = ["storage", "audit"];
 
 type Text = Spanned<String>;
 
 /// `npxc.toml`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct GlobalFile {
-    #[serde(default)]
     defaults: Defaults,
+    paths: PathsTable,
 }
 
-/// `[defaults]`: the same keys as a package's file, but those that name the package.
+/// `[defaults]`: the same keys as a package's file, but those that name the package. `[paths]` may stand by itself.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Defaults {
@@ -41,6 +41,7 @@ struct Defaults {
     env_passthrough: Vec<Text>,
     network: NetworkTable,
     mounts: Vec<MountTable>,
+    paths: PathsTable,
     path_arguments: BTreeMap<String, Vec<Text>>,
     non_path_arguments: BTreeMap<String, Vec<Text>>,
     runtime: RuntimeTable,
@@ -57,10 +58,18 @@ struct PackageFile {
     env_passthrough: Vec<Text>,
     network: NetworkTable,
     mounts: Vec<MountTable>,
+    paths: PathsTable,
     path_arguments: BTreeMap<String, Vec<Text>>,
     non_path_arguments: BTreeMap<String, Vec<Text>>,
     runtime: RuntimeTable,
     install: InstallTable,
+}
+
+/// `[paths]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PathsTable {
+    mount_mode: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -116,7 +125,10 @@ enum Scalar {
 
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let file: GlobalFile = parse(path, text, below_defaults)?;
+    let mut file: GlobalFile = parse(path, text, below_defaults)?;
+    if file.paths.mount_mode.is_some() {
+        file.defaults.paths = file.paths;
+    }
     Source { path, text }.layer(&file.defaults)
 }
 
@@ -137,12 +149,21 @@ pub fn package(
         env_passthrough: file.env_passthrough,
         network: file.network,
         mounts: file.mounts,
+        paths: file.paths,
         path_arguments: file.path_arguments,
         non_path_arguments: file.non_path_arguments,
         runtime: file.runtime,
         install: file.install,
     })?;
     Ok((layer, package, version))
+}
+
+fn access(text: &str) -> Result<Access, Fault> {
+    match text {
+        "ro" => Ok(Access::ReadOnly),
+        "rw" => Ok(Access::ReadWrite),
+        _ => Err(Fault::new("expected \"ro\" or \"rw\"")),
+    }
 }
 
 /// A spec's error as a complaint about a value.
@@ -244,6 +265,7 @@ impl Source<'_> {
             env,
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
+            mount_mode: self.one(table.paths.mount_mode.as_ref(), access)?,
             path_arguments: self.arguments(&table.path_arguments)?,
             non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
@@ -262,11 +284,6 @@ impl Source<'_> {
     }
 
     fn mount(&self, mount: &MountTable) -> Result<MountSpec, ConfigError> {
-        let access = |text: &str| match text {
-            "ro" => Ok(Access::ReadOnly),
-            "rw" => Ok(Access::ReadWrite),
-            _ => Err(Fault::new("expected \"ro\" or \"rw\"")),
-        };
         if mount.host.get_ref().is_empty() {
             return Err(self.wrong(&mount.host, Fault::new("the host's path is empty")));
         }

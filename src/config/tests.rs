@@ -391,6 +391,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         env,
         passthrough,
         mounts,
+        mount_mode,
         path_arguments,
         non_path_arguments,
         runtime,
@@ -407,6 +408,9 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
     assert!(!mounts.is_empty());
+    assert_eq!(mount_mode, Some(Access::ReadWrite));
+    let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
+    assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));
     assert_eq!(path_arguments["*"], ["document"]);
     assert_eq!(non_path_arguments["search"], ["filter.path"]);
     assert!(image.is_some() && require_limits.is_some() && program.is_some() && arguments.is_some());

@@ -66,8 +66,8 @@ impl Proxy {
         let stdin = File::from(take_stdin()?);
         let stdout = File::from(rustix::io::dup(rustix::stdio::stdout())?);
         let stderr = File::from(rustix::io::dup(rustix::stdio::stderr())?);
-        let wire = Wire::new(translator, stdout);
-        let mut inward = Inward::new(&wire, files, File::from(guest.stdin));
+        let wire = Wire::new(translator, files, stdout);
+        let mut inward = Inward::new(&wire, File::from(guest.stdin));
         let mut outward = Outward::new(&wire);
         let ended = notices.clone();
         spawn("stdin", move || {
@@ -213,7 +213,7 @@ mod tests {
 
     fn inward(to: File) -> Inward {
         let out = File::options().write(true).open("/dev/null").unwrap();
-        Inward::new(&Wire::new(Translator::default(), out), Box::new(None), to)
+        Inward::new(&Wire::new(Translator::default(), Box::new(None), out), to)
     }
 
     #[test]

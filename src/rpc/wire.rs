@@ -10,10 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
+use super::json::{Splice, splice};
 use super::translate::{Answer, Files, Outcome, Translator};
+use crate::audit::escape::printable;
 
 /// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
+
+/// The server's lines up to this length are always looked at, for what it asks the client. Longer ones go on as they come,
+/// unless something in them is expected.
+const LONG_LINE: usize = 16 << 10;
 
 /// Whether these first bytes are a JSON-RPC message.
 pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
@@ -24,11 +30,11 @@ pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
 }
 
 /// What the two directions share.
-#[derive(Debug)]
 pub(super) struct Wire {
     /// The client speaks JSON-RPC.
     spoken: AtomicBool,
     translator: Mutex<Translator>,
+    files: Mutex<Box<dyn Files>>,
     client: Mutex<Client>,
 }
 
@@ -41,17 +47,23 @@ struct Client {
 }
 
 impl Wire {
-    pub(super) fn new(translator: Translator, out: File) -> Arc<Self> {
+    pub(super) fn new(translator: Translator, files: Box<dyn Files>, out: File) -> Arc<Self> {
         let client = Client { out, at_line_start: true, waiting: Vec::new() };
         Arc::new(Self {
             spoken: AtomicBool::new(false),
             translator: Mutex::new(translator),
+            files: Mutex::new(files),
             client: Mutex::new(client),
         })
     }
 
     fn translator(&self) -> MutexGuard<'_, Translator> {
         self.translator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken when no other lock is held: copying takes its time.
+    fn files(&self) -> MutexGuard<'_, Box<dyn Files>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
@@ -80,18 +92,17 @@ impl Client {
 pub(super) struct Inward {
     wire: Arc<Wire>,
     splitter: Splitter,
-    files: Box<dyn Files>,
     to: File,
 }
 
 impl Inward {
-    pub(super) fn new(wire: &Arc<Wire>, files: Box<dyn Files>, to: File) -> Self {
-        Self { wire: Arc::clone(wire), splitter: Splitter::default(), files, to }
+    pub(super) fn new(wire: &Arc<Wire>, to: File) -> Self {
+        Self { wire: Arc::clone(wire), splitter: Splitter::default(), to }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Self { wire, splitter, files, to } = self;
-        let mut give = |piece: Piece<'_>| forward(wire, &mut **files, to, piece);
+        let Self { wire, splitter, to } = self;
+        let mut give = |piece: Piece<'_>| forward(wire, to, piece);
         splitter.push(bytes, &mut || true, &mut give)?;
         let held = splitter.held();
         if held.len() > FIRST_LINE && !wire.spoken.load(Ordering::Relaxed) && !speaks_json_rpc(held) {
@@ -101,12 +112,12 @@ impl Inward {
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {
-        let Self { wire, splitter, files, to } = self;
-        splitter.end(&mut |piece| forward(wire, &mut **files, to, piece))
+        let Self { wire, splitter, to } = self;
+        splitter.end(&mut |piece| forward(wire, to, piece))
     }
 }
 
-fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
+fn forward(wire: &Wire, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
     let line = match piece {
         Piece::Through(bytes, _) => return to.write_all(bytes),
         Piece::Message(line) => line,
@@ -120,8 +131,17 @@ fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) 
     let call = wire.translator().client(line);
     let Some(call) = call else { return to.write_all(line) };
     // Copying takes its time; the server's messages go on meanwhile.
-    let answers: Vec<Answer> = call.named().map(|named| files.share(named)).collect();
+    let answers: Vec<Answer> = {
+        let mut files = wire.files();
+        call.named().map(|named| files.share(named)).collect()
+    };
     let outcome = wire.translator().answered(line, &call, answers);
+    while let Some(hint) = wire.translator().hint() {
+        if tracing::enabled!(tracing::Level::WARN) {
+            // For nobody, if stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "npxc: hint: {}", printable(&hint, 2000));
+        }
+    }
     match outcome {
         Outcome::Forward => to.write_all(line),
         Outcome::Changed(line) => to.write_all(&line),
@@ -129,6 +149,10 @@ fn forward(wire: &Wire, files: &mut dyn Files, to: &mut File, piece: Piece<'_>) 
             // Nobody reads it: the thread that forwards stdout says so to the session.
             let _ = wire.client().between(&reply);
             Ok(())
+        }
+        Outcome::Both(line, reply) => {
+            let _ = wire.client().between(&reply);
+            to.write_all(&line)
         }
     }
 }
@@ -146,8 +170,13 @@ impl Outward {
 
     pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Self { wire, splitter } = self;
-        let mut holds = || wire.spoken.load(Ordering::Relaxed) && wire.translator().watches_server();
-        splitter.push(bytes, &mut holds, &mut |piece| backward(wire, piece))
+        let mut give = |piece: Piece<'_>| backward(wire, piece);
+        splitter.push(bytes, &mut || wire.spoken.load(Ordering::Relaxed), &mut give)?;
+        // A long line is held only for what may be in it.
+        if splitter.held().len() > LONG_LINE && !wire.translator().watches_server() {
+            splitter.let_go(&mut give)?;
+        }
+        Ok(())
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {
@@ -160,10 +189,26 @@ fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
     match piece {
         Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
         Piece::Message(line) => {
+            let failed = collect(wire, line);
+            let line = failed.as_deref().unwrap_or(line);
             let changed = wire.translator().server(line);
             wire.client().write(changed.as_deref().unwrap_or(line), line.ends_with(b"\n"))
         }
     }
+}
+
+/// Brings what the calls wrote that this line answers to the client's files; returns the line with errors in it for
+/// what could not be.
+fn collect(wire: &Wire, line: &[u8]) -> Option<Vec<u8>> {
+    let due = wire.translator().due(line);
+    let errors: Vec<Splice> = due
+        .iter()
+        .filter_map(|due| {
+            let unsaved = wire.files().collect(&due.writes);
+            due.instead(line, &unsaved)
+        })
+        .collect();
+    (!errors.is_empty()).then(|| splice(line, &errors))
 }
 
 #[cfg(test)]

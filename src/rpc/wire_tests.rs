@@ -11,7 +11,12 @@ struct Fake;
 impl Files for Fake {
     fn share(&mut self, named: &Named) -> Answer {
         match named.written.path.strip_prefix("/scope/") {
-            Some(name) => Answer::Shared { place: 1, directory: "/scope".to_owned(), name: name.to_owned() },
+            Some(name) => Answer::Shared {
+                place: 1,
+                directory: "/scope".to_owned(),
+                name: name.to_owned(),
+                writable: name.starts_with("rw/"),
+            },
             None if named.written.path.starts_with("/no/") => {
                 Answer::Refused(Refusal { code: "no", reason: "is not to be had".to_owned(), hint: None })
             }
@@ -34,12 +39,13 @@ impl Ends {
         let (client, to_client) = std::io::pipe().unwrap();
         let wire = Wire::new(
             Translator::new(Configured::default()),
+            Box::new(Fake),
             File::from(std::os::fd::OwnedFd::from(to_client)),
         );
         let to_guest = File::from(std::os::fd::OwnedFd::from(to_guest));
         let file = |end: std::io::PipeReader| File::from(std::os::fd::OwnedFd::from(end));
         Self {
-            inward: Inward::new(&wire, Box::new(Fake), to_guest),
+            inward: Inward::new(&wire, to_guest),
             outward: Outward::new(&wire),
             guest: file(guest),
             client: file(client),

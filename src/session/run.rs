@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
 use super::foreground::{self, Cause, Conclusion, Signals};
@@ -27,11 +27,11 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
+use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
-use crate::workspace::{self, Workspace};
+use crate::workspace::{self, Handle, Workspace};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -141,13 +141,13 @@ impl Bench {
         signals: &mut Signals,
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
-        let (lease, shelf) = shelf(resolved, id)?;
+        let (lease, shelf) = self.shelf(resolved, id)?;
         let mut launch = self.launch(resolved, entry)?;
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
             host: shelf.visible(),
             guest: GUEST_DIRECTORY.into(),
-            access: Access::ReadOnly,
+            access: shelf.access(),
         });
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
@@ -168,13 +168,27 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let translator = Translator::new(resolved.arguments.clone());
-        let files = Workspace::new(self.scope(resolved), shelf, recorder.clone());
-        let messages = (translator, files);
+        let names =
+            resolved.mounts.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
+        let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
+        let (say, mut said) = unbounded_channel();
+        let files = Handle::new(Workspace::new(
+            self.scope(resolved),
+            shelf,
+            recorder.clone(),
+            resolved.directories.kept(),
+            // Nobody listens when the session is over.
+            Box::new(move |words: &str| drop(say.send(words.to_owned()))),
+        ));
+        let messages = (translator, files.clone(), &mut said);
         let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
             Ok(conclusion) => conclusion,
             Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
         };
+        files.finish();
+        while let Ok(warning) = said.try_recv() {
+            words.warning(&warning);
+        }
         drop(lease);
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
@@ -195,7 +209,7 @@ impl Bench {
     async fn relay(
         &self,
         parts: Parts,
-        (translator, files): (Translator, Workspace),
+        (translator, files, said): (Translator, Handle, &mut UnboundedReceiver<String>),
         begin: &dyn Fn(&str) -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
@@ -209,7 +223,15 @@ impl Bench {
         let (notices, mut received) = unbounded_channel();
         let proxy = Proxy::start(ends, translator, Box::new(files), notices).map_err(SessionError::Stdio)?;
         session.release()?;
-        let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
+        let conclusion = {
+            let mut conclusion = std::pin::pin!(foreground::conclude(&mut session, signals, &mut received));
+            loop {
+                tokio::select! {
+                    conclusion = &mut conclusion => break conclusion,
+                    Some(warning) = said.recv() => words.warning(&warning),
+                }
+            }
+        };
         session.finish();
         let interrupted = conclusion.cause == Cause::Interrupted;
         let delivered = tokio::task::spawn_blocking(move || proxy.finish());
@@ -219,6 +241,16 @@ impl Bench {
             () = signals.next(), if !interrupted => {}
         }
         Ok(conclusion)
+    }
+
+    /// Where files that calls name are put for the guest.
+    fn shelf(&self, resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> {
+        let parent = resolved.directories.cache.join("shared");
+        let owner = self.runtime.owner().map_err(SessionError::from)?;
+        Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
+            let what = format!("cannot make a directory in {}: {error}", parent.display());
+            Failure::new(ExitStatus::Config, what)
+        })
     }
 
     /// What the package's client may share by naming it.
@@ -255,14 +287,6 @@ impl Bench {
             files: self.trust.files.clone(),
         })
     }
-}
-
-/// Where files that calls name are put for the guest.
-fn shelf(resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> {
-    let parent = resolved.directories.cache.join("shared");
-    Shelf::new(&parent, &session.to_string()).map_err(|error| {
-        Failure::new(ExitStatus::Config, format!("cannot make a directory in {}: {error}", parent.display()))
-    })
 }
 
 fn subject(entry: &Entry) -> Subject {

@@ -1,63 +1,81 @@
 //! The files that a session shares with its package because a call named them.
 //!
 //! [`scope`] says what may be shared, [`beneath`] opens it so that what was checked is what is read, [`shelf`] holds
-//! the copies, in a directory that the guest sees read-only. Data comes from `rpc`, which finds the paths in messages; it
-//! goes to the guest's [`GUEST_DIRECTORY`](crate::rpc::translate::GUEST_DIRECTORY). The package's own word never gets
-//! anything shared: only what the client names is.
+//! the copies, which `publish` makes. Where the scope may be written, `collect` takes what the guest has made of them and has
+//! `replace` put it in the place of the host's files. Data comes from `rpc`, which finds the paths in messages; it
+//! goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
+//! anything shared or written: only what the client names is.
 
 pub mod beneath;
+mod collect;
+mod publish;
+mod replace;
 pub mod scope;
 pub mod shelf;
+mod stamp;
+mod tree;
 mod words;
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use self::publish::Copy;
 use self::scope::{Place, Scope};
 use self::shelf::Shelf;
-use crate::audit::{Event, Recorder};
+use crate::audit::Recorder;
 use crate::rpc::identify::{Named, Reason};
-use crate::rpc::translate::{Answer, Files, Refusal};
+use crate::rpc::translate::{Answer, Files, GUEST_DIRECTORY, Refusal, Unsaved, Write};
+use crate::runtime::Access;
+
+/// A copy: the number of its place, and its path below that.
+type Key = (usize, PathBuf);
 
 /// One session's files.
-#[derive(Debug)]
 pub struct Workspace {
     scope: Scope,
     shelf: Shelf,
     recorder: Recorder,
+    /// What npxc has to say to people.
+    voice: Box<dyn Fn(&str) + Send>,
+    /// Where versions are kept that can be put nowhere else; npxc's own.
+    attic: PathBuf,
+    copies: HashMap<Key, Copy>,
+    /// Directories that were named.
+    trees: HashSet<Key>,
+}
+
+/// What a path that is in the scope was written as.
+#[derive(Debug, Clone, Copy)]
+struct Word {
+    /// It may be anything else as well: a name in a repository, in an archive, of a mail folder.
+    relative: bool,
+    /// Something says that it is a path.
+    sure: bool,
 }
 
 impl Workspace {
-    /// What is in `scope` is put on `shelf`, and `recorder` hears of it.
-    pub fn new(scope: Scope, shelf: Shelf, recorder: Recorder) -> Self {
-        Self { scope, shelf, recorder }
+    /// What is in `scope` is put on `shelf`, and `recorder` hears of it; `voice` says what a person has to know. What can
+    /// be saved nowhere else goes to `attic`.
+    pub fn new(
+        scope: Scope,
+        shelf: Shelf,
+        recorder: Recorder,
+        attic: PathBuf,
+        voice: Box<dyn Fn(&str) + Send>,
+    ) -> Self {
+        let (copies, trees) = (HashMap::new(), HashSet::new());
+        Self { scope, shelf, recorder, voice, attic, copies, trees }
     }
 
-    fn copy(&mut self, root: &Path, below: &Path, path: &Path) -> Result<Answer, Refusal> {
-        let (Some(directory), Some(name)) =
-            (path.parent().and_then(Path::to_str), path.file_name().and_then(std::ffi::OsStr::to_str))
-        else {
-            return Err(words::not_text());
-        };
-        let opened = self.scope.open(root, below).map_err(|error| words::unopened(&error, path))?;
-        if self.scope.is_own(&opened) {
-            return Err(words::own());
-        }
-        let kept = self.shelf.keep(directory, name, opened).map_err(|error| words::unkept(&error))?;
-        if let Some(bytes) = kept.copied {
-            let guest = format!("{}/{}/{name}", crate::rpc::translate::GUEST_DIRECTORY, kept.place);
-            let event = Event::FilePublish { path: path.display().to_string(), guest, bytes };
-            if self.recorder.record(event).is_err() {
-                return Err(words::unrecorded());
-            }
-        }
-        Ok(Answer::Shared { place: kept.place, directory: directory.to_owned(), name: name.to_owned() })
+    fn writes(&self) -> bool {
+        self.shelf.access() == Access::ReadWrite
     }
 
     fn judge(&mut self, named: &Named) -> Result<Answer, Refusal> {
         let written = &named.written.path;
         let sure = !matches!(named.reason, Reason::Shape);
-        // A word that may be anything else as well: a name in a repository, in an archive, of a mail folder.
         let relative = !written.starts_with('/') && !written.starts_with("~/") && written != "~";
         let path = self.scope.absolute(written);
         match self.scope.place(&path, relative) {
@@ -69,11 +87,9 @@ impl Workspace {
                     .map_or(Answer::Leave, |guest| Answer::At(guest.to_owned())))
             }
             Place::Guest => Ok(Answer::Leave),
-            Place::Scope { root, below } => match self.copy(&root, &below, &path) {
-                Err(refusal) if refusal.code == words::MISSING && (relative || !sure) => Ok(Answer::Leave),
-                Err(refusal) if refusal.code == words::DIRECTORY && relative => Ok(Answer::Leave),
-                answer => answer,
-            },
+            Place::Scope { directory, below } => {
+                self.shared(&directory, &below, &path, Word { relative, sure })
+            }
             Place::Outside => {
                 let kind = std::fs::symlink_metadata(&path).map(|found| found.is_dir());
                 match kind {
@@ -97,6 +113,42 @@ impl Files for Workspace {
     fn share(&mut self, named: &Named) -> Answer {
         self.judge(named).unwrap_or_else(Answer::Refused)
     }
+
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        self.bring_back(written)
+    }
+}
+
+/// A session's workspace, for the thread that forwards messages and for whoever ends the session.
+#[derive(Clone)]
+pub struct Handle(Arc<Mutex<Workspace>>);
+
+impl Handle {
+    /// The two ends of it.
+    pub fn new(workspace: Workspace) -> Self {
+        Self(Arc::new(Mutex::new(workspace)))
+    }
+
+    /// The guest has ended: what it has written and no reply has spoken of is brought to the host's files.
+    pub fn finish(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).finish();
+    }
+}
+
+impl Files for Handle {
+    fn share(&mut self, named: &Named) -> Answer {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).share(named)
+    }
+
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).collect(written)
+    }
+}
+
+/// The guest's path of a copy.
+fn guest_path((place, below): &Key) -> String {
+    let path = format!("{GUEST_DIRECTORY}/{place}/{}", below.display());
+    path.trim_end_matches('/').to_owned()
 }
 
 /// What a session's workspace is made of.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::Ground;
-use super::beneath::{self, OpenError, Opened};
+use super::beneath::{self, Links, OpenError, Opened, OpenedDirectory};
 use crate::paths::{absolute, tidy};
 use crate::runtime::Mount;
 
@@ -24,10 +24,10 @@ pub enum Place {
     Inside(PathBuf),
     /// The guest's own, or a path that only the guest knows.
     Guest,
-    /// In the scope: below which root, and where.
+    /// In the scope.
     Scope {
-        /// The root.
-        root: PathBuf,
+        /// Its root, as the client calls it.
+        directory: PathBuf,
         /// Relative to it.
         below: PathBuf,
     },
@@ -94,25 +94,40 @@ impl Scope {
             return Place::Guest;
         }
         if let Some((called, real, _)) = &self.root {
-            let below = path.strip_prefix(called).or_else(|_| path.strip_prefix(real));
-            if let Ok(below) = below {
-                return Place::Scope { root: real.clone(), below: tidy(below) };
+            for directory in [called, real] {
+                if let Ok(below) = path.strip_prefix(directory) {
+                    return Place::Scope { directory: directory.clone(), below: tidy(below) };
+                }
             }
         }
         if SYSTEM.iter().any(|system| path.starts_with(system)) { Place::Guest } else { Place::Outside }
     }
 
-    /// Opens what [`place`](Self::place) found in the scope.
-    pub fn open(&self, root: &Path, below: &Path) -> Result<Opened, OpenError> {
-        match &self.root {
-            Some((_, real, fd)) if real == root => beneath::open_file(fd, below),
-            Some(_) | None => Err(OpenError::Leaves),
-        }
+    /// The scope's root.
+    pub(super) fn root(&self) -> Result<&OwnedFd, OpenError> {
+        self.root.as_ref().map(|(_, _, fd)| fd).ok_or(OpenError::Leaves)
     }
 
-    /// Whether it is npxc's own: its configuration, its store, its logs.
-    pub fn is_own(&self, opened: &Opened) -> bool {
-        opened.path.as_ref().is_none_or(|path| self.own.iter().any(|own| path.starts_with(own)))
+    /// Opens a file that [`place`](Self::place) found in the scope.
+    pub(super) fn open(&self, below: &Path) -> Result<Opened, OpenError> {
+        beneath::open_file(self.root()?, below, Links::Inside)
+    }
+
+    /// Opens a directory that [`place`](Self::place) found in the scope.
+    pub(super) fn open_directory(&self, below: &Path) -> Result<OpenedDirectory, OpenError> {
+        beneath::open_directory(self.root()?, below, Links::Inside)
+    }
+
+    /// Where a path is below the root; `path` is one without links.
+    pub(super) fn below_root(&self, path: &Path) -> Option<PathBuf> {
+        let (_, real, _) = self.root.as_ref()?;
+        path.strip_prefix(real).ok().map(Path::to_owned)
+    }
+
+    /// Whether what is really at `path` is npxc's own: its configuration, its store, its logs. What cannot be told counts
+    /// as its own.
+    pub(super) fn is_own(&self, path: Option<&Path>) -> bool {
+        path.is_none_or(|path| self.own.iter().any(|own| path.starts_with(own)))
     }
 
     fn mounted(&self, path: &Path) -> Option<PathBuf> {

@@ -1,21 +1,31 @@
-//! The copies that a guest sees, in a directory of the session's own that is mounted read-only.
+//! The copies that a guest sees: a directory of the session's own, mounted read-only, or so that the guest may write to it.
 //!
 //! A copy shares its blocks with the file where the file system can (reflink), never its inode: what the guest holds open
-//! is not the user's file. One that has changed is copied again and put in its place by a rename. A directory that npxc
-//! was killed in is removed by the next one: its lock is free then.
+//! is not the user's file. One that has changed is copied again and put in its place by a rename. Directories stand as
+//! they do on the host, below a number for the directory that they are in.
+//!
+//! Where the guest may write it can rename and replace everything, so nothing is reached by its path: directories are
+//! held open, every step down follows no link, and what is put there is made elsewhere first.
+//! A directory that npxc was killed in is removed by the next one: its lock is free then.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, Uid, fchown, flock, fstat, mkdirat, openat,
+    renameat, statat, symlinkat, unlinkat,
+};
 
-use super::beneath::Opened;
+use super::beneath::{self, Links, OpenError, Opened};
+use super::stamp::{self, Digest, Seen, Stamp};
+use crate::runtime::Access;
 
 /// Largest file that is copied, bytes: documents and small databases; what is larger is better mounted.
-const MOST_OF_ONE: u64 = 512 << 20;
+pub(super) const MOST_OF_ONE: u64 = 512 << 20;
 /// All copies of a session together, bytes.
 const MOST_BYTES: u64 = 2 << 30;
 /// Copies of a session.
@@ -35,24 +45,6 @@ pub enum ShelfError {
     System(#[from] io::Error),
 }
 
-/// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: (u64, u64),
-    size: i64,
-    modified: (i64, u64),
-    changed: (i64, u64),
-}
-
-/// Where a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// The number of its directory.
-    pub place: usize,
-    /// Bytes, if it was copied now.
-    pub copied: Option<u64>,
-}
-
 /// Keeps a session's copies. Dropping it removes them, whoever still has the [`Shelf`]: a thread that waits for a
 /// client may never let it go.
 #[derive(Debug)]
@@ -66,14 +58,32 @@ pub struct Lease {
 #[derive(Debug)]
 pub struct Shelf {
     directory: PathBuf,
-    places: HashMap<String, usize>,
-    files: HashMap<(usize, String), Stamp>,
+    access: Access,
+    owner: Option<(u32, u32)>,
+    places: Vec<(String, OwnedFd)>,
+    sizes: HashMap<(usize, PathBuf), u64>,
     bytes: u64,
+}
+
+/// A copy that was made.
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) bytes: u64,
+    /// Where the guest may write.
+    pub(super) digest: Option<Digest>,
+    /// The copy's own.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Shelf {
     /// A new one below `parent`, which is npxc's own; those that nobody uses any more are removed.
-    pub fn new(parent: &Path, name: &str) -> io::Result<(Lease, Self)> {
+    /// Where the guest may write, copies belong to `owner`, if that is not npxc's own user.
+    pub fn new(
+        parent: &Path,
+        name: &str,
+        access: Access,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<(Lease, Self)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         let gate = lock_file(&parent.join("lock"))?;
         flock(&gate, FlockOperation::LockExclusive)?;
@@ -88,10 +98,14 @@ impl Shelf {
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = lock_file(&directory.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        visible_directory(&directory.join("files"))?;
         drop(gate);
+        let files = directory.join("files");
+        fs::create_dir(&files)?;
+        fs::set_permissions(&files, Permissions::from_mode(0o755))?;
         let lease = Lease { directory: directory.clone(), _lock: lock };
-        Ok((lease, Self { directory, places: HashMap::new(), files: HashMap::new(), bytes: 0 }))
+        let owner = owner.filter(|_| access == Access::ReadWrite);
+        let (places, sizes) = (Vec::new(), HashMap::new());
+        Ok((lease, Self { directory, access, owner, places, sizes, bytes: 0 }))
     }
 
     /// The directory that the guest sees.
@@ -99,36 +113,158 @@ impl Shelf {
         self.directory.join("files")
     }
 
-    /// Copies a file, unless its copy is as it is.
-    pub fn keep(&mut self, directory: &str, name: &str, opened: Opened) -> Result<Kept, ShelfError> {
-        let size = u64::try_from(opened.stat.st_size).unwrap_or(u64::MAX);
-        let place = self.places.get(directory).copied().unwrap_or(self.places.len() + 1);
-        let key = (place, name.to_owned());
-        let stamp = Stamp::of(&opened);
-        let before = self.files.get(&key);
-        if before == Some(&stamp) {
-            return Ok(Kept { place, copied: None });
+    /// What the guest may do with the copies.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The number of a directory of the client's.
+    pub(super) fn place(&mut self, directory: &str) -> io::Result<usize> {
+        if let Some(at) = self.places.iter().position(|(known, _)| known == directory) {
+            return Ok(at + 1);
         }
+        let number = self.places.len() + 1;
+        // Nothing is in the place of a number that was not given out, unless the guest made it: then this fails.
+        let files = beneath::directory(&self.visible())?;
+        let made = self.make_directory(&files, Path::new(&number.to_string()))?;
+        self.places.push((directory.to_owned(), made));
+        Ok(number)
+    }
+
+    /// The client's directory of a number.
+    pub(super) fn directory_of(&self, place: usize) -> Option<&str> {
+        self.places.get(place.checked_sub(1)?).map(|(directory, _)| directory.as_str())
+    }
+
+    /// The directory of a number.
+    pub(super) fn root(&self, place: usize) -> io::Result<&OwnedFd> {
+        let found = place.checked_sub(1).and_then(|at| self.places.get(at));
+        found.map(|(_, fd)| fd).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether a regular file is there.
+    pub(super) fn has(&self, place: usize, below: &Path) -> bool {
+        self.open(place, below).is_ok()
+    }
+
+    /// Opens a copy, following no link.
+    pub(super) fn open(&self, place: usize, below: &Path) -> Result<Opened, OpenError> {
+        beneath::open_file(self.root(place)?, below, Links::No)
+    }
+
+    /// Copies a file in place of what is there.
+    pub(super) fn put(&mut self, place: usize, below: &Path, opened: Opened) -> Result<Put, ShelfError> {
+        let size = u64::try_from(opened.stat.st_size).unwrap_or(u64::MAX);
         if size > MOST_OF_ONE {
             return Err(ShelfError::TooLarge);
         }
-        let freed = before.map_or(0, |before| u64::try_from(before.size).unwrap_or(0));
-        if self.bytes - freed + size > MOST_BYTES || (before.is_none() && self.files.len() >= MOST_FILES) {
+        let key = (place, below.to_owned());
+        let before = self.sizes.get(&key).copied();
+        let freed = before.unwrap_or(0);
+        if self.bytes - freed + size > MOST_BYTES || (before.is_none() && self.sizes.len() >= MOST_FILES) {
             return Err(ShelfError::Full);
         }
-        let at = self.visible().join(place.to_string());
-        if !self.places.contains_key(directory) {
-            visible_directory(&at)?;
-            self.places.insert(directory.to_owned(), place);
-        }
+        let name = below.file_name().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
+        let parent = self.make_parents(place, below)?;
         // Beside the directory that the guest sees: it sees whole files only.
         let fresh = self.directory.join("fresh");
-        let copied = copy(opened.file, &fresh)
-            .and_then(|copied| fs::rename(&fresh, at.join(name)).map(|()| copied))
-            .inspect_err(|_| drop(fs::remove_file(&fresh)))?;
-        self.bytes = self.bytes - freed + copied;
-        self.files.insert(key, Stamp { size: i64::try_from(copied).unwrap_or(i64::MAX), ..stamp });
-        Ok(Kept { place, copied: Some(copied) })
+        let put = self.copy(opened.file, &fresh).and_then(|(file, bytes, digest)| {
+            let before = fstat(&file)?;
+            renameat(CWD, &fresh, &parent, name)?;
+            let after = fstat(&file)?;
+            let same = Stamp::of(&before).is_moved(&Stamp::of(&after));
+            Ok(Put { bytes, digest, seen: same.then(|| Seen::of(&after)) })
+        });
+        let put = put.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
+        self.bytes = self.bytes - freed + put.bytes;
+        self.sizes.insert(key, put.bytes);
+        Ok(put)
+    }
+
+    /// Copies what is there; where the guest may write, its digest is taken on the way.
+    fn copy(&self, mut from: File, to: &Path) -> io::Result<(File, u64, Option<Digest>)> {
+        let mut options = OpenOptions::new();
+        let mut fresh = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(to)?;
+        let writable = self.access == Access::ReadWrite;
+        let (copied, digest) = match reflink(&fresh, &from) {
+            Ok(()) => {
+                let size = fresh.metadata()?.len();
+                let digest = if writable { Some(stamp::digest(&fresh, MOST_OF_ONE)?) } else { None };
+                (size, digest)
+            }
+            Err(_) if writable => {
+                let (copied, digest) = stamp::copy(&mut from, &mut fresh, MOST_OF_ONE)?;
+                (copied, Some(digest))
+            }
+            // The standard library has the kernel copy.
+            Err(_) => (io::copy(&mut io::Read::take(from, MOST_OF_ONE + 1), &mut fresh)?, None),
+        };
+        if copied > MOST_OF_ONE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        fresh.set_permissions(Permissions::from_mode(if writable { 0o644 } else { 0o444 }))?;
+        self.give(&fresh)?;
+        Ok((fresh, copied, digest))
+    }
+
+    fn give(&self, fd: impl std::os::fd::AsFd) -> io::Result<()> {
+        let Some((user, group)) = self.owner else { return Ok(()) };
+        Ok(fchown(fd, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?)
+    }
+
+    /// The directory that `below` is in, made if it has to be.
+    pub(super) fn make_parents(&self, place: usize, below: &Path) -> io::Result<OwnedFd> {
+        self.make_directories(place, below.parent().unwrap_or(Path::new("")))
+    }
+
+    /// The directory `below`, made if it has to be.
+    pub(super) fn make_directories(&self, place: usize, below: &Path) -> io::Result<OwnedFd> {
+        let mut at = rustix::io::dup(self.root(place)?)?;
+        for part in below.components() {
+            let Component::Normal(name) = part else { return Err(io::ErrorKind::InvalidInput.into()) };
+            at = self.make_directory(&at, Path::new(name))?;
+        }
+        Ok(at)
+    }
+
+    /// A directory that another user can read: in a container the package may be one.
+    fn make_directory(&self, at: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(at, name, flags, Mode::empty());
+        match mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {
+                let made = open()?;
+                rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
+                self.give(&made)?;
+                Ok(made)
+            }
+            Err(rustix::io::Errno::EXIST) => Ok(open()?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Repeats a link that leads to something in the same tree.
+    pub(super) fn link(&self, place: usize, below: &Path, target: &Path) -> io::Result<()> {
+        let name = below.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let parent = self.make_parents(place, below)?;
+        match symlinkat(target, &parent, name) {
+            Err(rustix::io::Errno::EXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Takes a copy away that has no file any more.
+    pub(super) fn remove(&mut self, place: usize, below: &Path) {
+        let Some(bytes) = self.sizes.remove(&(place, below.to_owned())) else { return };
+        self.bytes -= bytes;
+        let (Ok(root), Some(name)) = (self.root(place), below.file_name()) else { return };
+        let parent = below.parent().unwrap_or(Path::new(""));
+        let Ok(parent) = beneath::open_directory(root, parent, Links::No) else { return };
+        let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_file) {
+            // What the guest has taken away itself is gone.
+            let _ = unlinkat(&parent.fd, name, AtFlags::empty());
+        }
     }
 }
 
@@ -138,43 +274,8 @@ impl Drop for Lease {
     }
 }
 
-impl Stamp {
-    fn of(opened: &Opened) -> Self {
-        let stat = &opened.stat;
-        #[allow(clippy::unnecessary_cast, clippy::cast_lossless, clippy::cast_sign_loss)]
-        // their types differ by system
-        Self {
-            inode: (stat.st_dev as u64, stat.st_ino as u64),
-            size: stat.st_size as i64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        }
-    }
-}
-
 fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
-}
-
-/// One that another user can read: in a container the package may be one.
-fn visible_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)?;
-    fs::set_permissions(path, Permissions::from_mode(0o755))
-}
-
-/// Copies what is there, at most [`MOST_OF_ONE`]; returns the bytes.
-fn copy(from: File, to: &Path) -> io::Result<u64> {
-    let mut fresh = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(to)?;
-    let copied = match reflink(&fresh, &from) {
-        Ok(()) => fresh.metadata()?.len(),
-        // The standard library has the kernel copy.
-        Err(_) => io::copy(&mut from.take(MOST_OF_ONE + 1), &mut fresh)?,
-    };
-    if copied > MOST_OF_ONE {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    fresh.set_permissions(Permissions::from_mode(0o444))?;
-    Ok(copied)
 }
 
 #[cfg(target_os = "linux")]

@@ -4,11 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::beneath::OpenError;
-use super::shelf::ShelfError;
+use super::shelf::{MOST_OF_ONE, ShelfError};
+use super::tree;
 use crate::rpc::translate::Refusal;
-
-pub(super) const MISSING: &str = "missing";
-pub(super) const DIRECTORY: &str = "directory";
 
 fn refusal(code: &'static str, reason: impl Into<String>, hint: Option<String>) -> Refusal {
     Refusal { code, reason: reason.into(), hint }
@@ -41,15 +39,14 @@ pub(super) fn unopened(error: &OpenError, path: &Path) -> Refusal {
             "is or goes through a link that leads out of the working directory",
             Some(mount(path)),
         ),
-        OpenError::Directory => {
-            refusal(DIRECTORY, "is a directory, and only files are shared by their names", Some(mount(path)))
-        }
+        OpenError::Directory => refusal("directory", "is a directory where a file was", Some(mount(path))),
         OpenError::Special => refusal("special", "is not a regular file, and is not shared", None),
         OpenError::System(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => refusal(
-                MISSING,
+                "missing",
                 "is not there, and the package cannot make it",
-                path.parent().map(|parent| mount(parent) + ":rw to let it write there"),
+                path.parent()
+                    .map(|parent| format!("{}:rw, or with --write, to let it write there", mount(parent))),
             ),
             io::ErrorKind::PermissionDenied => refusal("permission", "may not be read by you", None),
             _ => refusal("unreadable", format!("cannot be opened: {error}"), Some(mount(path))),
@@ -86,4 +83,79 @@ pub(super) fn outside(path: &Path, cwd: &Path, open: bool) -> Refusal {
         hint += ", or with --cwd and the directory you work in";
     }
     refusal("outside-scope", reason, Some(hint))
+}
+
+/// A directory that holds too much to be copied.
+pub(super) fn too_wide(path: &Path) -> Refusal {
+    let bounds = format!("{} files or {} MiB", tree::MOST_ENTRIES, tree::MOST_BYTES >> 20);
+    refusal("too-wide", format!("holds more than {bounds}, too much to be copied"), Some(mount(path)))
+}
+
+/// Why a file of the package's was not taken.
+pub(super) fn untaken(error: &OpenError) -> Refusal {
+    let what = match error {
+        OpenError::Leaves | OpenError::Special | OpenError::Directory => {
+            "is no regular file any more where the package sees it".to_owned()
+        }
+        OpenError::System(error) => format!("cannot be read where the package sees it: {error}"),
+    };
+    refusal("not-saved", format!("was not written: it {what}"), None)
+}
+
+/// The package's copy has other names.
+pub(super) fn linked() -> Refusal {
+    let reason = "was not written: where the package sees it, it has another name as well (a hard link)";
+    refusal("not-saved", reason, None)
+}
+
+/// The package's copy is too large.
+pub(super) fn too_large() -> Refusal {
+    let reason = format!("was not written: the package made it larger than {} MiB", MOST_OF_ONE >> 20);
+    let hint = "start npxc with --mount DIRECTORY:rw to let it write files of any size";
+    refusal("not-saved", reason, Some(hint.to_owned()))
+}
+
+/// The package put too much into a directory.
+pub(super) fn too_much(path: &Path) -> Refusal {
+    let bounds = format!("{} files or {} MiB", tree::MOST_ENTRIES, tree::MOST_BYTES >> 20);
+    let reason = format!("was not written as a whole: the package put more than {bounds} into it");
+    refusal("not-saved", reason, Some(mount(path) + ":rw"))
+}
+
+/// Why a file cannot be written.
+pub(super) fn unwritten(error: &OpenError) -> Refusal {
+    let why = match error {
+        OpenError::Leaves => "a link is in the way to it now".to_owned(),
+        OpenError::Directory | OpenError::Special => "something else is in its place now".to_owned(),
+        OpenError::System(error) => match error.kind() {
+            io::ErrorKind::PermissionDenied => "you may not change it".to_owned(),
+            _ => error.to_string(),
+        },
+    };
+    refusal("not-saved", format!("was not written: {why}"), None)
+}
+
+/// The log takes no more lines.
+pub(super) fn unrecorded_write() -> Refusal {
+    refusal("unrecorded", "was not written: the audit log takes no more lines", None)
+}
+
+/// The host's file is another one than what was shared.
+pub(super) fn conflict(kept: &Path) -> Refusal {
+    let reason = format!(
+        "changed while the package worked on it, and was left as it is; the package's version is {}",
+        kept.display()
+    );
+    refusal("changed-meanwhile", reason, Some("compare the two, and keep what is wanted".to_owned()))
+}
+
+/// The package's version is elsewhere.
+pub(super) fn kept(why: &Refusal, at: &Path) -> Refusal {
+    let reason = format!("{}; the package's version is {}", why.reason, at.display());
+    refusal("not-saved", reason, Some("move it to where it belongs".to_owned()))
+}
+
+/// Nor can it be kept elsewhere.
+pub(super) fn nowhere(why: &Refusal) -> Refusal {
+    refusal("not-saved", format!("{}, and it could be kept nowhere else", why.reason), None)
 }

@@ -93,6 +93,8 @@ fn denied(denials: &[Event]) -> Vec<String> {
             | Event::FlowDenySummary { .. }
             | Event::FlowClose { .. }
             | Event::FilePublish { .. }
+            | Event::FileCollect { .. }
+            | Event::FileLeave { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => None,
         };

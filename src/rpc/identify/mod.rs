@@ -4,17 +4,21 @@
 //! says ([`schema`]), and the shape of the value ([`shape`]). `[non_path_arguments]` wins over all of them. Every decision
 //! has its [`Reason`].
 //!
+//! A command line or a statement is none, but there may be paths in it ([`embedded`]).
+//!
 //! An argument is known by the keys that lead to it, array indexes left out: `["sources", "path"]`.
 
+pub mod embedded;
 pub mod schema;
 pub mod shape;
 mod sign;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 pub use self::schema::ToolSchema;
-pub use self::shape::Written;
+pub use self::shape::{NoPath, Written};
 pub use self::sign::Sign;
 
 /// The tool's name that stands for every tool.
@@ -30,6 +34,25 @@ pub struct Configured {
     pub paths: Arguments,
     /// Arguments that are none.
     pub others: Arguments,
+    /// How paths are found besides.
+    pub strategies: Strategies,
+}
+
+/// How paths are found; the results are united.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strategies {
+    /// By `[path_arguments]`.
+    pub config: bool,
+    /// By the tools' schemas.
+    pub schema: bool,
+    /// By what the values look like.
+    pub heuristic: bool,
+}
+
+impl Default for Strategies {
+    fn default() -> Self {
+        Self { config: true, schema: true, heuristic: true }
+    }
 }
 
 /// Why a string is taken for a path.
@@ -41,6 +64,10 @@ pub enum Reason {
     Schema(Sign),
     /// The value looks like one.
     Shape,
+    /// It stands in a command line or a statement.
+    Text,
+    /// It is a root of the client's.
+    Root,
 }
 
 impl fmt::Display for Reason {
@@ -51,6 +78,8 @@ impl fmt::Display for Reason {
             Self::Schema(Sign::Name) => f.write_str("its name in the tool's schema is that of a path"),
             Self::Schema(Sign::Description) => f.write_str("its description in the tool's schema says so"),
             Self::Shape => f.write_str("the value looks like a path"),
+            Self::Text => f.write_str("it stands in a command line or a statement"),
+            Self::Root => f.write_str("it is a root of the client's"),
         }
     }
 }
@@ -66,6 +95,29 @@ pub struct Named {
     pub reason: Reason,
 }
 
+/// Why a string is not taken for a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Other {
+    /// `[non_path_arguments]` names it.
+    Configured,
+    /// The value cannot be one.
+    Value(NoPath),
+    /// Nothing says that it is one.
+    Unsaid,
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("[non_path_arguments] names it"),
+            Self::Value(why) => why.fmt(f),
+            Self::Unsaid => {
+                f.write_str("neither its name, nor its description, nor its value is that of a path")
+            }
+        }
+    }
+}
+
 /// Whether the argument of `tool` below `keys` with this value is a path.
 pub fn identify(
     configured: &Configured,
@@ -74,20 +126,61 @@ pub fn identify(
     keys: &[&str],
     value: &str,
 ) -> Option<Named> {
+    explain(configured, schema, tool, keys, value).ok()
+}
+
+/// The same, with the reason when it is none.
+///
+/// # Errors
+/// [`Other`].
+pub fn explain(
+    configured: &Configured,
+    schema: Option<&ToolSchema>,
+    tool: &str,
+    keys: &[&str],
+    value: &str,
+) -> Result<Named, Other> {
     if names(&configured.others, tool, keys) {
-        return None;
+        return Err(Other::Configured);
     }
-    let written = shape::read(value)?;
-    let reason = if names(&configured.paths, tool, keys) {
+    let written = shape::judge(value).map_err(Other::Value)?;
+    let strategies = configured.strategies;
+    let sign = || schema.filter(|_| strategies.schema).and_then(|schema| schema.sign(keys));
+    let reason = if strategies.config && names(&configured.paths, tool, keys) {
         Reason::Configured
-    } else if let Some(sign) = schema.and_then(|schema| schema.sign(keys)) {
+    } else if let Some(sign) = sign() {
         Reason::Schema(sign)
-    } else if shape::speaks_for_itself(value) {
+    } else if strategies.heuristic && shape::speaks_for_itself(value) {
         Reason::Shape
     } else {
-        return None;
+        return Err(Other::Unsaid);
     };
-    Some(Named { text: value.to_owned(), written, reason })
+    Ok(Named { text: value.to_owned(), written, reason })
+}
+
+/// Whether an object's key, below `keys`, is a path: as those of `{"/home/me/a.txt": "new content"}` are.
+pub fn identify_key(configured: &Configured, tool: &str, keys: &[&str], key: &str) -> Option<Named> {
+    let none = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
+    (!none).then(|| by_itself(key)).flatten()
+}
+
+/// The path that a value is by itself.
+pub fn by_itself(value: &str) -> Option<Named> {
+    let written = shape::read(value).filter(|_| shape::speaks_for_itself(value))?;
+    Some(Named { text: value.to_owned(), written, reason: Reason::Shape })
+}
+
+/// The paths in an argument that holds a command line or a statement, with where they stand in it.
+pub fn within(configured: &Configured, tool: &str, keys: &[&str], value: &str) -> Vec<(Named, Range<usize>)> {
+    let excluded = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
+    if excluded || !keys.last().is_some_and(|name| embedded::is_command(name, value)) {
+        return Vec::new();
+    }
+    let found = embedded::paths(value).into_iter().filter_map(|span| {
+        let text = &value[span.clone()];
+        Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
+    });
+    found.collect()
 }
 
 fn names(arguments: &Arguments, tool: &str, keys: &[&str]) -> bool {

@@ -20,6 +20,7 @@ const ANY_KEY: &str = "*";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolSchema {
     signs: HashMap<Vec<String>, Sign>,
+    remote: bool,
 }
 
 impl ToolSchema {
@@ -29,6 +30,7 @@ impl ToolSchema {
         let remote =
             schema["properties"].as_object().is_some_and(|all| all.keys().any(|name| sign::is_remote(name)));
         if remote {
+            out.remote = true;
             return out;
         }
         // Breadth first: arguments at the top are known whatever a schema that holds itself does below.
@@ -43,6 +45,29 @@ impl ToolSchema {
             }
         }
         out
+    }
+
+    /// Reads the arguments of a prompt, all of which are strings.
+    pub fn of_prompt(arguments: &Value) -> Self {
+        let mut out = Self::default();
+        for argument in arguments.as_array().into_iter().flatten().take(MOST_VISITS) {
+            let description = argument["description"].as_str().unwrap_or_default();
+            let Some(name) = argument["name"].as_str() else { continue };
+            if let Some(sign) = sign::of(name, None, description) {
+                out.signs.insert(vec![name.to_owned()], sign);
+            }
+        }
+        out
+    }
+
+    /// Whether its tool works on the files of another machine, as far as its arguments' names say.
+    pub fn is_remote(&self) -> bool {
+        self.remote
+    }
+
+    /// The arguments that are paths, by the keys that lead to them, and why.
+    pub fn signs(&self) -> impl Iterator<Item = (&[String], Sign)> {
+        self.signs.iter().map(|(keys, sign)| (&**keys, *sign))
     }
 
     fn note(&mut self, part: &Part<'_>) {

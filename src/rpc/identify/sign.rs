@@ -61,7 +61,32 @@ const OTHER_PHRASES: [&str; 10] = [
 ];
 
 /// Names beside an argument that make its tool one that works on another machine's files.
-const REMOTE: [&str; 5] = ["owner", "bucket", "project_id", "projectid", "repo_id"];
+const REMOTE: [&str; 24] = [
+    "owner",
+    "bucket",
+    "project_id",
+    "projectid",
+    "repo_id",
+    "repository_id",
+    "host",
+    "hostname",
+    "ssh_host",
+    "namespace",
+    "pod",
+    "container",
+    "container_id",
+    "containerid",
+    "base_url",
+    "baseurl",
+    "headers",
+    "drive_id",
+    "driveid",
+    "site_id",
+    "siteid",
+    "file_key",
+    "filekey",
+    "instance_id",
+];
 
 /// Whether a tool with this argument works on another machine's files.
 pub(super) fn is_remote(name: &str) -> bool {
@@ -88,7 +113,7 @@ pub(super) fn of(name: &str, format: Option<&str>, description: &str) -> Option<
 }
 
 /// `outputPath`, `output_path`, `output-path`: `path`.
-fn last_word(name: &str) -> String {
+pub(super) fn last_word(name: &str) -> String {
     let end = name.rsplit(['_', '-', '.', ' ']).next().unwrap_or(name);
     let camel = end.char_indices().rev().find(|(at, c)| {
         c.is_ascii_uppercase() && end[..*at].chars().next_back().is_some_and(|c| c.is_ascii_lowercase())

@@ -86,8 +86,11 @@ fn the_configuration_wins() {
     let list = |tool: &str, names: &[&str]| {
         Arguments::from([(tool.to_owned(), names.iter().map(ToString::to_string).collect())])
     };
-    let configured =
-        Configured { paths: list("*", &["doc", "a.b"]), others: list("tool", &["path", "text"]) };
+    let configured = Configured {
+        paths: list("*", &["doc", "a.b"]),
+        others: list("tool", &["path", "text"]),
+        ..Configured::default()
+    };
     let schema = ToolSchema::read(&json!({"properties": {"path": {"type": "string"}}}));
     let found = |tool: &str, keys: &[&str], value: &str| {
         identify(&configured, Some(&schema), tool, keys, value).map(|named| named.reason)

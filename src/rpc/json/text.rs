@@ -24,6 +24,43 @@ pub fn decode(raw: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(out))
 }
 
+/// From places in a decoded text to where they are written. Asked in rising order it is one pass.
+#[derive(Debug)]
+pub struct Offsets<'a> {
+    raw: &'a [u8],
+    written: usize,
+    decoded: usize,
+}
+
+impl<'a> Offsets<'a> {
+    /// For a text that [`decode`] understood.
+    pub fn new(raw: &'a [u8]) -> Self {
+        Self { raw, written: 0, decoded: 0 }
+    }
+
+    /// Where the byte `at` of the decoded text is written; `at` is not before the last one that was asked for.
+    pub fn find(&mut self, at: usize) -> usize {
+        while self.decoded < at {
+            let rest = self.raw.get(self.written..).unwrap_or_default();
+            match rest.first() {
+                None => break,
+                Some(b'\\') => {
+                    let text = rest.get(1..).and_then(|text| std::str::from_utf8(text).ok());
+                    let Some((character, length)) = text.and_then(escape) else { break };
+                    self.decoded += character.len_utf8();
+                    self.written += 1 + length;
+                }
+                Some(_) => {
+                    let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len()).min(at - self.decoded);
+                    self.decoded += plain;
+                    self.written += plain;
+                }
+            }
+        }
+        self.written
+    }
+}
+
 /// The character of an escape and how long it is behind its backslash.
 fn escape(text: &str) -> Option<(char, usize)> {
     let character = match text.as_bytes().first()? {
@@ -114,6 +151,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn offsets_lead_to_what_is_written(text in "[a\"\\\\\n\u{e9}\u{1f980}]{0,16}", cut in 0_usize..16) {
+            let cut = text.char_indices().nth(cut).map_or(text.len(), |(at, _)| at);
+            let raw = format!("{}{}", encode(&text[..cut]), encode(&text[cut..]).replace('\u{1f980}', "\\ud83e\\udd80"));
+            let at = Offsets::new(raw.as_bytes()).find(cut);
+            prop_assert_eq!(decode(&raw.as_bytes()[..at]).unwrap(), &text[..cut]);
+            prop_assert_eq!(decode(&raw.as_bytes()[at..]).unwrap(), &text[cut..]);
+        }
+
         #[test]
         fn what_is_encoded_is_decoded(text in any::<String>()) {
             let encoded = encode(&text);

@@ -1,13 +1,15 @@
-//! The guest's names of shared files in what the server says, and the client's in their place.
+//! The guest's names of shared and mounted files in what the server says, and the client's in their place.
 //!
 //! Wherever it stands: results, errors, notifications, requests; in text, in JSON inside text, in URIs. Only the part that
 //! names the directory is replaced: a file's name is the same on both sides. `requestState` is the server's own.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use memchr::memmem;
 
 use super::envelope::keys;
+use super::mounts::Mounts;
 use crate::rpc::identify::shape::percent_encode;
 use crate::rpc::json::{Kind, Scanner, Splice, splice, text};
 
@@ -17,53 +19,74 @@ const MARK: &[u8] = b"npxc-shared";
 const BEFORE: [&[u8]; 2] = [b"\\/opt\\/", b"/opt/"];
 /// What stands before a path in an URI.
 const SCHEME: [&[u8]; 2] = [b"file://", b"file:\\/\\/"];
-/// The key of what a server gives out to get it back.
-const OPAQUE: &str = "requestState";
 
 /// The line with the client's names, if the guest's are in it.
-pub(super) fn restore(line: &[u8], places: &BTreeMap<usize, String>) -> Option<Vec<u8>> {
-    memmem::find(line, MARK)?;
+pub(super) fn restore(line: &[u8], places: &BTreeMap<usize, String>, mounts: &Mounts) -> Option<Vec<u8>> {
+    let may_be_in =
+        |bytes: &[u8]| (!places.is_empty() && memmem::find(bytes, MARK).is_some()) || mounts.may_be_in(bytes);
+    if !may_be_in(line) {
+        return None;
+    }
     let mut splices = Vec::new();
     let mut scanner = Scanner::new(line);
     while let Some(token) = scanner.next().ok()? {
         if !matches!(token.kind, Kind::String | Kind::Key) {
             continue;
         }
-        let Some(raw) = line.get(token.span.clone()).filter(|raw| memmem::find(raw, MARK).is_some()) else {
-            continue;
-        };
+        let Some(raw) = line.get(token.span.clone()).filter(|raw| may_be_in(raw)) else { continue };
         let position = scanner.position(&token).unwrap_or_default();
-        if keys(line, position).iter().any(|key| key == OPAQUE) {
+        if keys(line, position).iter().any(|key| key == super::OPAQUE) {
             continue;
         }
-        string(raw, token.span.start, places, &mut splices);
+        let mut text = Text { raw, offset: token.span.start, is_json: None };
+        let before = splices.len();
+        string(&mut text, places, &mut splices);
+        if mounts.may_be_in(raw) {
+            for named in mounts.named(raw) {
+                splices.push(text.put(named.span.clone(), named.written()));
+            }
+            splices[before..].sort_by_key(|splice| splice.span.start);
+        }
     }
     (!splices.is_empty()).then(|| splice(line, &splices))
 }
 
-/// The replacements in one string, which starts at `offset` of the line.
-fn string(raw: &[u8], offset: usize, places: &BTreeMap<usize, String>, splices: &mut Vec<Splice>) {
-    let mut is_json = None;
+/// One string of the line.
+struct Text<'a> {
+    raw: &'a [u8],
+    /// Where it stands in the line.
+    offset: usize,
+    /// Whether its text is JSON, once that matters.
+    is_json: Option<bool>,
+}
+
+impl Text<'_> {
+    /// Puts a text in the place of a part of it.
+    fn put(&mut self, span: Range<usize>, with: String) -> Splice {
+        let encoded = text::encode(&with);
+        let with = if encoded != with && *self.is_json.get_or_insert_with(|| holds_json(self.raw)) {
+            text::encode(&encoded)
+        } else {
+            encoded
+        };
+        Splice { span: self.offset + span.start..self.offset + span.end, with: with.into_bytes() }
+    }
+}
+
+/// The names of copies in one string.
+fn string(text: &mut Text<'_>, places: &BTreeMap<usize, String>, splices: &mut Vec<Splice>) {
+    let raw = text.raw;
     for at in memmem::find_iter(raw, MARK) {
         let Some(before) = BEFORE.iter().find(|before| raw[..at].ends_with(before)) else { continue };
         let Some((place, length)) = number(&raw[at + MARK.len()..]) else { continue };
         let Some(directory) = places.get(&place) else { continue };
         let start = at - before.len();
-        let mut with = if SCHEME.iter().any(|scheme| raw[..start].ends_with(scheme)) {
+        let with = if SCHEME.iter().any(|scheme| raw[..start].ends_with(scheme)) {
             percent_encode(directory)
         } else {
             directory.clone()
         };
-        let encoded = text::encode(&with);
-        if encoded != with && *is_json.get_or_insert_with(|| holds_json(raw)) {
-            with = text::encode(&encoded);
-        } else {
-            with = encoded;
-        }
-        splices.push(Splice {
-            span: offset + start..offset + at + MARK.len() + length,
-            with: with.into_bytes(),
-        });
+        splices.push(text.put(start..at + MARK.len() + length, with));
     }
 }
 

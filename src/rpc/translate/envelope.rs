@@ -2,68 +2,128 @@
 
 use std::ops::Range;
 
-use crate::rpc::json::{Frame, Kind, Scanner, text};
+use crate::rpc::json::{Frame, Kind, Scanner, Token, text};
 
-/// A single message. A batch, something ambiguous (a key of these twice) and something malformed have none.
+/// Messages of a batch that are looked at; a longer batch goes on as it is. Only one revision of MCP has batches at all.
+const MOST_MESSAGES: usize = 1024;
+
+/// What a line holds: one message, or a batch of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Messages {
+    /// In order. In a batch everything has its place here, also what is no message.
+    pub(super) all: Vec<Envelope>,
+    pub(super) batch: bool,
+}
+
+/// A single message. Something ambiguous (a key of these twice) has a place in its line and nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
+    /// Where the message stands.
+    pub(super) whole: Range<usize>,
     /// The id as it is written, quotes and all.
     pub(super) id: Option<Range<usize>>,
     pub(super) method: Option<String>,
+    /// `params`, brackets and all.
+    pub(super) params: Option<Range<usize>>,
     /// `params.name`.
     pub(super) name: Option<String>,
-    /// `params.arguments`, brackets and all.
-    pub(super) arguments: Option<Range<usize>>,
-    /// Whether there is a `result`.
-    pub(super) result: bool,
+    /// `params.requestId`, as an id.
+    pub(super) about: Option<Range<usize>>,
+    /// `result`, whatever it is.
+    pub(super) result: Option<Range<usize>>,
+    /// Whether there is an `error`.
+    pub(super) error: bool,
 }
 
-impl Envelope {
+impl Messages {
+    /// `None` for what is malformed.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
-        let mut out = Self::default();
         let mut scanner = Scanner::new(line);
-        let mut seen = Vec::new();
-        let mut opened = None;
+        let mut out = Self::default();
+        let mut reader = Reader::default();
         while let Some(token) = scanner.next().ok()? {
-            if token.depth == 0 {
-                if line.get(token.span.clone())? == b"[" {
+            let base = usize::from(out.batch);
+            if token.depth == 0 && token.kind == Kind::Open && line.get(token.span.clone())? == b"[" {
+                out.batch = true;
+            } else if token.depth < base {
+                // The batch's end.
+            } else if token.depth == base {
+                match token.kind {
+                    Kind::Open => {
+                        let ambiguous = line.get(token.span.clone()) != Some(b"{");
+                        reader = Reader { start: token.span.start, ambiguous, ..Reader::default() };
+                    }
+                    Kind::Close => out.all.push(reader.finish(token.span.end)),
+                    Kind::Key | Kind::String | Kind::Scalar => {
+                        out.all.push(Envelope { whole: token.span, ..Envelope::default() });
+                    }
+                }
+                if out.all.len() > MOST_MESSAGES {
                     return None;
                 }
-                continue;
-            }
-            if token.depth > 2 {
-                continue;
-            }
-            let keys = keys(line, scanner.position(&token)?);
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let known = matches!(
-                keys[..],
-                ["id" | "method" | "params" | "result" | "error"] | ["params", "name" | "arguments"]
-            );
-            if token.kind == Kind::Key {
-                if known && seen.contains(&keys.join(".")) {
-                    return None;
+            } else if token.depth <= base + 2 {
+                let position = scanner.position(&token)?;
+                if !position.get(base..)?.contains(&Frame::Array) {
+                    reader.token(line, &keys(line, position), &token);
                 }
-                if known {
-                    seen.push(keys.join("."));
-                }
-                continue;
-            }
-            let string = || text::decode(line.get(token.span.clone())?).map(std::borrow::Cow::into_owned);
-            match (&keys[..], token.kind) {
-                (["id"], Kind::String) => out.id = Some(token.span.start - 1..token.span.end + 1),
-                (["id"], Kind::Scalar) => out.id = Some(token.span),
-                (["method"], Kind::String) => out.method = Some(string()?),
-                (["params", "name"], Kind::String) => out.name = Some(string()?),
-                (["params", "arguments"], Kind::Open) => opened = Some(token.span.start),
-                (["params", "arguments"], Kind::Close) => {
-                    out.arguments = opened.take().map(|start| start..token.span.end);
-                }
-                (["result"], _) => out.result = true,
-                _ => {}
             }
         }
         Some(out)
+    }
+}
+
+/// Collects one message.
+#[derive(Default)]
+struct Reader {
+    start: usize,
+    found: Envelope,
+    seen: Vec<String>,
+    ambiguous: bool,
+    /// Where the container that is being read was opened.
+    opened: usize,
+}
+
+impl Reader {
+    fn token(&mut self, line: &[u8], keys: &[String], token: &Token) {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let span = token.span.clone();
+        let id = match token.kind {
+            Kind::String => Some(span.start - 1..span.end + 1),
+            Kind::Scalar => Some(span.clone()),
+            Kind::Key | Kind::Open | Kind::Close => None,
+        };
+        let string = || {
+            let text = (token.kind == Kind::String).then(|| line.get(span.clone()))??;
+            text::decode(text).map(std::borrow::Cow::into_owned)
+        };
+        match (&keys[..], token.kind) {
+            (
+                ["id" | "method" | "params" | "result" | "error"]
+                | ["params", "name" | "arguments" | "requestId"],
+                Kind::Key,
+            ) => {
+                let name = keys.join(".");
+                self.ambiguous |= self.seen.contains(&name);
+                self.seen.push(name);
+            }
+            (_, Kind::Key) => {}
+            (["id"], _) => self.found.id = id,
+            (["method"], _) => self.found.method = string(),
+            (["params", "name"], _) => self.found.name = string(),
+            (["params", "requestId"], _) => self.found.about = id,
+            (["params" | "result"], Kind::Open) => self.opened = span.start,
+            (["params"], Kind::Close) => self.found.params = Some(self.opened..span.end),
+            (["result"], Kind::Close) => self.found.result = Some(self.opened..span.end),
+            (["result"], Kind::String | Kind::Scalar) => self.found.result = id,
+            (["error"], _) => self.found.error = true,
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, end: usize) -> Envelope {
+        let found = std::mem::take(&mut self.found);
+        let whole = self.start..end;
+        if self.ambiguous { Envelope { whole, ..Envelope::default() } } else { Envelope { whole, ..found } }
     }
 }
 
@@ -85,32 +145,53 @@ pub(super) fn keys(line: &[u8], frames: &[Frame]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn one(line: &[u8]) -> Envelope {
+        let mut messages = Messages::read(line).unwrap();
+        assert!(!messages.batch && messages.all.len() == 1);
+        messages.all.remove(0)
+    }
+
     #[test]
     fn calls_are_read_in_any_order() {
         let line = br#"{"params":{"arguments":{"id":2,"a":[1]},"name":"t\u0065st"},"id":"7","method":"tools\/call"}"#;
-        let envelope = Envelope::read(line).unwrap();
+        let envelope = one(line);
         assert_eq!(&line[envelope.id.unwrap()], b"\"7\"");
-        assert_eq!(&line[envelope.arguments.unwrap()], br#"{"id":2,"a":[1]}"#);
+        assert_eq!(&line[envelope.params.unwrap()], br#"{"arguments":{"id":2,"a":[1]},"name":"t\u0065st"}"#);
         assert_eq!(
             (envelope.method.as_deref(), envelope.name.as_deref()),
             (Some("tools/call"), Some("test"))
         );
         let line = br#"{"id":-1e3,"result":{"id":3}}"#;
-        let envelope = Envelope::read(line).unwrap();
-        assert!(envelope.result);
+        let envelope = one(line);
+        assert_eq!(&line[envelope.result.unwrap()], br#"{"id":3}"#);
         assert_eq!(&line[envelope.id.unwrap()], b"-1e3");
     }
 
     #[test]
     fn what_is_ambiguous_is_not_read() {
-        for line in [
-            &b"[{}]"[..],
-            br#"{"id":1,"id":2}"#,
-            br#"{"method":"a","\u006dethod":"b"}"#,
-            b"{\"id\":1",
-            b"{} x",
-        ] {
-            assert_eq!(Envelope::read(line), None);
+        for line in [&br#"{"id":1,"id":2}"#[..], br#"{"method":"a","\u006dethod":"b"}"#] {
+            assert_eq!(one(line), Envelope { whole: 0..line.len(), ..Envelope::default() });
         }
+        for line in [&b"{\"id\":1"[..], b"{} x", b"[{}", b"words", b"[[{\"id\":1}]]", b"{\"id\":[1]}"] {
+            assert!(
+                Messages::read(line).is_none_or(|messages| messages.all.iter().all(|one| one.id.is_none()))
+            );
+        }
+    }
+
+    #[test]
+    fn a_batch_has_everything_in_its_place() {
+        let line = br#" [{"id":1,"method":"a"} , 2,{"id":3,"id":4},{"result":true,"id":5}]"#;
+        let messages = Messages::read(line).unwrap();
+        assert!(messages.batch);
+        let parts: Vec<_> = messages.all.iter().map(|one| &line[one.whole.clone()]).collect();
+        assert_eq!(
+            parts,
+            [&br#"{"id":1,"method":"a"}"#[..], b"2", br#"{"id":3,"id":4}"#, br#"{"result":true,"id":5}"#]
+        );
+        let ids: Vec<_> = messages.all.iter().map(|one| one.id.clone().map(|id| &line[id])).collect();
+        assert_eq!(ids, [Some(&b"1"[..]), None, None, Some(b"5")]);
+        let many = format!("[{}1]", "1,".repeat(MOST_MESSAGES));
+        assert!(Messages::read(many.as_bytes()).is_none());
     }
 }

@@ -1,35 +1,49 @@
 //! Paths in messages: the client's become the guest's on the way in, and the client's again on the way out. Sans-IO.
 //!
 //! # Call order
-//! For each message of the client [`Translator::client`]; when it names paths, each of them is put before the workspace
+//! For each line of the client [`Translator::client`]; when it names paths, each of them is put before the workspace
 //! ([`Files`]), without this state being held, and [`Translator::answered`] says what goes on: the line as it is, the line with
-//! guest paths in it, or an error that goes back to the client. For each line of the server [`Translator::server`].
+//! guest paths in it, or an error that goes back to the client. For each line of the server [`Translator::server`]. After
+//! either, [`Translator::hint`] has what a person should hear.
 //!
-//! Out of the lines comes what a tool's arguments are: requests for `tools/list` are remembered by id, and their results
-//! read. Nothing else is remembered, so that neither `initialize` nor a revision of the protocol matters.
+//! Out of the lines comes what a tool's and a prompt's arguments are (the lists that were asked for), and what the server has
+//! asked the client, each by its request's id. Nothing else is remembered, so that neither `initialize` nor a revision of the
+//! protocol matters.
 
 mod back;
+mod batch;
 mod envelope;
+mod inward;
+mod learned;
+mod mounts;
+mod pending;
+mod positions;
 mod refusal;
+mod requests;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use self::envelope::{Envelope, keys};
+use self::batch::Batch;
+use self::envelope::{Envelope, Messages};
+use self::inward::{Found, Message};
+use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
+pub use self::mounts::Mounts;
+use self::pending::Pending;
+pub use self::pending::{Due, Unsaved, Write};
+use self::positions::Kinds;
 pub use self::refusal::Refusal;
-use crate::rpc::identify::{Configured, Named, ToolSchema, identify, shape};
-use crate::rpc::json::{Kind, Scanner, Splice, splice, text};
+use self::requests::Requests;
+use crate::rpc::identify::{Configured, Named, Reason, shape};
+use crate::rpc::json::{Splice, splice, text};
 
 /// Where the guest sees what is shared with it: below it a directory's number and a file's name.
 pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
-/// Requests for `tools/list` that wait for their results; more are not read.
-const MOST_LISTS: usize = 256;
-/// Tools whose schemas are kept; real servers have at most some hundred.
-const MOST_TOOLS: usize = 4096;
-/// Longest `tools/list` result that is read, in bytes: it is parsed into a tree. 120 KB is the largest that is known.
-const MOST_LIST: usize = 4 << 20;
-/// Paths in one call; more are left as they are.
-const MOST_PATHS: usize = 1024;
+/// The key of what a server gives out to get it back: never touched, in either direction.
+const OPAQUE: &str = "requestState";
+/// Files whose names are recognized in words; as many as a session shares.
+const MOST_KNOWN: usize = 4096;
+/// Things that are said to the user.
+const MOST_HINTS: usize = 16;
 
 /// What becomes of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +58,10 @@ pub enum Answer {
         place: usize,
         /// The client's name for the directory.
         directory: String,
-        /// The file's name.
+        /// The file's name, or its path below the directory.
         name: String,
+        /// The guest may write to it: what it has written is collected before the call's reply goes on.
+        writable: bool,
     },
     /// It cannot be had.
     Refused(Refusal),
@@ -55,19 +71,27 @@ pub enum Answer {
 pub trait Files: Send {
     /// Makes what is named visible for the guest, as it is now.
     fn share(&mut self, named: &Named) -> Answer;
+
+    /// Brings to the client's files what the guest has written to these copies; returns what could not be.
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        let _ = written;
+        Vec::new()
+    }
 }
 
-/// A call that names paths.
+/// A line that names paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    id: Option<Range<usize>>,
-    named: Vec<(Named, Range<usize>)>,
+    found: Vec<Found>,
+    /// What is replaced without a question.
+    known: Vec<Splice>,
+    batch: Option<Batch>,
 }
 
 impl Call {
     /// The paths, in order.
     pub fn named(&self) -> impl Iterator<Item = &Named> {
-        self.named.iter().map(|(named, _)| named)
+        self.found.iter().map(|found| &found.named)
     }
 }
 
@@ -80,15 +104,26 @@ pub enum Outcome {
     Changed(Vec<u8>),
     /// Nothing to the guest, and this line to the client.
     Reply(Vec<u8>),
+    /// This line to the guest, and these lines to the client: a part of a batch was refused.
+    Both(Vec<u8>, Vec<u8>),
 }
 
 /// What is known of a session.
 #[derive(Debug, Default)]
 pub struct Translator {
     configured: Configured,
-    tools: HashMap<String, ToolSchema>,
-    lists: HashSet<Vec<u8>>,
+    mounts: Mounts,
+    learned: Learned,
+    /// The client's requests.
+    lists: Requests<List>,
+    /// The server's requests.
+    asked: Requests<Asked>,
     places: BTreeMap<usize, String>,
+    /// The guest's names of what was shared, by the client's.
+    known: HashMap<String, String>,
+    hints: Vec<String>,
+    hinted: BTreeSet<String>,
+    pending: Pending,
 }
 
 impl Translator {
@@ -97,107 +132,212 @@ impl Translator {
         Self { configured, ..Self::default() }
     }
 
-    /// Looks at a message of the client. One pass over what is no call of a tool, a second one over the arguments of
-    /// what is.
+    /// With these mounts, of which the guest sees some under other names than the client.
+    #[must_use]
+    pub fn mounts(self, mounts: Mounts) -> Self {
+        Self { mounts, ..self }
+    }
+
+    /// Looks at a line of the client: one pass, and a second one over the part of a message that may hold paths.
     pub fn client(&mut self, line: &[u8]) -> Option<Call> {
-        let envelope = Envelope::read(line)?;
-        match envelope.method.as_deref()? {
-            "tools/list" => {
-                if let Some(id) = envelope.id.and_then(|span| line.get(span))
-                    && self.lists.len() < MOST_LISTS
-                {
-                    self.lists.insert(id.to_vec());
-                }
-                None
-            }
-            "tools/call" => {
-                let named = self.paths(line, envelope.name.as_deref()?, envelope.arguments?)?;
-                (!named.is_empty()).then_some(Call { id: envelope.id, named })
-            }
-            _ => None,
-        }
-    }
-
-    /// The paths in a call's arguments.
-    fn paths(&self, line: &[u8], tool: &str, arguments: Range<usize>) -> Option<Vec<(Named, Range<usize>)>> {
-        let offset = arguments.start;
-        let arguments = line.get(arguments)?;
-        let schema = self.tools.get(tool);
-        let mut scanner = Scanner::new(arguments);
+        let messages = Messages::read(line)?;
         let mut found = Vec::new();
-        while let Some(token) = scanner.next().ok()? {
-            if token.kind != Kind::String || found.len() >= MOST_PATHS {
-                continue;
-            }
-            let Some(raw) = arguments.get(token.span.clone()).filter(|raw| shape::is_short(raw)) else {
-                continue;
-            };
-            let (Some(value), Some(position)) = (text::decode(raw), scanner.position(&token)) else {
-                continue;
-            };
-            let keys = keys(arguments, position);
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            if let Some(named) = identify(&self.configured, schema, tool, &keys, &value) {
-                found.push((named, token.span.start + offset..token.span.end + offset));
-            }
+        for (index, message) in messages.all.iter().enumerate() {
+            self.message(line, message, index, &mut found);
         }
-        Some(found)
+        let (known, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.known);
+        let known: Vec<Splice> = known.iter().filter_map(|found| self.recognized(found)).collect();
+        if found.is_empty() && known.is_empty() {
+            return None;
+        }
+        let parts =
+            || messages.all.iter().map(|one| (one.whole.clone(), one.method.is_some() && one.id.is_some()));
+        let batch = messages.batch.then(|| Batch { messages: parts().collect() });
+        Some(Call { found, known, batch })
     }
 
-    /// What becomes of a call, with an answer for each of its paths. The first refusal decides.
+    fn message(&mut self, line: &[u8], message: &Envelope, index: usize, found: &mut Vec<Found>) {
+        let id = message.id.clone().and_then(|span| line.get(span));
+        let asked;
+        let (kinds, region) = match message.method.as_deref() {
+            Some(method) => {
+                match (method, id) {
+                    ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
+                    ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
+                    ("notifications/cancelled", None) => {
+                        let about = message.about.clone().and_then(|span| line.get(span));
+                        about.and_then(|id| self.lists.take(id));
+                    }
+                    _ => {}
+                }
+                asked = None;
+                (Kinds::of(method), message.params.clone())
+            }
+            None => {
+                asked = id.and_then(|id| self.asked.take(id));
+                let paths = id.is_some() && !message.error && !matches!(asked, Some(Asked::Else));
+                (paths.then_some(Kinds::Answer), message.result.clone())
+            }
+        };
+        let (Some(kinds), Some(region)) = (kinds, region) else { return };
+        let tool = message.name.as_deref().unwrap_or_default();
+        let schema = match (kinds, &asked) {
+            (Kinds::Tool, _) => self.learned.tool(tool),
+            (Kinds::Prompt, _) => self.learned.prompt(tool),
+            (_, Some(Asked::Form(form))) => Some(form),
+            _ => None,
+        };
+        let id = message.id.clone().filter(|_| message.method.is_some());
+        Message { kinds, configured: &self.configured, schema, tool, id, index }.paths(line, region, found);
+    }
+
+    /// What goes in the place of a path that words name.
+    fn recognized(&self, found: &Found) -> Option<Splice> {
+        let path = &found.named.written.path;
+        let guest = self.known.get(path).cloned().or_else(|| self.mounts.inside(path))?;
+        (guest != *path).then(|| put(found, &guest))
+    }
+
+    /// What becomes of a line, with an answer for each of its paths. The first refusal of a request decides.
     pub fn answered(&mut self, line: &[u8], call: &Call, answers: Vec<Answer>) -> Outcome {
-        let mut splices = Vec::new();
-        for ((named, span), answer) in call.named.iter().zip(answers) {
+        let mut splices = call.known.clone();
+        let mut errors = BTreeMap::new();
+        let mut writes: BTreeMap<(usize, &[u8]), Vec<Write>> = BTreeMap::new();
+        for (found, answer) in call.found.iter().zip(answers) {
+            let id = found.id.clone().and_then(|span| line.get(span));
             let path = match answer {
                 Answer::Leave => continue,
                 Answer::At(path) => path,
-                Answer::Shared { place, directory, name } => {
-                    self.places.insert(place, directory);
-                    format!("{GUEST_DIRECTORY}/{place}/{name}")
+                Answer::Shared { place, directory, name, writable } => {
+                    let path = self.shared(place, directory, &name);
+                    if let (true, Some(id)) = (writable, id) {
+                        writes.entry((found.message, id)).or_default().push(Write { place, name });
+                    }
+                    path
                 }
-                // What has no id expects no answer, and the server knows best what to do with it.
-                Answer::Refused(refusal) => match call.id.clone().and_then(|span| line.get(span)) {
-                    Some(id) => return Outcome::Reply(refusal.message(id, &named.text)),
-                    None => continue,
-                },
+                Answer::Refused(refusal) => {
+                    // What has no id expects no answer, and the server knows best what to do with it.
+                    if let Some(id) = id.filter(|_| found.decides) {
+                        errors.entry(found.message).or_insert_with(|| refusal.message(id, &found.named.text));
+                    } else if found.named.reason == Reason::Root {
+                        self.say(refusal.hint_about(&found.named.text));
+                    }
+                    continue;
+                }
             };
-            let written =
-                if named.written.uri { format!("file://{}", shape::percent_encode(&path)) } else { path };
-            splices.push(Splice { span: span.clone(), with: text::encode(&written).into_bytes() });
+            splices.push(put(found, &path));
         }
-        if splices.is_empty() { Outcome::Forward } else { Outcome::Changed(splice(line, &splices)) }
+        for ((message, id), writes) in writes {
+            if !errors.contains_key(&message) {
+                self.pending.expect(id, writes);
+            }
+        }
+        splices.sort_by_key(|splice| splice.span.start);
+        match (errors.pop_first(), &call.batch) {
+            (None, _) if splices.is_empty() => Outcome::Forward,
+            (None, _) => Outcome::Changed(splice(line, &splices)),
+            (Some((_, error)), None) => Outcome::Reply(error),
+            (Some((index, error)), Some(batch)) => {
+                errors.insert(index, error);
+                match batch.without(line, splices, &errors) {
+                    (Some(line), reply) => Outcome::Both(line, reply),
+                    (None, reply) => Outcome::Reply(reply),
+                }
+            }
+        }
     }
 
-    /// Whether lines of the server have to be looked at.
+    /// The guest's path of what was shared.
+    fn shared(&mut self, place: usize, directory: String, name: &str) -> String {
+        let path = format!("{GUEST_DIRECTORY}/{place}/{name}").trim_end_matches('/').to_owned();
+        if self.known.len() < MOST_KNOWN {
+            let host = format!("{}/{name}", directory.trim_end_matches('/'));
+            self.known.insert(host.trim_end_matches('/').to_owned(), path.clone());
+        }
+        self.places.insert(place, directory);
+        path
+    }
+
+    fn say(&mut self, what: String) {
+        if self.hinted.len() < MOST_HINTS && self.hinted.insert(what.clone()) {
+            self.hints.push(what);
+        }
+    }
+
+    /// What a person should hear, once.
+    pub fn hint(&mut self) -> Option<String> {
+        self.hints.pop()
+    }
+
+    /// Whether lines of the server have to be looked at, however long they are.
     pub fn watches_server(&self) -> bool {
-        !self.lists.is_empty() || !self.places.is_empty()
+        !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty()
+    }
+
+    /// The calls that a line of the server answers and whose copies the guest may have written. They are collected
+    /// ([`Files::collect`]) before the line goes on, without this state being held.
+    pub fn due(&mut self, line: &[u8]) -> Vec<Due> {
+        self.pending.due(line)
     }
 
     /// Looks at a line of the server; returns another one in its place where the guest's paths are in it.
     pub fn server(&mut self, line: &[u8]) -> Option<Vec<u8>> {
-        if !self.lists.is_empty() {
+        if !self.lists.is_empty() || line.len() <= MOST_ASKED {
             self.learn(line);
         }
-        if self.places.is_empty() { None } else { back::restore(line, &self.places) }
+        back::restore(line, &self.places, &self.mounts)
     }
 
-    /// Reads the result of a `tools/list` that was asked for.
+    /// Remembers what the server asks for, and reads the results of lists.
     fn learn(&mut self, line: &[u8]) {
-        let Some(envelope) = Envelope::read(line) else { return };
-        let Some(id) = envelope.id.and_then(|span| line.get(span)) else { return };
-        if envelope.method.is_some() || !self.lists.remove(id) || !envelope.result || line.len() > MOST_LIST {
-            return;
-        }
-        let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { return };
-        for tool in message["result"]["tools"].as_array().into_iter().flatten() {
-            let Some(name) = tool["name"].as_str() else { continue };
-            if self.tools.len() < MOST_TOOLS || self.tools.contains_key(name) {
-                self.tools.insert(name.to_owned(), ToolSchema::read(&tool["inputSchema"]));
+        let Some(messages) = Messages::read(line) else { return };
+        for message in &messages.all {
+            let Some(whole) = line.get(message.whole.clone()) else { continue };
+            let id = message.id.clone().and_then(|span| line.get(span));
+            match (message.method.as_deref(), id) {
+                (Some(method), Some(id)) => self.asked.add(id, Asked::of(method, whole)),
+                (Some("notifications/cancelled"), None) => {
+                    let about = message.about.clone().and_then(|span| line.get(span));
+                    about.and_then(|id| self.asked.take(id));
+                }
+                (None, Some(id)) => {
+                    let list =
+                        self.lists.take(id).filter(|_| message.result.is_some() && whole.len() <= MOST_LIST);
+                    if let Some(list) = list {
+                        self.learned.read(list, whole);
+                    }
+                }
+                _ => {}
             }
         }
     }
 }
 
+/// The guest's path in the place of the client's, written as that was.
+fn put(found: &Found, path: &str) -> Splice {
+    let named = &found.named;
+    let mut written = path.to_owned();
+    // A client that ends a directory's name so gets it back so.
+    if named.written.path.ends_with('/') && !written.ends_with('/') {
+        written.push('/');
+    }
+    if named.written.uri {
+        written = format!("file://{}", shape::percent_encode(&written));
+        // A template's braces are no part of a path.
+        if named.text.contains('{') {
+            written = written.replace("%7B", "{").replace("%7D", "}");
+        }
+    }
+    for _ in 0..found.levels {
+        written = text::encode(&written);
+    }
+    Splice { span: found.span.clone(), with: written.into_bytes() }
+}
+
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "position_tests.rs"]
+mod position_tests;

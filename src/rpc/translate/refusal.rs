@@ -17,6 +17,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// For the user; `path` as the client wrote it.
+    pub(super) fn hint_about(&self, path: &str) -> String {
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+        format!("the client's root {path} {}{hint}", self.reason)
+    }
+
     /// The answer to the request with this id (as it was written); `path` as the client wrote it.
     pub(super) fn message(&self, id: &[u8], path: &str) -> Vec<u8> {
         let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));

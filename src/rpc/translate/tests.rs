@@ -5,13 +5,18 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A workspace in which everything below a directory can be shared.
-struct Below(&'static str);
+pub(super) struct Below(pub(super) &'static str);
 
 impl Files for Below {
     fn share(&mut self, named: &Named) -> Answer {
         let path = &named.written.path;
         match path.strip_prefix(self.0).and_then(|rest| rest.strip_prefix('/')) {
-            Some(name) => Answer::Shared { place: 1, directory: self.0.to_owned(), name: name.to_owned() },
+            Some(name) => Answer::Shared {
+                place: 1,
+                directory: self.0.to_owned(),
+                name: name.to_owned(),
+                writable: false,
+            },
             None if path.starts_with("/outside/") => Answer::Refused(Refusal {
                 code: "outside-scope",
                 reason: "is outside".to_owned(),
@@ -22,13 +27,13 @@ impl Files for Below {
     }
 }
 
-fn through(translator: &mut Translator, files: &mut dyn Files, line: &[u8]) -> Outcome {
+pub(super) fn through(translator: &mut Translator, files: &mut dyn Files, line: &[u8]) -> Outcome {
     let Some(call) = translator.client(line) else { return Outcome::Forward };
     let answers = call.named().map(|named| files.share(named)).collect();
     translator.answered(line, &call, answers)
 }
 
-fn changed(outcome: Outcome) -> String {
+pub(super) fn changed(outcome: Outcome) -> String {
     match outcome {
         Outcome::Changed(line) => String::from_utf8(line).unwrap(),
         other => panic!("{other:?}"),
@@ -134,7 +139,7 @@ fn odd_directories_stay_json_at_every_level() {
 #[test]
 fn what_is_no_call_goes_on_as_it_is() {
     for line in [
-        &br#"[{"id":1,"method":"tools/call","params":{"name":"t","arguments":{"p":"/home/me/x"}}}]"#[..],
+        &br#"[[{"id":1,"method":"tools/call","params":{"name":"t","arguments":{"p":"/home/me/x"}}}]]"#[..],
         br#"{"id":1,"method":"tools/call","params":{"name":"t","arguments":{"p":"/home/me/x"}}"#,
         br#"{"id":1,"method":"tools/call","params":{"name":"t","arguments":{"p":"/home/me/\ud800"}}}"#,
         br#"{"id":1,"method":"other","params":{"name":"t","arguments":{"p":"/home/me/x"}}}"#,

@@ -1,0 +1,216 @@
+//! Finds the paths in one message of the client's: the strings in its positions, in JSON inside strings, and in command
+//! lines.
+
+use std::ops::Range;
+
+use super::envelope::keys;
+use super::positions::{Kinds, Role};
+use crate::rpc::identify::{
+    Configured, Named, Reason, ToolSchema, by_itself, embedded, identify, identify_key, shape, within,
+};
+use crate::rpc::json::{Kind, Scanner, text};
+
+/// Paths in one line; more are left as they are.
+const MOST_PATHS: usize = 1024;
+/// Longest string that is looked into for JSON or for a command, bytes: it is decoded.
+const MOST_INSIDE: usize = 256 << 10;
+
+/// A path, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The path.
+    pub(super) named: Named,
+    /// Where it is written in the line.
+    pub(super) span: Range<usize>,
+    /// How many strings it stands in.
+    pub(super) levels: usize,
+    /// The id of its request, if it is in one.
+    pub(super) id: Option<Range<usize>>,
+    /// Whether its request can be refused for it.
+    pub(super) decides: bool,
+    /// Which of the line's messages it is in.
+    pub(super) message: usize,
+    /// Only what has been named before is meant.
+    pub(super) known: bool,
+}
+
+/// What one message is judged by.
+pub(super) struct Message<'a> {
+    pub(super) kinds: Kinds,
+    pub(super) configured: &'a Configured,
+    pub(super) schema: Option<&'a ToolSchema>,
+    /// The tool's or prompt's name.
+    pub(super) tool: &'a str,
+    pub(super) id: Option<Range<usize>>,
+    pub(super) index: usize,
+}
+
+impl Message<'_> {
+    /// The paths in `region` of the line: the message's `params`, or its `result`.
+    pub(super) fn paths(&self, line: &[u8], region: Range<usize>, out: &mut Vec<Found>) {
+        let offset = region.start;
+        let Some(region) = line.get(region) else { return };
+        let mut scanner = Scanner::new(region);
+        while let Ok(Some(token)) = scanner.next() {
+            if !matches!(token.kind, Kind::String | Kind::Key) || out.len() >= MOST_PATHS {
+                continue;
+            }
+            let Some(raw) = region.get(token.span.clone()).filter(|raw| raw.len() <= MOST_INSIDE) else {
+                continue;
+            };
+            let Some(position) = scanner.position(&token) else { continue };
+            let keys = keys(region, position);
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let Some(role) = self.kinds.role(&keys, token.kind) else { continue };
+            let Some(value) = text::decode(raw) else { continue };
+            let place = Place { raw, start: offset + token.span.start, levels: 1 };
+            match role {
+                Role::Argument(above) => {
+                    let keys = keys.get(above..).unwrap_or_default();
+                    self.argument(&place, keys, token.kind, &value, out);
+                }
+                Role::Resource => self.uri(&place, Reason::Shape, &value, out),
+                Role::Root => self.uri(&place, Reason::Root, &value, out),
+                Role::Unfinished => self.put(&place, by_itself(&value), out),
+                Role::Value => {
+                    let keys =
+                        keys.get(keys.iter().position(|key| *key == "content").map_or(0, |at| at + 1)..);
+                    self.value(&place, keys.unwrap_or_default(), token.kind, &value, out);
+                }
+                Role::Words => self.words(&place, &value, out),
+            }
+        }
+    }
+
+    /// An argument: a path, JSON with paths in it, a command with paths in it.
+    fn argument(&self, place: &Place<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
+        let Self { configured, schema, tool, .. } = *self;
+        if kind == Kind::Key {
+            let named = keys.split_last().and_then(|(_, above)| identify_key(configured, tool, above, value));
+            return self.put(place, named, out);
+        }
+        let named =
+            shape::is_short(place.raw).then(|| identify(configured, schema, tool, keys, value)).flatten();
+        let by_shape = named.as_ref().is_none_or(|named| named.reason == Reason::Shape);
+        if by_shape && value.contains(char::is_whitespace) {
+            let inside = within(configured, tool, keys, value);
+            if !inside.is_empty() {
+                return self.put_inside(place, inside, false, out);
+            }
+        }
+        match named {
+            Some(named) => self.put(place, Some(named), out),
+            None if place.levels == 1 && value.trim_start().starts_with(['{', '[']) => {
+                self.json(place, keys, value, out);
+            }
+            None => {}
+        }
+    }
+
+    /// The arguments in a string that holds JSON.
+    fn json(&self, place: &Place<'_>, above: &[&str], value: &str, out: &mut Vec<Found>) {
+        let line = value.as_bytes();
+        let before = out.len();
+        let mut scanner = Scanner::new(line);
+        let mut offsets = text::Offsets::new(place.raw);
+        loop {
+            match scanner.next() {
+                Ok(Some(token)) => {
+                    let strings = matches!(token.kind, Kind::String | Kind::Key) && out.len() < MOST_PATHS;
+                    let Some(raw) = line.get(token.span.clone()).filter(|_| strings) else { continue };
+                    let (Some(value), Some(position)) = (text::decode(raw), scanner.position(&token)) else {
+                        continue;
+                    };
+                    let keys = keys(line, position);
+                    let keys: Vec<&str> =
+                        above.iter().copied().chain(keys.iter().map(String::as_str)).collect();
+                    if keys.contains(&super::OPAQUE) {
+                        continue;
+                    }
+                    let start = offsets.find(token.span.start);
+                    let end = text::Offsets::new(&place.raw[start..]).find(raw.len()) + start;
+                    let inner = Place { raw: &place.raw[start..end], start: place.start + start, levels: 2 };
+                    self.argument(&inner, &keys, token.kind, &value, out);
+                }
+                Ok(None) => return,
+                Err(_) => return out.truncate(before),
+            }
+        }
+    }
+
+    /// A value of an answer: nobody can be refused for it.
+    fn value(&self, place: &Place<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
+        if !shape::is_short(place.raw) {
+            return;
+        }
+        let named = match (kind, self.schema) {
+            (Kind::String, Some(schema)) => identify(self.configured, Some(schema), self.tool, keys, value),
+            _ => by_itself(value),
+        };
+        self.put(place, named, out);
+    }
+
+    fn uri(&self, place: &Place<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
+        let written = shape::read(value).filter(|written| written.uri);
+        self.put(place, written.map(|written| Named { text: value.to_owned(), written, reason }), out);
+    }
+
+    fn words(&self, place: &Place<'_>, value: &str, out: &mut Vec<Found>) {
+        let inside = embedded::paths(value).into_iter().filter_map(|span| {
+            let text = &value[span.clone()];
+            Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
+        });
+        self.put_inside(place, inside.collect(), true, out);
+    }
+
+    fn put(&self, place: &Place<'_>, named: Option<Named>, out: &mut Vec<Found>) {
+        let Some(named) = named else { return };
+        let span = place.start..place.start + place.raw.len();
+        // What only looks like a path may be one of another machine, or a resource's that the server knows better.
+        let remote = named.reason == Reason::Shape && self.schema.is_some_and(ToolSchema::is_remote);
+        let arguments =
+            matches!(self.kinds, Kinds::Tool | Kinds::Prompt) && named.reason != Reason::Root && !remote;
+        out.push(Found {
+            named,
+            span,
+            levels: place.levels,
+            id: self.id.clone(),
+            decides: arguments,
+            message: self.index,
+            known: false,
+        });
+    }
+
+    /// What was found inside a text. It may mean anything else as well: nobody is refused for it.
+    fn put_inside(
+        &self,
+        place: &Place<'_>,
+        inside: Vec<(Named, Range<usize>)>,
+        known: bool,
+        out: &mut Vec<Found>,
+    ) {
+        let middle = text::decode(place.raw).filter(|_| place.levels == 2);
+        let mut inner = middle.as_ref().map(|text| text::Offsets::new(text.as_bytes()));
+        let mut outer = text::Offsets::new(place.raw);
+        let mut find = |at| place.start + outer.find(inner.as_mut().map_or(at, |inner| inner.find(at)));
+        for (named, span) in inside {
+            let span = find(span.start)..find(span.end);
+            out.push(Found {
+                named,
+                span,
+                levels: place.levels,
+                id: self.id.clone(),
+                decides: false,
+                message: self.index,
+                known,
+            });
+        }
+    }
+}
+
+/// Where a string is written.
+struct Place<'a> {
+    raw: &'a [u8],
+    start: usize,
+    levels: usize,
+}

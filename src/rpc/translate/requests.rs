@@ -1,0 +1,79 @@
+//! Requests that wait for their answers, by id. One table for each direction: an id means nothing in the other.
+
+use std::collections::VecDeque;
+
+use crate::rpc::json::text;
+
+/// Requests that are remembered. When there are more, the oldest is forgotten: its answer never came, or is taken for what
+/// it looks like.
+const MOST: usize = 256;
+
+/// What is known of requests that have not been answered.
+#[derive(Debug)]
+pub(super) struct Requests<T> {
+    waiting: VecDeque<(Vec<u8>, T)>,
+}
+
+impl<T> Default for Requests<T> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new() }
+    }
+}
+
+impl<T> Requests<T> {
+    /// A request with this id, as it is written.
+    pub(super) fn add(&mut self, id: &[u8], what: T) {
+        if self.waiting.len() >= MOST {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((key(id), what));
+    }
+
+    /// The answer is here, or none will be. Of two requests with the same id it is the older one's.
+    pub(super) fn take(&mut self, id: &[u8]) -> Option<T> {
+        let id = key(id);
+        let at = self.waiting.iter().position(|(known, _)| *known == id)?;
+        self.waiting.remove(at).map(|(_, what)| what)
+    }
+
+    /// Whether no answer is expected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// An id whatever its escapes: the answer may spell a string otherwise. `7` and `"7"` are not the same.
+fn key(id: &[u8]) -> Vec<u8> {
+    let inside = id.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    match inside.and_then(text::decode) {
+        Some(text) => [b"\"", text.as_bytes()].concat(),
+        None => id.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_apart_and_answered_in_any_order() {
+        let mut requests = Requests::default();
+        for (id, what) in [(&b"7"[..], 'a'), (b"\"7\"", 'b'), (b"\"\\u0041\"", 'c'), (b"7", 'd')] {
+            requests.add(id, what);
+        }
+        let taken = [&b"\"A\""[..], b"\"7\"", b"8", b"7", b"7", b"7"].map(|id| requests.take(id));
+        assert_eq!(taken, [Some('c'), Some('b'), None, Some('a'), Some('d'), None]);
+        assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten() {
+        let mut requests = Requests::default();
+        for id in 0..=MOST {
+            requests.add(id.to_string().as_bytes(), id);
+        }
+        assert_eq!(requests.take(b"0"), None);
+        assert_eq!(requests.take(b"1"), Some(1));
+        assert_eq!(requests.take(MOST.to_string().as_bytes()), Some(MOST));
+    }
+}

@@ -1,0 +1,316 @@
+//! Brings what the guest has made of its copies to the host's files.
+//!
+//! Of the guest's side only regular files are taken, reached without following a link. On the host's side every
+//! directory is reached from the scope's root without following a link, so what is written lies in the scope, wherever names lead
+//! meanwhile. A file that is not as it was shared is not written over: both versions are kept.
+//! What the guest deletes stays on the host.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, Stat, fstat, mkdirat};
+
+use super::beneath::{self, Links, OpenError, Opened, OpenedDirectory};
+use super::publish::Copy;
+use super::replace::{Fresh, Standing, may_write, standing};
+use super::shelf::MOST_OF_ONE;
+use super::stamp::{self, Digest, Seen, Stamp};
+use super::tree::{self, Kind};
+use super::{Key, Workspace, guest_path, words};
+use crate::audit::Event;
+use crate::rpc::translate::{Refusal, Unsaved, Write};
+
+/// What becomes of a file of the guest's.
+enum Fate {
+    /// It is as it was shared, or as it was kept the last time.
+    Same,
+    /// It is on the host now, or was already.
+    Saved(Seen, Digest),
+    /// It is kept elsewhere: why, and where.
+    Kept(Digest, Refusal),
+}
+
+impl Workspace {
+    /// What a call named, when its reply is there.
+    pub(super) fn bring_back(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        let mut unsaved = Vec::new();
+        for write in written {
+            self.named(&(write.place, PathBuf::from(&write.name)), &mut unsaved);
+        }
+        unsaved
+    }
+
+    /// Everything, when the session ends; what cannot be saved is said.
+    pub(super) fn finish(&mut self) {
+        if !self.writes() {
+            return;
+        }
+        let mut unsaved = Vec::new();
+        let keys: Vec<Key> = self.copies.keys().chain(&self.trees).cloned().collect();
+        for key in keys {
+            self.named(&key, &mut unsaved);
+        }
+        self.say(&unsaved);
+    }
+
+    /// What would be lost when a copy is made anew; nobody waits for it, so it is only said.
+    pub(super) fn rescue(&mut self, key: &Key) {
+        if self.writes() && self.copies.contains_key(key) {
+            let mut unsaved = Vec::new();
+            self.one(key, &mut unsaved);
+            self.say(&unsaved);
+        }
+    }
+
+    fn say(&self, unsaved: &[Unsaved]) {
+        for Unsaved { path, refusal } in unsaved {
+            (self.voice)(&format!("{path} {}", refusal.reason));
+        }
+    }
+
+    fn named(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+        let is_tree = self.trees.contains(key);
+        match self.shelf.open(key.0, &key.1) {
+            Err(OpenError::Directory)
+                if is_tree || self.copies.get(key).is_some_and(|c| c.host.is_none()) =>
+            {
+                self.whole(key, unsaved);
+            }
+            _ if is_tree => {}
+            _ => self.one(key, unsaved),
+        }
+    }
+
+    /// All files of a directory of the guest's.
+    fn whole(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+        let path = self.copies.get(key).map_or_else(|| self.scope_path(key), |copy| copy.path.clone());
+        let opened = self.shelf.root(key.0).map_err(OpenError::from);
+        let opened = opened.and_then(|root| beneath::open_directory(root, &key.1, Links::No));
+        let found = opened.and_then(|opened| Ok(tree::walk(&opened.fd, &|_| false)?));
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return unsaved.push(lost(&path, words::untaken(&error))),
+        };
+        if found.is_cut {
+            unsaved.push(lost(&path, words::too_much(&path)));
+        }
+        if found.entries.is_empty() && !self.trees.contains(key) {
+            let target = self.copies.get(key).map(|copy| copy.target.clone());
+            if let Err(error) = self.directory_for(&target.unwrap_or_else(|| key.1.clone())) {
+                unsaved.push(lost(&path, words::unwritten(&error)));
+            }
+        }
+        for (name, kind) in found.entries {
+            if kind != Kind::File {
+                continue;
+            }
+            let inner = (key.0, key.1.join(&name));
+            if !self.copies.contains_key(&inner) {
+                let target = self.target_of(&inner.1);
+                let copy = Copy::of_nothing(path.join(&name), target);
+                self.copies.insert(inner.clone(), copy);
+            }
+            self.one(&inner, unsaved);
+        }
+    }
+
+    /// The client's path of a directory that was named.
+    fn scope_path(&self, key: &Key) -> PathBuf {
+        self.shelf
+            .directory_of(key.0)
+            .map_or_else(PathBuf::new, |directory| Path::new(directory).join(&key.1))
+    }
+
+    /// One file.
+    fn one(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+        let Some(copy) = self.copies.get(key) else { return };
+        let path = copy.path.clone();
+        let opened = match self.shelf.open(key.0, &key.1) {
+            Ok(opened) => opened,
+            // Not made, or taken away: the host's file stays.
+            Err(error) if error.is_missing() => return,
+            Err(error) => return unsaved.push(lost(&path, words::untaken(&error))),
+        };
+        let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
+        if copy.guest.is_some_and(|before| before.is_still(&stamp)) {
+            return;
+        }
+        let fate = self.taken(key, copy, opened);
+        let Some(copy) = self.copies.get_mut(key) else { return };
+        match fate {
+            Ok(fate) => {
+                copy.guest = Some(seen);
+                match fate {
+                    Fate::Same => {}
+                    Fate::Saved(host, digest) => copy.host = Some((host, Some(digest))),
+                    // It is not kept again at every reply.
+                    Fate::Kept(digest, refusal) => {
+                        copy.kept = Some(digest);
+                        unsaved.push(lost(&path, refusal));
+                    }
+                }
+            }
+            Err(refusal) => unsaved.push(lost(&path, refusal)),
+        }
+    }
+
+    /// Takes a file of the guest's.
+    fn taken(&self, key: &Key, copy: &Copy, mut opened: Opened) -> Result<Fate, Refusal> {
+        #[allow(clippy::unnecessary_cast, clippy::cast_lossless)] // its type differs by system
+        let names = opened.stat.st_nlink as u64;
+        if names != 1 {
+            return Err(words::linked());
+        }
+        if u64::try_from(opened.stat.st_size).unwrap_or(u64::MAX) > MOST_OF_ONE {
+            return Err(words::too_large());
+        }
+        let digest =
+            stamp::digest(&opened.file, MOST_OF_ONE).map_err(|error| words::unwritten(&error.into()))?;
+        let before = copy.host.as_ref().and_then(|(_, before)| *before);
+        if [before, copy.kept].contains(&Some(digest)) {
+            return Ok(Fate::Same);
+        }
+        self.save(key, copy, &mut opened.file, digest)
+    }
+
+    /// Writes it to the host, or keeps it elsewhere.
+    fn save(&self, key: &Key, copy: &Copy, file: &mut File, digest: Digest) -> Result<Fate, Refusal> {
+        let written = self.in_place(key, copy, file, digest);
+        let error = match written {
+            Ok(fate) => return Ok(fate),
+            Err(NotWritten::Refused(refusal)) => return Err(refusal),
+            Err(NotWritten::System(error)) => error,
+        };
+        let why = words::unwritten(&error);
+        let kept = self.in_attic(key, copy, file).map_err(|_| words::nowhere(&why))?;
+        Ok(Fate::Kept(digest, words::kept(&why, &kept)))
+    }
+
+    fn in_place(&self, key: &Key, copy: &Copy, file: &mut File, digest: Digest) -> Result<Fate, NotWritten> {
+        let name = copy.target.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
+        let parent = self.directory_for(copy.target.parent().unwrap_or(Path::new("")))?;
+        if self.scope.is_own(parent.path.as_deref()) {
+            return Err(NotWritten::Refused(words::own()));
+        }
+        let parent = &parent.fd;
+        let as_shared = match (standing(parent, name)?, &copy.host) {
+            (Standing::Nothing, None) => Some(None),
+            (Standing::File(there, stat), before) => {
+                let stamp = Stamp::of(&stat);
+                let still = before.as_ref().is_some_and(|(seen, _)| seen.is_still(&stamp));
+                let content = if still { None } else { Some(stamp::digest(&there, MOST_OF_ONE)?) };
+                if content == Some(digest) {
+                    return Ok(Fate::Saved(Seen::of(&stat), digest));
+                }
+                let same = still || before.as_ref().is_some_and(|(_, before)| *before == content);
+                same.then_some(Some(stat))
+            }
+            (Standing::Nothing | Standing::Other, _) => None,
+        };
+        if let Some(Some(_)) = as_shared
+            && !may_write(parent, name)
+        {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
+        }
+        io::Seek::rewind(file)?;
+        let mut fresh = Fresh::write(parent, file, MOST_OF_ONE, as_shared.as_ref().and_then(Option::as_ref))?;
+        let how = match &as_shared {
+            None => "kept",
+            Some(None) => "new",
+            Some(Some(_)) => "changed",
+        };
+        self.record(key, &copy.path, fresh.bytes, how)?;
+        let placed = match &as_shared {
+            None => false,
+            Some(None) => fresh.place_new(name)?,
+            Some(Some(stat)) => fresh.place_over(name, stat)?,
+        };
+        if placed {
+            let stat = fresh.is_now(name)?;
+            return Ok(Fate::Saved(Seen::of(&stat), fresh.digest));
+        }
+        if how != "kept" {
+            self.record(key, &copy.path, fresh.bytes, "kept")?;
+        }
+        let beside = fresh.keep_beside(name)?;
+        Ok(Fate::Kept(digest, words::conflict(&copy.path.with_file_name(beside))))
+    }
+
+    /// No record, no write.
+    fn record(&self, key: &Key, path: &Path, bytes: u64, how: &str) -> Result<(), NotWritten> {
+        let (path, guest, how) = (path.display().to_string(), guest_path(key), how.to_owned());
+        let event = Event::FileCollect { path, guest, bytes, how };
+        self.recorder.record(event).map_err(|_| NotWritten::Refused(words::unrecorded_write()))
+    }
+
+    /// A directory of the scope's to write in, made if it has to be; no link is followed.
+    fn directory_for(&self, below: &Path) -> Result<OpenedDirectory, OpenError> {
+        let root = self.scope.root()?;
+        match beneath::open_directory(root, below, Links::No) {
+            Err(error) if error.is_missing() => {}
+            other => return other,
+        }
+        let mut at = PathBuf::new();
+        for part in below.components() {
+            let Component::Normal(name) = part else { return Err(OpenError::Leaves) };
+            let parent = beneath::open_directory(root, &at, Links::No)?;
+            if self.scope.is_own(parent.path.as_deref()) {
+                return Err(OpenError::Leaves);
+            }
+            match mkdirat(&parent.fd, name, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => at.push(name),
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+        }
+        beneath::open_directory(root, below, Links::No)
+    }
+
+    /// Where nothing can be written beside the file: npxc's own directory.
+    fn in_attic(&self, key: &Key, copy: &Copy, file: &mut File) -> Result<PathBuf, NotWritten> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.attic)?;
+        let directory = beneath::directory(&self.attic)?;
+        let name = copy.target.file_name().unwrap_or(OsStr::new("file"));
+        io::Seek::rewind(file)?;
+        let mut fresh = Fresh::write(&directory, file, MOST_OF_ONE, None)?;
+        self.record(key, &copy.path, fresh.bytes, "kept")?;
+        let name = fresh.keep_beside(name)?;
+        Ok(fs::canonicalize(&self.attic)?.join(name))
+    }
+}
+
+/// Why a file was not written where it belongs.
+enum NotWritten {
+    /// It must not be, and nothing is kept.
+    Refused(Refusal),
+    /// It cannot be.
+    System(OpenError),
+}
+
+impl From<OpenError> for NotWritten {
+    fn from(error: OpenError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<io::Error> for NotWritten {
+    fn from(error: io::Error) -> Self {
+        Self::System(error.into())
+    }
+}
+
+impl Fresh<'_> {
+    /// What has the name now.
+    fn is_now(&self, name: &OsStr) -> io::Result<Stat> {
+        match standing(self.directory(), name)? {
+            Standing::File(file, _) => Ok(fstat(&file)?),
+            Standing::Nothing | Standing::Other => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn lost(path: &Path, refusal: Refusal) -> Unsaved {
+    Unsaved { path: path.display().to_string(), refusal }
+}

@@ -1,0 +1,244 @@
+//! Copies what a call names to where the guest sees it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::beneath::{self, Links, OpenError, Opened};
+use super::stamp::{Digest, Seen, Stamp};
+use super::tree::{self, Kind};
+use super::{Key, Word, Workspace, guest_path, words};
+use crate::audit::Event;
+use crate::rpc::translate::{Answer, Refusal};
+
+/// Names that are remembered, those of files that are still to be made included.
+const MOST_NAMES: usize = 8192;
+
+/// What is known of a copy.
+#[derive(Debug)]
+pub(super) struct Copy {
+    /// The client's path.
+    pub(super) path: PathBuf,
+    /// Where the file really is, below the scope's root: where it is written.
+    pub(super) target: PathBuf,
+    /// The host's file as it was copied, or written; none where there was none.
+    pub(super) host: Option<(Seen, Option<Digest>)>,
+    /// The copy when it was as that.
+    pub(super) guest: Option<Seen>,
+    /// What was kept elsewhere the last time.
+    pub(super) kept: Option<Digest>,
+}
+
+impl Copy {
+    /// Of a file that is still to be made.
+    pub(super) fn of_nothing(path: PathBuf, target: PathBuf) -> Self {
+        Self { path, target, host: None, guest: None, kept: None }
+    }
+}
+
+impl Workspace {
+    /// Shares what is `below` the scope's root, which the client calls `directory`.
+    pub(super) fn shared(
+        &mut self,
+        directory: &Path,
+        below: &Path,
+        path: &Path,
+        word: Word,
+    ) -> Result<Answer, Refusal> {
+        let (Some(directory), Some(name)) = (directory.to_str(), below.to_str()) else {
+            return Err(words::not_text());
+        };
+        let opened = match self.scope.open(below) {
+            Err(error) if error.is_missing() => {
+                let may = self.writes() && (word.sure || !word.relative);
+                if !(may && self.may_be_made(below, word.sure)?) {
+                    let leaves = word.relative || !word.sure;
+                    return if leaves { Ok(Answer::Leave) } else { Err(words::unopened(&error, path)) };
+                }
+                None
+            }
+            Err(OpenError::Directory) => None,
+            Err(error) => return Err(words::unopened(&error, path)),
+            Ok(opened) => Some(opened),
+        };
+        let place = self.shelf.place(directory).map_err(|error| words::unkept(&error.into()))?;
+        let key = (place, below.to_owned());
+        match opened {
+            Some(opened) => self.file(&key, path, opened)?,
+            None => match self.scope.open_directory(below) {
+                Ok(_) => self.tree(&key, path)?,
+                Err(error) if error.is_missing() => self.nothing(&key, path)?,
+                Err(error) => return Err(words::unopened(&error, path)),
+            },
+        }
+        Ok(Answer::Shared {
+            place,
+            directory: directory.to_owned(),
+            name: name.to_owned(),
+            writable: self.writes(),
+        })
+    }
+
+    /// Whether a file may be made at a path where nothing is: in a directory that is there, or, when it is surely a path, in
+    /// one that is to be made as well.
+    fn may_be_made(&self, below: &Path, sure: bool) -> Result<bool, Refusal> {
+        for (steps, parent) in below.ancestors().skip(1).enumerate() {
+            match self.scope.open_directory(parent) {
+                Ok(opened) if self.scope.is_own(opened.path.as_deref()) => return Err(words::own()),
+                Ok(_) => return Ok(sure || steps == 0),
+                Err(error) if error.is_missing() => {}
+                // A file, or a link that leads out.
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// A file, as it is now.
+    pub(super) fn file(&mut self, key: &Key, path: &Path, opened: Opened) -> Result<(), Refusal> {
+        if self.scope.is_own(opened.path.as_deref()) {
+            return Err(words::own());
+        }
+        let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
+        let known = self.copies.get(key).and_then(|copy| copy.host.as_ref());
+        if known.is_some_and(|(before, _)| before.is(&stamp)) && self.is_in_place(key) {
+            return Ok(());
+        }
+        let target = opened.path.as_deref().and_then(|path| self.scope.below_root(path));
+        let target = target.unwrap_or_else(|| key.1.clone());
+        self.rescue(key);
+        self.room()?;
+        let put = self.shelf.put(key.0, &key.1, opened).map_err(|error| words::unkept(&error))?;
+        let copy = Copy {
+            path: path.to_owned(),
+            target,
+            host: Some((seen, put.digest)),
+            guest: put.seen,
+            kept: None,
+        };
+        self.copies.insert(key.clone(), copy);
+        let event =
+            Event::FilePublish { path: path.display().to_string(), guest: guest_path(key), bytes: put.bytes };
+        self.recorder.record(event).map_err(|_| words::unrecorded())
+    }
+
+    /// The guest cannot change a copy that it can only read.
+    fn is_in_place(&self, key: &Key) -> bool {
+        !self.writes() || self.shelf.has(key.0, &key.1)
+    }
+
+    /// A path at which nothing is: the guest may make a file or a directory there.
+    fn nothing(&mut self, key: &Key, path: &Path) -> Result<(), Refusal> {
+        if self.copies.get(key).is_some_and(|copy| copy.host.is_none()) {
+            return self.directories_of(key);
+        }
+        // The host's file is gone.
+        self.rescue(key);
+        self.shelf.remove(key.0, &key.1);
+        self.room()?;
+        let copy = Copy::of_nothing(path.to_owned(), self.target_of(&key.1));
+        self.copies.insert(key.clone(), copy);
+        self.directories_of(key)
+    }
+
+    /// The directories that are there on the host are there for the guest as well.
+    fn directories_of(&self, (place, below): &Key) -> Result<(), Refusal> {
+        let there = below.ancestors().skip(1).find(|parent| self.scope.open_directory(parent).is_ok());
+        let made = self.shelf.make_directories(*place, there.unwrap_or(Path::new("")));
+        made.map(drop).map_err(|error| words::unkept(&error.into()))
+    }
+
+    /// Where a file that is still to be made will really be.
+    pub(super) fn target_of(&self, below: &Path) -> PathBuf {
+        let real = below.ancestors().skip(1).find_map(|parent| {
+            let opened = self.scope.open_directory(parent).ok()?;
+            let real = self.scope.below_root(opened.path.as_deref()?)?;
+            Some(real.join(below.strip_prefix(parent).ok()?))
+        });
+        real.unwrap_or_else(|| below.to_owned())
+    }
+
+    /// A directory with all that is in it, within bounds.
+    fn tree(&mut self, key: &Key, path: &Path) -> Result<(), Refusal> {
+        let opened = self.scope.open_directory(&key.1).map_err(|error| words::unopened(&error, path))?;
+        if self.scope.is_own(opened.path.as_deref()) {
+            return Err(words::own());
+        }
+        let found = tree::walk(&opened.fd, &|path| self.scope.is_own(path))
+            .map_err(|error| words::unopened(&error.into(), path))?;
+        if found.is_cut {
+            return Err(words::too_wide(path));
+        }
+        let first = self.trees.insert(key.clone());
+        let mut left = found.left;
+        let files = found.entries.iter().filter(|(_, kind)| *kind == Kind::File);
+        let files: HashSet<PathBuf> = files.map(|(name, _)| key.1.join(name)).collect();
+        // First, since a directory may stand where a file stood.
+        self.forget(key, &files);
+        let system = |error: std::io::Error| words::unkept(&error.into());
+        self.shelf.make_directories(key.0, &key.1).map_err(system)?;
+        for (name, kind) in found.entries {
+            let inner = (key.0, key.1.join(&name));
+            match kind {
+                Kind::Directory => drop(self.shelf.make_directories(inner.0, &inner.1).map_err(system)?),
+                Kind::Link(target) => {
+                    // Where it leads is the kernel's to say; nothing but its text is used.
+                    if beneath::leads_inside(&opened.fd, &name) {
+                        self.shelf.link(inner.0, &inner.1, &target).map_err(system)?;
+                    } else {
+                        left.push((name, "is a link that leads out of the directory"));
+                    }
+                }
+                Kind::File => match beneath::open_file(&opened.fd, &name, Links::No) {
+                    Ok(file) => self.file(&inner, &path.join(&name), file)?,
+                    Err(error) if error.is_missing() => {}
+                    Err(_) => left.push((name, "cannot be read")),
+                },
+            }
+        }
+        if first {
+            self.say_left(path, &left);
+        }
+        Ok(())
+    }
+
+    /// Files that are gone on the host are gone for the guest.
+    fn forget(&mut self, (place, below): &Key, files: &HashSet<PathBuf>) {
+        let gone: Vec<Key> = self
+            .copies
+            .iter()
+            .filter(|((at, name), copy)| {
+                at == place && name.starts_with(below) && copy.host.is_some() && !files.contains(name)
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            self.rescue(&key);
+            self.shelf.remove(key.0, &key.1);
+            self.copies.remove(&key);
+        }
+    }
+
+    fn say_left(&self, path: &Path, left: &[(PathBuf, &'static str)]) {
+        for (name, reason) in left {
+            let path = path.join(name).display().to_string();
+            // It grants nothing: what is left out needs no line to be left out.
+            let _ = self.recorder.record(Event::FileLeave { path, reason: (*reason).to_owned() });
+        }
+        if let Some((name, reason)) = left.first() {
+            let more = match left.len() - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more (npxc audit show)"),
+            };
+            let first = path.join(name);
+            (self.voice)(&format!("left out of what is shared: {} {reason}{more}", first.display()));
+        }
+    }
+
+    fn room(&self) -> Result<(), Refusal> {
+        if self.copies.len() < MOST_NAMES {
+            Ok(())
+        } else {
+            Err(words::unkept(&super::shelf::ShelfError::Full))
+        }
+    }
+}

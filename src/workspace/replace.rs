@@ -1,0 +1,177 @@
+//! Puts a new content in a file's place on the host: written beside it, then renamed over it.
+//!
+//! Nothing here follows a link, and nothing is written outside of the directory that is held open. What the rename takes
+//! away is looked at once more: when it is not what was expected, it is put back.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{
+    Access, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, accessat, fchmod, fchown, fstat,
+    openat, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::stamp::{self, Digest, Stamp};
+
+/// Names that are tried for a version that is kept beside a file.
+const MOST_KEPT: usize = 100;
+
+/// What stands where a file is to be written.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// Nothing.
+    Nothing,
+    /// A regular file.
+    File(File, Stat),
+    /// A directory, a link, a FIFO, a device.
+    Other,
+}
+
+/// Looks at a name without following a link.
+pub(super) fn standing(parent: &OwnedFd, name: &OsStr) -> io::Result<Standing> {
+    let found = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => found,
+        Err(Errno::NOENT) => return Ok(Standing::Nothing),
+        Err(error) => return Err(error.into()),
+    };
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Ok(Standing::Other);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file: File = match openat(parent, name, flags, Mode::empty()) {
+        Ok(file) => file.into(),
+        Err(Errno::LOOP | Errno::NOENT) => return Ok(Standing::Other),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fstat(&file)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(if regular { Standing::File(file, stat) } else { Standing::Other })
+}
+
+/// A file beside another one, which goes when it was not put in place.
+#[derive(Debug)]
+pub(super) struct Fresh<'a> {
+    parent: &'a OwnedFd,
+    name: OsString,
+    /// What was written.
+    pub(super) bytes: u64,
+    /// Its digest.
+    pub(super) digest: Digest,
+    stat: Stat,
+    placed: bool,
+}
+
+impl<'a> Fresh<'a> {
+    /// Copies `from`, at most `most` bytes, to a new file in `parent`. It has the mode of `like`, without setuid and its
+    /// kin, and its owner, as far as npxc may give that; or, if there is none, that of any new file.
+    pub(super) fn write(
+        parent: &'a OwnedFd,
+        from: &mut File,
+        most: u64,
+        like: Option<&Stat>,
+    ) -> io::Result<Self> {
+        let name = OsString::from(format!(".npxc-{}", uuid::Uuid::new_v4().simple()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = if like.is_some() { 0o600 } else { 0o666 };
+        let mut file: File = openat(parent, &name, flags, Mode::from_raw_mode(mode))?.into();
+        // From here on it is removed, whatever happens.
+        let stat = fstat(&file)?;
+        let mut fresh = Self { parent, name, bytes: 0, digest: Digest::default(), stat, placed: false };
+        (fresh.bytes, fresh.digest) = stamp::copy(from, &mut file, most)?;
+        if let Some(like) = like {
+            let own = (fresh.stat.st_uid, fresh.stat.st_gid);
+            if own != (like.st_uid, like.st_gid) {
+                // Only root may give files away; for anybody else the file is their own now.
+                let _ = fchown(&file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
+            }
+            fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o777))?;
+        }
+        fresh.stat = fstat(&file)?;
+        Ok(fresh)
+    }
+
+    /// Where it is.
+    pub(super) fn directory(&self) -> &OwnedFd {
+        self.parent
+    }
+
+    /// Gives it a name that nothing has; whether it got it.
+    pub(super) fn place_new(&mut self, name: &OsStr) -> io::Result<bool> {
+        match renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::NOREPLACE) {
+            Ok(()) => {
+                self.placed = true;
+                Ok(true)
+            }
+            Err(Errno::EXIST) => Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.place_by_link(name),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same where the file system knows no rename that replaces nothing. The name beside goes when this is dropped.
+    fn place_by_link(&self, name: &OsStr) -> io::Result<bool> {
+        match rustix::fs::linkat(self.parent, &self.name, self.parent, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the place of the file `of`; whether it did, and nothing else was there.
+    pub(super) fn place_over(&mut self, name: &OsStr, of: &Stat) -> io::Result<bool> {
+        match renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                renameat(self.parent, &self.name, self.parent, name)?;
+                self.placed = true;
+                return Ok(true);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let out = statat(self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if Stamp::of(&out).is_moved(&Stamp::of(of)) {
+            // The old one; `drop` removes it.
+            return Ok(true);
+        }
+        // Somebody was faster: theirs goes back to where it was.
+        self.placed = true;
+        renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::EXCHANGE)?;
+        let back = statat(self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        // Unless it is npxc's own again, it is a third one, and stays.
+        self.placed = !Stamp::of(&back).is_moved(&Stamp::of(&self.stat));
+        if self.placed {
+            return Err(io::Error::other("other programs change it at the same time"));
+        }
+        Ok(false)
+    }
+
+    /// Stays beside `name` under a name of its own; returns that.
+    pub(super) fn keep_beside(&mut self, name: &OsStr) -> io::Result<OsString> {
+        for number in 1..=MOST_KEPT {
+            let mut beside = name.to_owned();
+            beside.push(format!(".npxc-{number}"));
+            if self.place_new(&beside)? {
+                return Ok(beside);
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = unlinkat(self.parent, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Whether the user may write to the file.
+pub(super) fn may_write(parent: &OwnedFd, name: &OsStr) -> bool {
+    accessat(parent, Path::new(name), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
