@@ -47,6 +47,7 @@ fn launch(command: &[&str]) -> Launch {
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
         cwd: "/home/user".into(),
         mounts: Vec::new(),
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     }

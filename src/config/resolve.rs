@@ -30,6 +30,10 @@ pub struct Resolved {
     pub env: BTreeMap<EnvName, EnvValue>,
     /// The host's files it gets, as the runtime takes them.
     pub mounts: Vec<Mount>,
+    /// Whether the working directory is mounted as a whole because `--no-isolate` said so.
+    pub no_isolate: bool,
+    /// Whether it has a `/data` that lasts, and keeps what it writes into its own folder.
+    pub persist: bool,
     /// Which arguments of its tools are paths, and which are not, as far as it was said.
     pub arguments: Configured,
     /// Ports of the host that lead into the guest.
@@ -116,6 +120,7 @@ pub(super) struct Combined {
     pub(super) install: InstallGrants,
     pub(super) env: BTreeMap<EnvName, EnvValue>,
     pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
+    pub(super) persist: bool,
     pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
     pub(super) limits: Limits,
@@ -145,6 +150,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         },
         env: environment(layers, host, &mut warnings)?,
         mounts: mounts(layers, host, cwd)?,
+        persist: first(layers, |layer| layer.persist).unwrap_or(false),
         arguments: Configured {
             paths: arguments(layers, |layer| &layer.path_arguments),
             others: arguments(layers, |layer| &layer.non_path_arguments),

@@ -172,8 +172,8 @@ fn mistakes_in_files_are_pointed_at() {
             "2:1: unknown key `swap`\nswap = 1\n^\nhint: the keys here are name, link, image, program, arguments, require_limits, memory, cpus, pids",
         ),
         (
-            "[storage]\npersist = true\n",
-            "1:2: `storage` is not available in this version of npxc\n[storage]\n ^\nhint: take it out",
+            "[audit]\npath = \"x\"\n",
+            "1:2: `audit` is not available in this version of npxc\n[audit]\n ^\nhint: take it out",
         ),
         (
             "[network]\nmode = \"allow\"\n",
@@ -389,6 +389,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         install_allow,
         ignore_scripts,
         env,
+        persist,
         passthrough,
         mounts,
         path_arguments,
@@ -406,7 +407,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
-    assert!(!mounts.is_empty());
+    assert!(!mounts.is_empty() && persist.is_some());
     assert_eq!(path_arguments["*"], ["document"]);
     assert_eq!(non_path_arguments["search"], ["filter.path"]);
     assert!(image.is_some() && require_limits.is_some() && program.is_some() && arguments.is_some());

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::unbounded_channel;
@@ -29,6 +30,7 @@ use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
+use crate::storage::{self, GUEST_DATA, Storage, VARIABLE, Wanted, Written};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
 use crate::workspace::{self, Workspace};
@@ -142,7 +144,14 @@ impl Bench {
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
         let (lease, shelf) = shelf(resolved, id)?;
-        let mut launch = self.launch(resolved, entry)?;
+        let storage = self.storage(resolved, entry)?;
+        for warning in storage.warnings() {
+            words.warning(warning);
+        }
+        // What npxc mounts for it beside what the user does.
+        let granted: Vec<Mount> = storage.data().into_iter().chain(resolved.mounts.iter().cloned()).collect();
+        let mut launch = self.launch(resolved, entry, &granted)?;
+        launch.layer = storage.layer();
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
             host: shelf.visible(),
@@ -152,7 +161,7 @@ impl Bench {
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, id)?;
-        let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
+        let start = record::start(subject(entry), &*self.runtime, &policy, &granted, &launch);
         let start = Cell::new(Some(start));
         // Which link it has is known once the sandbox stands; nothing in it runs before that is written.
         let begin = |link: &str| {
@@ -169,13 +178,17 @@ impl Bench {
             journal: Box::new(recorder.clone()),
         };
         let translator = Translator::new(resolved.arguments.clone());
-        let files = Workspace::new(self.scope(resolved), shelf, recorder.clone());
+        let files = Workspace::new(self.scope(resolved, &granted), shelf, recorder.clone());
         let messages = (translator, files);
-        let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
-            Ok(conclusion) => conclusion,
-            Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
-        };
-        drop(lease);
+        let relayed = self.relay(parts, messages, &begin, words, signals).await;
+        let (conclusion, written) =
+            relayed.unwrap_or_else(|error| (Conclusion { ended: Err(error), cause: Cause::Itself }, None));
+        drop((lease, storage));
+        let lost = written.and_then(|written| Written::of(written).ok()?.words(&entry.manifest.title()));
+        if let Some(lost) = lost {
+            words.warning(&lost);
+            words.hint("--persist keeps it");
+        }
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
@@ -191,7 +204,7 @@ impl Bench {
     }
 
     /// Runs the guest with its stdio tied to npxc's own, until both have ended. It starts when `begin` has
-    /// heard which link it has, and succeeded.
+    /// heard which link it has, and succeeded. Gives what the guest wrote into its layer as well.
     async fn relay(
         &self,
         parts: Parts,
@@ -199,7 +212,7 @@ impl Bench {
         begin: &dyn Fn(&str) -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
-    ) -> Result<Conclusion, SessionError> {
+    ) -> Result<(Conclusion, Option<OwnedFd>), SessionError> {
         let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
         let mut session = Session::start(&*self.runtime, parts, stdio)?;
         begin(session.link())?;
@@ -209,6 +222,7 @@ impl Bench {
         let (notices, mut received) = unbounded_channel();
         let proxy = Proxy::start(ends, translator, Box::new(files), notices).map_err(SessionError::Stdio)?;
         session.release()?;
+        let written = session.take_written();
         let conclusion = foreground::conclude(&mut session, signals, &mut received).await;
         session.finish();
         let interrupted = conclusion.cause == Cause::Interrupted;
@@ -218,23 +232,49 @@ impl Bench {
             _ = delivered => {}
             () = signals.next(), if !interrupted => {}
         }
-        Ok(conclusion)
+        Ok((conclusion, written))
     }
 
     /// What the package's client may share by naming it.
-    fn scope(&self, resolved: &Resolved) -> Scope {
+    fn scope(&self, resolved: &Resolved, granted: &[Mount]) -> Scope {
         let own = resolved.directories.own().into_iter().cloned().collect();
         let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
-        Scope::new(ground, &resolved.mounts, resolved.guest_cwd.is_some())
+        Scope::new(ground, granted, resolved.guest_cwd.is_some())
     }
 
-    fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
+    /// Where the package keeps what it writes.
+    fn storage(&self, resolved: &Resolved, entry: &Entry) -> Result<Storage, Failure> {
+        let request = resolved.request.resolve(&self.host)?;
+        let mut named = request.request.packages.iter().zip(&request.packages);
+        let name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
+        let owner = if resolved.persist { self.runtime.owner().map_err(SessionError::from)? } else { None };
+        let wanted = Wanted {
+            data: &resolved.directories.data,
+            cache: &resolved.directories.cache,
+            name: &name,
+            entry: &entry.dir,
+            layers: self.runtime.layers(),
+            persist: resolved.persist,
+            owner,
+        };
+        Storage::of(&wanted).map_err(|error| {
+            Failure::new(
+                ExitStatus::Config,
+                format!("cannot make a place for what the package writes: {error}"),
+            )
+        })
+    }
+
+    fn launch(&self, resolved: &Resolved, entry: &Entry, granted: &[Mount]) -> Result<Launch, Failure> {
         let command = entry.command(&resolved.request, &resolved.args, &self.node)?;
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
         env.insert("HOME".into(), GUEST_HOME.into());
         env.extend(terminal_env(&self.host));
         env.extend(self.trust.env.iter().cloned());
         env.extend(entry.env(&self.node));
+        if resolved.persist {
+            env.insert(VARIABLE.into(), GUEST_DATA.into());
+        }
         env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
@@ -245,12 +285,13 @@ impl Bench {
             guest: PathBuf::from(GUEST_PACKAGE).join(MANIFEST),
             access: Access::ReadOnly,
         });
-        mounts.extend(resolved.mounts.iter().cloned());
+        mounts.extend(granted.iter().cloned());
         Ok(Launch {
             command,
             env: env.into_iter().collect(),
             cwd: resolved.guest_cwd.clone().unwrap_or_else(|| PathBuf::from(GUEST_HOME)),
             mounts,
+            layer: None,
             limits: resolved.limits.clone(),
             files: self.trust.files.clone(),
         })
