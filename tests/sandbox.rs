@@ -25,6 +25,7 @@ use self::patience::{PATIENCE, Patient};
 
 mod sandbox {
     mod confined;
+    mod layers;
     mod life;
     mod limits;
     mod link;

@@ -24,7 +24,8 @@ use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::entry::MANIFEST;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageName,
+    Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
@@ -151,7 +152,12 @@ impl Bench {
         // What npxc mounts for it beside what the user does.
         let granted: Vec<Mount> = storage.data().into_iter().chain(resolved.mounts.iter().cloned()).collect();
         let mut launch = self.launch(resolved, entry, &granted)?;
-        launch.layer = storage.layer();
+        if let Some((folder, inside)) = own_folder(entry)
+            && let Some(layer) = storage.layer(&inside)
+        {
+            launch.mounts.push(Mount { host: folder, guest: inside, access: Access::ReadOnly });
+            launch.layer = Some(layer);
+        }
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
             host: shelf.visible(),
@@ -247,13 +253,13 @@ impl Bench {
         let request = resolved.request.resolve(&self.host)?;
         let mut named = request.request.packages.iter().zip(&request.packages);
         let name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
+        let folder = own_folder(entry).filter(|_| self.runtime.layers());
         let owner = if resolved.persist { self.runtime.owner().map_err(SessionError::from)? } else { None };
         let wanted = Wanted {
             data: &resolved.directories.data,
             cache: &resolved.directories.cache,
             name: &name,
-            entry: &entry.dir,
-            layers: self.runtime.layers(),
+            folder: folder.as_ref().map(|(folder, _)| folder.as_path()),
             persist: resolved.persist,
             owner,
         };
@@ -304,6 +310,13 @@ fn shelf(resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> 
     Shelf::new(&parent, &session.to_string()).map_err(|error| {
         Failure::new(ExitStatus::Config, format!("cannot make a directory in {}: {error}", parent.display()))
     })
+}
+
+/// Where the files of the package that is run are: on the host and inside.
+fn own_folder(entry: &Entry) -> Option<(PathBuf, PathBuf)> {
+    let name: PackageName = entry.manifest.roots.first()?.name.parse().ok()?;
+    let below = Path::new("node_modules").join(name.as_str());
+    Some((entry.dir.join(&below), Path::new(GUEST_PACKAGE).join(&below)))
 }
 
 fn subject(entry: &Entry) -> Subject {

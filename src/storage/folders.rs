@@ -1,8 +1,8 @@
-//! A store entry's directories without its files, which lie between the entry and what the guest writes.
+//! The directories of a package's folder in the store, without files: they lie between it and what the guest writes.
 //!
 //! In the store directories are mode 0555, so that nothing changes them by accident, and a guest without capabilities could
-//! not make a file in one. A merged directory has the mode of the topmost one, so these, with mode 0755, let it; the entry
-//! stays as it is. They are made once per entry, because large packages have thousands.
+//! not make a file in one. A merged directory has the mode of the topmost one, so these, with mode 0755, let it; the store
+//! stays as it is. They are made once, because large packages have thousands.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -16,10 +16,10 @@ use crate::package::tree;
 
 /// The directories.
 const TREE: &str = "tree";
-/// A file with the entry's path.
-const ENTRY: &str = "entry";
+/// A file with the folder's path.
+const OVER: &str = "over";
 
-/// The directories of one entry, which nobody removes while this lives.
+/// The directories of one folder, which nobody removes while this lives.
 #[derive(Debug)]
 pub(super) struct Folders {
     path: PathBuf,
@@ -27,9 +27,9 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Those of `entry`, below `parent`; made if they are not there, and then those of entries that have gone are removed.
-    pub(super) fn of(parent: &Path, entry: &Path) -> io::Result<Self> {
-        let name = stamp(entry)?;
+    /// Those of `folder`, below `parent`; made if they are not there, and then those of folders that have gone are removed.
+    pub(super) fn of(parent: &Path, folder: &Path) -> io::Result<Self> {
+        let name = stamp(folder)?;
         let path = parent.join(&name);
         if let Some(held) = hold(&path)? {
             return Ok(Self { path, _held: held });
@@ -46,14 +46,14 @@ impl Folders {
             remove(&fresh)?;
         }
         private(&fresh)?;
-        repeat(entry, &fresh.join(TREE))?;
-        fs::write(fresh.join(ENTRY), entry.as_os_str().as_encoded_bytes())?;
+        repeat(folder, &fresh.join(TREE))?;
+        fs::write(fresh.join(OVER), folder.as_os_str().as_encoded_bytes())?;
         fs::rename(&fresh, &path)?;
         let held = hold(&path)?.ok_or(io::ErrorKind::ResourceBusy)?;
         Ok(Self { path, _held: held })
     }
 
-    /// The directory that lies over the entry.
+    /// The directory that lies over the folder.
     pub(super) fn path(&self) -> PathBuf {
         self.path.join(TREE)
     }
@@ -85,7 +85,7 @@ fn repeat(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what belongs to entries that are gone or were replaced, unless a session still has it. Failures are left to the
+/// Removes what belongs to folders that are gone or were replaced, unless a session still has it. Failures are left to the
 /// next one.
 fn sweep(parent: &Path, but: &str) {
     for found in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -93,7 +93,7 @@ fn sweep(parent: &Path, but: &str) {
         if found.file_name() == but || !found.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        let current = fs::read(path.join(ENTRY)).ok().and_then(|bytes| {
+        let current = fs::read(path.join(OVER)).ok().and_then(|bytes| {
             use std::os::unix::ffi::OsStringExt;
             stamp(Path::new(&std::ffi::OsString::from_vec(bytes))).ok()
         });

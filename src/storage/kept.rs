@@ -4,7 +4,7 @@
 //! - `data/`: what the guest has as `/data`. Sessions at the same time share it.
 //! - `folder/upper`, `folder/work`: the layer over its own folder. It belongs to the package, not to a version, and one
 //!   session at a time has it: the file `lock`.
-//! - `entry`: the installed folder that the layer was last mounted over ([`stamp`]).
+//! - `over`: the installed folder that the layer was last mounted over ([`stamp`]).
 //! - `replaced/`: what [`rebase`] moved away.
 
 use std::fs::{self, File};
@@ -31,26 +31,23 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Makes what is missing at `place`. `layers`: whether the layer can be used at all.
+    /// Makes what is missing at `place`. The layer is over `folder`, if over anything.
     pub(super) fn open(
         place: &Path,
-        entry: &Path,
-        layers: bool,
+        folder: Option<&Path>,
         owner: Option<(u32, u32)>,
         warnings: &mut Vec<String>,
     ) -> io::Result<Self> {
         private(&place.join("data"))?;
         give(&open_directory(&place.join("data"))?, owner)?;
         let mut kept = Self { place: place.to_owned(), folder: None };
-        if !layers {
-            return Ok(kept);
-        }
+        let Some(folder) = folder else { return Ok(kept) };
         for name in ["upper", "work"] {
             private(&place.join("folder").join(name))?;
         }
         let lock = lock_file(place.join("lock"))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => match kept.follow(entry) {
+            Ok(()) => match kept.follow(folder) {
                 Ok(None) => kept.folder = Some(lock),
                 Ok(Some(said)) => {
                     warnings.push(said);
@@ -81,9 +78,9 @@ impl Kept {
         self.folder.as_ref().map(|_| self.place.join("folder"))
     }
 
-    /// Makes the layer one over `entry`; says what that took.
-    fn follow(&self, entry: &Path) -> io::Result<Option<String>> {
-        let (now, note) = (stamp(entry)?, self.place.join("entry"));
+    /// Makes the layer one over `folder`; says what that took.
+    fn follow(&self, folder: &Path) -> io::Result<Option<String>> {
+        let (now, note) = (stamp(folder)?, self.place.join("over"));
         let before = match fs::read(&note) {
             Ok(before) => before,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -93,7 +90,7 @@ impl Kept {
             return Ok(None);
         }
         let aside = self.place.join("replaced").join(&now);
-        let moved = rebase(&self.place.join("folder/upper"), entry, &aside)?;
+        let moved = rebase(&self.place.join("folder/upper"), folder, &aside)?;
         fs::write(&note, now)?;
         Ok((moved > 0).then(|| {
             let what = if moved == 1 { "1 file".to_owned() } else { format!("{moved} files") };
@@ -118,13 +115,13 @@ fn give(directory: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
     Ok(rustix::fs::fchown(directory, Some(user), Some(group))?)
 }
 
-/// Makes a layer that was written over another version one over `entry`: what the new version has is the new version's,
+/// Makes a layer that was written over another version one over `folder`: what the new version has is the new version's,
 /// so no old code shadows it. What stood in its place goes to `aside`; says how many files and directories that were.
 ///
 /// Works through descriptors and follows no link: a guest of a killed npxc may have a moment to live.
-fn rebase(upper: &Path, entry: &Path, aside: &Path) -> io::Result<usize> {
+fn rebase(upper: &Path, folder: &Path, aside: &Path) -> io::Result<usize> {
     let mut rebase = Rebase { aside, open: None, moved: 0 };
-    rebase.directory(&open_directory(upper)?.into(), &open_directory(entry)?.into(), 1)?;
+    rebase.directory(&open_directory(upper)?.into(), &open_directory(folder)?.into(), 1)?;
     Ok(rebase.moved)
 }
 

@@ -1,5 +1,4 @@
-//! Where a package keeps things: `/data`, which lasts, and a layer of its own over the read-only folder that it was
-//! installed to.
+//! Where a package keeps things: `/data`, which lasts, and a layer of its own over the read-only folder with its files.
 //!
 //! Everything is below npxc's own directories and mode 0700. What a package wrote is the package's: nothing in it is
 //! executed, read or followed here, only counted, moved and removed. Data comes from `session`; it goes to the runtime
@@ -20,8 +19,8 @@ use sha2::{Digest, Sha256};
 use self::folders::Folders;
 use self::kept::Kept;
 pub use self::written::Written;
+use crate::package::PackageSpec;
 use crate::package::request::Source;
-use crate::package::{GUEST_PACKAGE, PackageSpec};
 use crate::runtime::{Access, Layer, Mount};
 
 /// Where the guest finds what lasts.
@@ -38,10 +37,8 @@ pub struct Wanted<'a> {
     pub cache: &'a Path,
     /// The package's name as a path component ([`name`]).
     pub name: &'a str,
-    /// The store entry.
-    pub entry: &'a Path,
-    /// Whether the runtime can mount layers.
-    pub layers: bool,
+    /// The package's own folder in the store entry; `None` where the runtime cannot mount a layer over it.
+    pub folder: Option<&'a Path>,
     /// Whether anything lasts.
     pub persist: bool,
     /// Whom `/data` belongs to, where that is not npxc's user.
@@ -60,18 +57,17 @@ impl Storage {
     /// Makes what is missing.
     pub fn of(wanted: &Wanted<'_>) -> io::Result<Self> {
         let mut warnings = Vec::new();
-        let folders = match wanted.layers {
-            true => Some(Folders::of(&wanted.cache.join("folders"), wanted.entry)?),
-            false => None,
-        };
+        // What is a link there leads into another package.
+        let folder = wanted.folder.filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()));
+        let folders = folder.map(|path| Folders::of(&wanted.cache.join("folders"), path)).transpose()?;
         let kept = match wanted.persist {
             true => {
                 let place = wanted.data.join("packages").join(wanted.name);
-                Some(Kept::open(&place, wanted.entry, wanted.layers, wanted.owner, &mut warnings)?)
+                Some(Kept::open(&place, folder, wanted.owner, &mut warnings)?)
             }
             false => None,
         };
-        if wanted.persist && !wanted.layers {
+        if wanted.persist && folder.is_none() {
             warnings.push(
                 "this runtime shows the package its own folder read-only; of what it writes, only /data lasts".into(),
             );
@@ -79,11 +75,11 @@ impl Storage {
         Ok(Self { folders, kept, warnings })
     }
 
-    /// What lies over the package's folder.
-    pub fn layer(&self) -> Option<Layer> {
+    /// What lies over the package's own folder, which is at `guest` inside.
+    pub fn layer(&self, guest: &Path) -> Option<Layer> {
         let kept = self.kept.as_ref().and_then(Kept::folder);
         let directories = self.folders.as_ref()?.path();
-        Some(Layer { guest: GUEST_PACKAGE.into(), directories, kept })
+        Some(Layer { guest: guest.to_owned(), directories, kept })
     }
 
     /// What the guest gets as `/data`.
@@ -123,11 +119,11 @@ pub fn name(spec: &PackageSpec, source: &Source) -> String {
 }
 
 /// What tells one state of an installed folder from the next: it is replaced as a whole, never changed.
-fn stamp(entry: &Path) -> io::Result<String> {
+fn stamp(folder: &Path) -> io::Result<String> {
     use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::symlink_metadata(entry)?;
+    let metadata = std::fs::symlink_metadata(folder)?;
     let mut hash = Sha256::new();
-    hash.update(entry.as_os_str().as_encoded_bytes());
+    hash.update(folder.as_os_str().as_encoded_bytes());
     for number in [metadata.dev(), metadata.ino()] {
         hash.update(number.to_le_bytes());
     }
