@@ -95,6 +95,7 @@ fn launch(role: &str) -> Result<Launch> {
         env: Vec::new(),
         cwd: PathBuf::from("/"),
         mounts: vec![Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly }],
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     })

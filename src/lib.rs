@@ -31,4 +31,5 @@ pub mod policy;
 pub mod rpc;
 pub mod runtime;
 pub mod session;
+pub mod storage;
 pub mod workspace;

@@ -28,6 +28,7 @@ mod e2e {
     mod registry;
     mod servers;
     mod stdio;
+    mod storage;
     mod transfer;
     mod user;
     mod words;

@@ -25,6 +25,7 @@ use self::patience::{PATIENCE, Patient};
 
 mod sandbox {
     mod confined;
+    mod layers;
     mod life;
     mod limits;
     mod link;
@@ -47,6 +48,7 @@ fn launch(command: &[&str]) -> Launch {
         env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],
         cwd: "/home/user".into(),
         mounts: Vec::new(),
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     }

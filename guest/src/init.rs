@@ -37,15 +37,19 @@ fn run(channel: &mut Channel, spec: &Spec, stdio: [OwnedFd; 3]) -> Result<(), Fa
     network::loopback()?;
     let link = network::create(network::NAME)?;
     (ready.vnet_hdr, ready.offload) = (link.vnet_hdr, link.offload);
-    let collected = layout::collect(spec)?;
+    let mut collected = layout::collect(spec)?;
     layout::build(spec, &collected, true, &mut ready)?;
     confine::limits()?;
     confine::landlock(&confine::writable(spec), &mut ready)?;
     confine::capabilities(None)?;
     confine::seccomp()?;
     let children = sys::child_signals().at(Step::HandOver, "signalfd")?;
-    channel.send(&Report::Ready(ready), &[link.tun.as_fd()]).at(Step::HandOver, "link")?;
-    drop(link);
+    let written = collected.written.take();
+    let descriptors: Vec<_> =
+        [link.tun.as_fd()].into_iter().chain(written.as_ref().map(AsFd::as_fd)).collect();
+    channel.send(&Report::Ready(ready), &descriptors).at(Step::HandOver, "link")?;
+    drop(descriptors);
+    drop((link, written));
 
     workload.serve(channel, stdio, children.as_fd(), None)
 }

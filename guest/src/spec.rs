@@ -164,6 +164,19 @@ pub struct Bind {
     pub writable: bool,
     /// Device and inode of what was checked on the host: something else in its place is refused.
     pub identity: (u64, u64),
+    /// The guest may write all the same, elsewhere; read-only where the kernel cannot do that. Not in a container.
+    #[serde(default)]
+    pub layer: Option<Layer>,
+}
+
+/// What lies over a read-only directory, so that the guest can write into it and the host's stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// On the host: the same directories again, empty, which their owner may write to.
+    pub directories: PathBuf,
+    /// On the host: `upper` and `work` in here take what the guest writes. Without it that is a file system of the
+    /// sandbox's own, of [`Spec::scratch`] bytes, whose descriptor travels with [`Report::Ready`] after the link's.
+    pub kept: Option<PathBuf>,
 }
 
 /// From npxc to init.

@@ -9,6 +9,7 @@ use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
 use crate::session::{Installed, Survey};
+use crate::storage::GUEST_DATA;
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
 pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> String {
@@ -58,6 +59,17 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
                 format!("{host} at {guest} ({access})")
             },
         );
+    }
+    if run.no_isolate {
+        row("not isolated", "the whole working directory is readable".to_owned());
+    }
+    row(
+        "own folder",
+        if run.persist { "what it writes is kept" } else { "what it writes ends with the session" }
+            .to_owned(),
+    );
+    if run.persist {
+        row("storage", format!("{GUEST_DATA} (read-write), kept below {}", run.directories.data.display()));
     }
     if run.mounts.is_empty() {
         row("files", "none of this machine's".to_owned());

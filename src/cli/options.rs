@@ -60,6 +60,12 @@ pub struct Options {
     /// Give it an environment variable: a value, or npxc's own
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Files and environment")]
     pub env: Vec<String>,
+    /// Keep what it writes, for its next session: /data, and in its own folder
+    #[arg(long, help_heading = "Files and environment")]
+    pub persist: bool,
+    /// Show it the working directory with everything in it, read-only
+    #[arg(long, help_heading = "Files and environment")]
+    pub no_isolate: bool,
     /// Directory that relative paths start from, and where it starts if a mount has it
     #[arg(long, value_name = "DIR", help_heading = "Files and environment")]
     pub cwd: Option<String>,
@@ -172,6 +178,7 @@ impl Options {
             layer: self.layer()?,
             config: self.config.clone(),
             cwd: self.cwd.clone(),
+            no_isolate: self.no_isolate,
             audit_log: self.audit_log.clone(),
         })
     }
@@ -210,6 +217,7 @@ impl Options {
             env,
             passthrough,
             mounts: all("--mount", &self.mount, |text| MountSpec::parse(text, place()))?,
+            persist: self.persist.then_some(true),
             runtime: one("--runtime", self.runtime.as_ref(), str::parse)?,
             link: one("--link", self.link.as_ref(), str::parse)?,
             image: one("--image", self.image.as_ref(), values::image)?,

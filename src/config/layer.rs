@@ -35,6 +35,8 @@ pub struct Layer {
     pub install_allow: Vec<Rule>,
     /// `--ignore-scripts`.
     pub ignore_scripts: Option<bool>,
+    /// `--persist`.
+    pub persist: Option<bool>,
     /// `--env NAME=VALUE`.
     pub env: BTreeMap<EnvName, EnvValue>,
     /// `--env NAME`, which must be set on the host, and `env_passthrough`, which need not be.

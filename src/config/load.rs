@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::Layer;
-use super::mounts::{self, HostPath};
+use super::mounts::{self, GuestPath, HostPath, MountSpec};
 use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
 use super::schema;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
 use crate::runtime::{Access, Mount};
+use crate::storage::GUEST_DATA;
 
 /// Largest configuration file that is read.
 const MAX_FILE: u64 = 1 << 20;
@@ -36,6 +37,8 @@ pub struct Asked {
     pub config: Option<String>,
     /// `--cwd`.
     pub cwd: Option<String>,
+    /// `--no-isolate`.
+    pub no_isolate: bool,
     /// `--audit-log`.
     pub audit_log: Option<String>,
 }
@@ -45,10 +48,23 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
     let cwd = working_directory(asked.cwd.as_deref(), host)?;
     let named = named_file(asked.config.as_deref(), &mut directories, host)?;
-    let Layers { stack, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
+    let Layers { mut stack, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
+    if asked.no_isolate {
+        // Below all others: a mount that somebody asked for by its name wins.
+        stack.push(Layer { mounts: vec![whole(&cwd, host)?], ..Layer::default() });
+    }
     let combined = combine(&stack, host, &cwd)?;
     let mut warnings = combined.warnings;
     let mounts = mounts::settle(&combined.mounts, &directories)?;
+    if combined.persist {
+        spares_data(&combined.mounts)?;
+    }
+    if asked.no_isolate {
+        warnings.push(format!(
+            "--no-isolate: the package can read everything in {}, not only the files that are named",
+            cwd.as_path().display()
+        ));
+    }
     let guest_cwd = inside(&cwd, &mounts);
     if asked.cwd.is_some() && guest_cwd.is_none() {
         warnings.push(format!(
@@ -68,6 +84,8 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         env: combined.env,
         mounts,
         mount_mode: combined.mount_mode,
+        persist: combined.persist,
+        no_isolate: asked.no_isolate,
         arguments: combined.arguments,
         publish: combined.publish,
         limits: combined.limits,
@@ -102,6 +120,34 @@ fn working_directory(asked: Option<&str>, host: &HostEnv) -> Result<HostPath, Co
         return Err(ConfigError::option("--cwd", text, Fault::new("there is no such directory")));
     }
     Ok(cwd)
+}
+
+/// The working directory as a whole, read-only and at its own path.
+fn whole(cwd: &HostPath, host: &HostEnv) -> Result<MountSpec, ConfigError> {
+    const OPTION: &str = "--no-isolate";
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let shown = cwd.as_path().display().to_string();
+    // What holds the home directory holds its keys and tokens.
+    if real(&host.home).starts_with(real(cwd.as_path())) {
+        let fault = Fault::new("this would show the package your whole home directory")
+            .hint("start npxc in the directory that you work in, or name it with --cwd");
+        return Err(ConfigError::option(OPTION, &shown, fault));
+    }
+    let place = Place::Option(OPTION.to_owned());
+    Ok(MountSpec { place, host: shown, guest: None, access: Access::ReadOnly })
+}
+
+/// Nothing else may be mounted where `persist` has something.
+fn spares_data(mounts: &[(MountSpec, HostPath, GuestPath)]) -> Result<(), ConfigError> {
+    let taken = mounts.iter().find(|(_, _, guest)| guest.as_path() == Path::new(GUEST_DATA));
+    taken.map_or(Ok(()), |(spec, host, _)| {
+        let what = format!(
+            "{} is to go to {GUEST_DATA} inside, where `persist` has its own",
+            host.as_path().display()
+        );
+        let hint = "mount it at another path inside, or leave `persist` out";
+        Err(ConfigError::at(&spec.place, Fault::new(what).hint(hint)))
+    })
 }
 
 /// What `--config` names: a directory, which takes the place of npxc's own, or the package's file.

@@ -32,6 +32,10 @@ pub struct Resolved {
     pub mounts: Vec<Mount>,
     /// What it may do with files of the working directory that calls name.
     pub mount_mode: Access,
+    /// Whether the working directory is mounted as a whole because `--no-isolate` said so.
+    pub no_isolate: bool,
+    /// Whether it has a `/data` that lasts, and keeps what it writes into its own folder.
+    pub persist: bool,
     /// Which arguments of its tools are paths, and which are not, as far as it was said.
     pub arguments: Configured,
     /// Ports of the host that lead into the guest.
@@ -119,6 +123,7 @@ pub(super) struct Combined {
     pub(super) env: BTreeMap<EnvName, EnvValue>,
     pub(super) mounts: Vec<(MountSpec, HostPath, GuestPath)>,
     pub(super) mount_mode: Access,
+    pub(super) persist: bool,
     pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
     pub(super) limits: Limits,
@@ -149,6 +154,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         env: environment(layers, host, &mut warnings)?,
         mounts: mounts(layers, host, cwd)?,
         mount_mode: first(layers, |layer| layer.mount_mode).unwrap_or(Access::ReadOnly),
+        persist: first(layers, |layer| layer.persist).unwrap_or(false),
         arguments: Configured {
             paths: arguments(layers, |layer| &layer.path_arguments),
             others: arguments(layers, |layer| &layer.non_path_arguments),

@@ -20,7 +20,7 @@ use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
 /// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 2] = ["storage", "audit"];
+const LATER: [&str; 1] = ["audit"];
 
 type Text = Spanned<String>;
 
@@ -40,6 +40,7 @@ struct Defaults {
     env: BTreeMap<Text, Text>,
     env_passthrough: Vec<Text>,
     network: NetworkTable,
+    storage: StorageTable,
     mounts: Vec<MountTable>,
     paths: PathsTable,
     path_arguments: BTreeMap<String, Vec<Text>>,
@@ -57,6 +58,7 @@ struct PackageFile {
     env: BTreeMap<Text, Text>,
     env_passthrough: Vec<Text>,
     network: NetworkTable,
+    storage: StorageTable,
     mounts: Vec<MountTable>,
     paths: PathsTable,
     path_arguments: BTreeMap<String, Vec<Text>>,
@@ -70,6 +72,12 @@ struct PackageFile {
 #[serde(deny_unknown_fields, default)]
 struct PathsTable {
     mount_mode: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct StorageTable {
+    persist: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,6 +156,7 @@ pub fn package(
         env: file.env,
         env_passthrough: file.env_passthrough,
         network: file.network,
+        storage: file.storage,
         mounts: file.mounts,
         paths: file.paths,
         path_arguments: file.path_arguments,
@@ -178,7 +187,7 @@ pub fn spec_fault(error: &crate::package::spec::SpecError) -> Fault {
 /// Where a key that a package's file has stands in `npxc.toml`.
 fn below_defaults(key: &str) -> Option<String> {
     match key {
-        "network" | "runtime" | "install" | "env" | "path_arguments" | "non_path_arguments" => {
+        "network" | "storage" | "runtime" | "install" | "env" | "path_arguments" | "non_path_arguments" => {
             Some(format!("in npxc.toml it is [defaults.{key}]"))
         }
         "mounts" => Some("in npxc.toml it is [[defaults.mounts]]".to_owned()),
@@ -216,6 +225,11 @@ fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Opt
         return Some(
             Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
         );
+    }
+    if key == "writable" && known == ["persist"] {
+        let hint =
+            "take it out: a package can write anywhere in its own folder, and `persist = true` keeps it";
+        return Some(Fault::new("`writable` says nothing here").hint(hint));
     }
     let hint = elsewhere(key).unwrap_or_else(|| match nearest(key, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
@@ -264,6 +278,7 @@ impl Source<'_> {
             ignore_scripts: table.install.ignore_scripts,
             env,
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
+            persist: table.storage.persist,
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
             mount_mode: self.one(table.paths.mount_mode.as_ref(), access)?,
             path_arguments: self.arguments(&table.path_arguments)?,

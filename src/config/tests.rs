@@ -172,8 +172,8 @@ fn mistakes_in_files_are_pointed_at() {
             "2:1: unknown key `swap`\nswap = 1\n^\nhint: the keys here are name, link, image, program, arguments, require_limits, memory, cpus, pids",
         ),
         (
-            "[storage]\npersist = true\n",
-            "1:2: `storage` is not available in this version of npxc\n[storage]\n ^\nhint: take it out",
+            "[audit]\npath = \"x\"\n",
+            "1:2: `audit` is not available in this version of npxc\n[audit]\n ^\nhint: take it out",
         ),
         (
             "[network]\nmode = \"allow\"\n",
@@ -389,6 +389,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         install_allow,
         ignore_scripts,
         env,
+        persist,
         passthrough,
         mounts,
         mount_mode,
@@ -407,7 +408,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
-    assert!(!mounts.is_empty());
+    assert!(!mounts.is_empty() && persist.is_some());
     assert_eq!(mount_mode, Some(Access::ReadWrite));
     let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
     assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));

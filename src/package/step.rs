@@ -59,6 +59,7 @@ impl Step {
             env: self.env.clone(),
             cwd: self.cwd.clone(),
             mounts: self.mounts.clone(),
+            layer: None,
             limits,
             files: self.files.clone(),
         }

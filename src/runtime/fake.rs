@@ -85,6 +85,7 @@ impl Runtime for Fake {
             link: Some(Link::Tun(TunLink { fd: ours, vnet_hdr: false, tso: false, mtu: 1500 })),
             kind: self.link(),
             warnings: Vec::new(),
+            written: None,
             process: super::Process::Fake(Process { shared: Arc::clone(&self.shared) }),
         })
     }
@@ -138,6 +139,7 @@ mod tests {
             env: Vec::new(),
             cwd: "/".into(),
             mounts: Vec::new(),
+            layer: None,
             limits: Limits::default(),
             files: Vec::new(),
         };

@@ -56,6 +56,11 @@ pub trait Runtime {
         "tun"
     }
 
+    /// Whether a [`Layer`] can lie over a mount; otherwise that stays read-only.
+    fn layers(&self) -> bool {
+        false
+    }
+
     /// User and group, as this machine counts, that what is mounted writable has to belong to, where these are not
     /// npxc's own.
     fn owner(&self) -> Result<Option<(u32, u32)>, RuntimeError> {
@@ -162,6 +167,8 @@ pub struct Guest {
     /// What kind of link that is, or was.
     kind: &'static str,
     warnings: Vec<String>,
+    /// The directory of what it writes into its layer.
+    written: Option<OwnedFd>,
     process: Process,
 }
 
@@ -190,6 +197,12 @@ impl Guest {
     /// What the sandbox has to do without on this machine, as sentences for people.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The directory of what it writes into a layer that ends with it, once. Its content is the guest's: nothing in it
+    /// may be followed.
+    pub fn take_written(&mut self) -> Option<OwnedFd> {
+        self.written.take()
     }
 
     /// Starts the command; the router has to be up by now.
@@ -253,6 +266,8 @@ pub struct Launch {
     pub cwd: PathBuf,
     /// Host directories and files made visible, in order.
     pub mounts: Vec<Mount>,
+    /// What lets the guest write into one of the mounts, where the runtime can.
+    pub layer: Option<Layer>,
     /// Resource limits.
     pub limits: Limits,
     /// Files to put under the guest's private `/etc` or home: path inside the guest, content.
@@ -268,6 +283,19 @@ pub struct Mount {
     pub guest: PathBuf,
     /// Whether the guest may write there.
     pub access: Access,
+}
+
+/// A private layer over a read-only mount: the guest writes there, and the host's directory stays as it is. A runtime
+/// without it leaves the mount read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Which mount: its path inside.
+    pub guest: PathBuf,
+    /// The same directories again, empty, which their owner may write to.
+    pub directories: PathBuf,
+    /// `upper` and `work` in here take what the guest writes, and nobody else uses them meanwhile. `None`: that ends
+    /// with the guest, and takes [`Limits::scratch`] bytes at the most.
+    pub kept: Option<PathBuf>,
 }
 
 /// Whether the guest may write to a mount.

@@ -73,6 +73,7 @@ impl KnownDirectories {
                 host,
                 guest: mount.guest.clone(),
                 writable: mount.access == Access::ReadWrite,
+                layer: None,
             });
         }
         if left == 0 {

@@ -219,6 +219,7 @@ async fn ask(runtime: &dyn Runtime) -> Result<String, Failure> {
         env: Vec::new(),
         cwd: "/".into(),
         mounts: Vec::new(),
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     };

@@ -16,6 +16,7 @@ mod run;
 mod step;
 mod survey;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -132,6 +133,11 @@ impl Session {
     /// What the sandbox has to do without on this machine.
     pub fn warnings(&self) -> &[String] {
         self.guest.warnings()
+    }
+
+    /// What it writes into a layer that ends with it, once ([`Guest::take_written`]).
+    pub fn take_written(&mut self) -> Option<OwnedFd> {
+        self.guest.take_written()
     }
 
     /// Starts the command.

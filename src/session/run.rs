@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -23,12 +24,14 @@ use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::entry::MANIFEST;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageName,
+    Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
+use crate::storage::{self, GUEST_DATA, Storage, VARIABLE, Wanted, Written};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
 use crate::workspace::{self, Handle, Workspace};
@@ -142,7 +145,19 @@ impl Bench {
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
         let (lease, shelf) = self.shelf(resolved, id)?;
-        let mut launch = self.launch(resolved, entry)?;
+        let storage = self.storage(resolved, entry)?;
+        for warning in storage.warnings() {
+            words.warning(warning);
+        }
+        // What npxc mounts for it beside what the user does.
+        let granted: Vec<Mount> = storage.data().into_iter().chain(resolved.mounts.iter().cloned()).collect();
+        let mut launch = self.launch(resolved, entry, &granted)?;
+        if let Some((folder, inside)) = own_folder(entry)
+            && let Some(layer) = storage.layer(&inside)
+        {
+            launch.mounts.push(Mount { host: folder, guest: inside, access: Access::ReadOnly });
+            launch.layer = Some(layer);
+        }
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
             host: shelf.visible(),
@@ -152,7 +167,7 @@ impl Bench {
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, id)?;
-        let start = record::start(subject(entry), &*self.runtime, &policy, &resolved.mounts, &launch);
+        let start = record::start(subject(entry), &*self.runtime, &policy, &granted, &launch);
         let start = Cell::new(Some(start));
         // Which link it has is known once the sandbox stands; nothing in it runs before that is written.
         let begin = |link: &str| {
@@ -168,12 +183,11 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let names =
-            resolved.mounts.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
+        let names = granted.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
         let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
         let (say, mut said) = unbounded_channel();
         let files = Handle::new(Workspace::new(
-            self.scope(resolved),
+            self.scope(resolved, &granted),
             shelf,
             recorder.clone(),
             resolved.directories.kept(),
@@ -181,15 +195,19 @@ impl Bench {
             Box::new(move |words: &str| drop(say.send(words.to_owned()))),
         ));
         let messages = (translator, files.clone(), &mut said);
-        let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
-            Ok(conclusion) => conclusion,
-            Err(error) => Conclusion { ended: Err(error), cause: Cause::Itself },
-        };
+        let relayed = self.relay(parts, messages, &begin, words, signals).await;
+        let (conclusion, written) =
+            relayed.unwrap_or_else(|error| (Conclusion { ended: Err(error), cause: Cause::Itself }, None));
         files.finish();
         while let Ok(warning) = said.try_recv() {
             words.warning(&warning);
         }
-        drop(lease);
+        drop((lease, storage));
+        let lost = written.and_then(|written| Written::of(written).ok()?.words(&entry.manifest.title()));
+        if let Some(lost) = lost {
+            words.warning(&lost);
+            words.hint("--persist keeps it");
+        }
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
@@ -205,7 +223,7 @@ impl Bench {
     }
 
     /// Runs the guest with its stdio tied to npxc's own, until both have ended. It starts when `begin` has
-    /// heard which link it has, and succeeded.
+    /// heard which link it has, and succeeded. Gives what the guest wrote into its layer as well.
     async fn relay(
         &self,
         parts: Parts,
@@ -213,7 +231,7 @@ impl Bench {
         begin: &dyn Fn(&str) -> Result<(), SessionError>,
         words: &dyn Progress,
         signals: &mut Signals,
-    ) -> Result<Conclusion, SessionError> {
+    ) -> Result<(Conclusion, Option<OwnedFd>), SessionError> {
         let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
         let mut session = Session::start(&*self.runtime, parts, stdio)?;
         begin(session.link())?;
@@ -223,6 +241,7 @@ impl Bench {
         let (notices, mut received) = unbounded_channel();
         let proxy = Proxy::start(ends, translator, Box::new(files), notices).map_err(SessionError::Stdio)?;
         session.release()?;
+        let written = session.take_written();
         let conclusion = {
             let mut conclusion = std::pin::pin!(foreground::conclude(&mut session, signals, &mut received));
             loop {
@@ -240,7 +259,7 @@ impl Bench {
             _ = delivered => {}
             () = signals.next(), if !interrupted => {}
         }
-        Ok(conclusion)
+        Ok((conclusion, written))
     }
 
     /// Where files that calls name are put for the guest.
@@ -254,19 +273,45 @@ impl Bench {
     }
 
     /// What the package's client may share by naming it.
-    fn scope(&self, resolved: &Resolved) -> Scope {
+    fn scope(&self, resolved: &Resolved, granted: &[Mount]) -> Scope {
         let own = resolved.directories.own().into_iter().cloned().collect();
         let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
-        Scope::new(ground, &resolved.mounts, resolved.guest_cwd.is_some())
+        Scope::new(ground, granted, resolved.guest_cwd.is_some())
     }
 
-    fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
+    /// Where the package keeps what it writes.
+    fn storage(&self, resolved: &Resolved, entry: &Entry) -> Result<Storage, Failure> {
+        let request = resolved.request.resolve(&self.host)?;
+        let mut named = request.request.packages.iter().zip(&request.packages);
+        let name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
+        let folder = own_folder(entry).filter(|_| self.runtime.layers());
+        let owner = if resolved.persist { self.runtime.owner().map_err(SessionError::from)? } else { None };
+        let wanted = Wanted {
+            data: &resolved.directories.data,
+            cache: &resolved.directories.cache,
+            name: &name,
+            folder: folder.as_ref().map(|(folder, _)| folder.as_path()),
+            persist: resolved.persist,
+            owner,
+        };
+        Storage::of(&wanted).map_err(|error| {
+            Failure::new(
+                ExitStatus::Config,
+                format!("cannot make a place for what the package writes: {error}"),
+            )
+        })
+    }
+
+    fn launch(&self, resolved: &Resolved, entry: &Entry, granted: &[Mount]) -> Result<Launch, Failure> {
         let command = entry.command(&resolved.request, &resolved.args, &self.node)?;
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
         env.insert("HOME".into(), GUEST_HOME.into());
         env.extend(terminal_env(&self.host));
         env.extend(self.trust.env.iter().cloned());
         env.extend(entry.env(&self.node));
+        if resolved.persist {
+            env.insert(VARIABLE.into(), GUEST_DATA.into());
+        }
         env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
@@ -277,16 +322,24 @@ impl Bench {
             guest: PathBuf::from(GUEST_PACKAGE).join(MANIFEST),
             access: Access::ReadOnly,
         });
-        mounts.extend(resolved.mounts.iter().cloned());
+        mounts.extend(granted.iter().cloned());
         Ok(Launch {
             command,
             env: env.into_iter().collect(),
             cwd: resolved.guest_cwd.clone().unwrap_or_else(|| PathBuf::from(GUEST_HOME)),
             mounts,
+            layer: None,
             limits: resolved.limits.clone(),
             files: self.trust.files.clone(),
         })
     }
+}
+
+/// Where the files of the package that is run are: on the host and inside.
+fn own_folder(entry: &Entry) -> Option<(PathBuf, PathBuf)> {
+    let name: PackageName = entry.manifest.roots.first()?.name.parse().ok()?;
+    let below = Path::new("node_modules").join(name.as_str());
+    Some((entry.dir.join(&below), Path::new(GUEST_PACKAGE).join(&below)))
 }
 
 fn subject(entry: &Entry) -> Subject {

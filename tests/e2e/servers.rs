@@ -95,15 +95,6 @@ fn memory_keeps_its_graph_in_a_mount() {
 }
 
 #[test]
-fn memory_cannot_write_into_its_own_package() {
-    let mut client = Client::start(world().npxc(&["@modelcontextprotocol/server-memory@2026.8.31"]));
-    let entity = json!({"name": "Ferris", "entityType": "crab", "observations": []});
-    let refused = client.error("create_entities", json!({"entities": [entity]}));
-    assert!(refused.contains("EROFS"), "{refused}");
-    client.close();
-}
-
-#[test]
 fn sequential_thinking_thinks_and_draws_on_stderr() {
     let mut client =
         Client::start(world().npxc(&["@modelcontextprotocol/server-sequential-thinking@2026.8.31"]));

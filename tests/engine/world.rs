@@ -216,6 +216,7 @@ pub(super) fn launch(command: &[&str]) -> Launch {
         env: Vec::new(),
         cwd: "/home/user".into(),
         mounts: Vec::new(),
+        layer: None,
         limits: Limits { memory: 1 << 30, pids: 64, cpus: None, scratch: 16 << 20, ..Limits::default() },
         files: Vec::new(),
     }

@@ -165,6 +165,7 @@ fn row_37_a_datapath_that_fails_takes_the_guest_with_it() {
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         cwd: "/".into(),
         mounts: Vec::new(),
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     };

@@ -76,6 +76,7 @@ fn session() {
         env: Vec::new(),
         cwd: "/".into(),
         mounts: order.mounts.into_iter().map(mount).collect(),
+        layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     };

@@ -20,7 +20,11 @@ const WRITABLE: [&str; 8] =
 
 /// What may be written in the native sandbox.
 pub(crate) fn writable(spec: &Spec) -> Vec<PathBuf> {
-    let mounts = spec.mounts.iter().filter(|bind| bind.writable).map(|bind| bind.guest.clone());
+    let mounts = spec
+        .mounts
+        .iter()
+        .filter(|bind| bind.writable || bind.layer.is_some())
+        .map(|bind| bind.guest.clone());
     WRITABLE.iter().map(PathBuf::from).chain(mounts).collect()
 }
 

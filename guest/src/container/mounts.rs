@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     fn bind(guest: &str, identity: (u64, u64)) -> Bind {
-        Bind { host: PathBuf::from("/somewhere"), guest: guest.into(), writable: true, identity }
+        Bind { host: PathBuf::from("/somewhere"), guest: guest.into(), writable: true, identity, layer: None }
     }
 
     #[test]

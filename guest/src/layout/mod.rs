@@ -5,6 +5,7 @@
 //! The host's file system is not changed.
 
 mod etc;
+mod layer;
 mod proc;
 mod tree;
 
@@ -40,6 +41,8 @@ const DEVICES: [(&str, u32, u32); 5] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9)];
 /// The root file system holds mount points and a small `/etc`; 16 MiB leave room for files handed in.
 const ROOT_SIZE: u64 = 16 << 20;
+/// Why a mount is refused that is not what npxc looked at.
+const REPLACED: &str = "was replaced by something else while the sandbox was started";
 
 /// Something of the host on its way into the sandbox.
 enum Piece {
@@ -53,6 +56,11 @@ pub(crate) struct Collected {
     etc: Vec<(PathBuf, Piece)>,
     devices: Vec<(PathBuf, OwnedFd)>,
     mounts: Vec<(PathBuf, OwnedFd, Kind)>,
+    /// What the guest writes into a layer of the sandbox's own.
+    pub(crate) written: Option<OwnedFd>,
+    /// Held as long as the sandbox stands.
+    _lock: Option<OwnedFd>,
+    warnings: Vec<String>,
 }
 
 /// Takes what comes from the host.
@@ -85,22 +93,37 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
         let copied = tree::copy(&path, tree::DEVICE).at(Step::Dev, device())?;
         devices.push((path, copied));
     }
-    let mut mounts = Vec::new();
+    let (mut mounts, mut written, mut lock, mut warnings) = (Vec::new(), None, None, Vec::new());
     for bind in &spec.mounts {
         let detail = || format!("{} at {}", bind.host.display(), bind.guest.display());
         let refuse = |why: &str| Failure::new(Step::Mounts, detail(), &std::io::Error::other(why.to_owned()));
         let guest = tree::normal(&bind.guest)
             .ok_or_else(|| refuse("the path inside has to be absolute, without .."))?;
+        let layered = bind.layer.as_ref().map(|layer| layer::mount(bind, layer, spec.scratch));
+        if let Some(Ok(layered)) = layered {
+            if layered.identity != bind.identity {
+                return Err(refuse(REPLACED));
+            }
+            mounts.push((guest, layered.mount, Kind::Directory));
+            (written, lock) = (layered.written, layered.lock);
+            continue;
+        }
+        if let Some(Err(error)) = layered {
+            warnings.push(format!(
+                "the package cannot write into its own folder: no overlay can be mounted here ({error}), which takes \
+                 Linux 5.11"
+            ));
+        }
         let attributes = if bind.writable { tree::READ_WRITE } else { tree::READ_ONLY };
         let copied = tree::copy(&bind.host, attributes).at(Step::Mounts, detail())?;
         let stat = rustix::fs::fstat(&copied).at(Step::Mounts, detail())?;
         if (stat.st_dev, stat.st_ino) != bind.identity {
-            return Err(refuse("was replaced by something else while the sandbox was started"));
+            return Err(refuse(REPLACED));
         }
         let kind = tree::kind(&copied).at(Step::Mounts, detail())?;
         mounts.push((guest, copied, kind));
     }
-    Ok(Collected { system, etc: etc::collect()?, devices, mounts })
+    Ok(Collected { system, etc: etc::collect()?, devices, mounts, written, _lock: lock, warnings })
 }
 
 /// Builds the root, brings the link up on the way (that takes the new procfs), and moves in.
@@ -152,6 +175,7 @@ pub(crate) fn build(
         root.symlink(Path::new(path), Path::new(target)).at(Step::Root, path)?;
     }
 
+    ready.warnings.extend(collected.warnings.iter().cloned());
     for (guest, tree, kind) in &collected.mounts {
         root.attach(tree, guest, *kind).at(Step::Mounts, guest.display().to_string())?;
     }

@@ -127,6 +127,7 @@ impl Runtime for Apple {
             link: Some(link),
             kind: self.link(),
             warnings: checked.warnings,
+            written: None,
             process: crate::runtime::Process::Apple(process),
         };
         Ok(guest)

@@ -64,6 +64,7 @@ impl Runtime for Engine {
                         link: Some(link),
                         kind: if wireguard { "wireguard" } else { "socket" },
                         warnings,
+                        written: None,
                         process: crate::runtime::Process::Engine(process),
                     });
                 }

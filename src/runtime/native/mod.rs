@@ -7,7 +7,7 @@ mod check;
 mod process;
 
 use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -91,6 +91,10 @@ impl Runtime for Native {
         "native"
     }
 
+    fn layers(&self) -> bool {
+        true
+    }
+
     fn launch(&self, launch: &Launch, stdio: Stdio3) -> Result<Guest, RuntimeError> {
         // From here on dropping the process ends and reaps the helper.
         let mut process = self.helper()?;
@@ -112,7 +116,7 @@ impl Runtime for Native {
         process.cgroup.add(started.init).map_err(RuntimeError::io("joining the cgroup"))?;
         warnings.extend(started.warnings);
         let (link, process) = (Some(Link::Tun(started.link)), super::Process::Native(process));
-        Ok(Guest { link, kind: self.link(), warnings, process })
+        Ok(Guest { link, kind: self.link(), warnings, written: started.written, process })
     }
 }
 
@@ -120,13 +124,21 @@ impl Runtime for Native {
 struct Started {
     init: u32,
     link: TunLink,
+    written: Option<OwnedFd>,
     warnings: Vec<String>,
 }
 
 impl Native {
     /// Sends the specification and waits for the sandbox to stand.
     fn start(&self, process: &mut Process, launch: &Launch, stdio: Stdio3) -> Result<Started, RuntimeError> {
-        let checked = self.directories.check(&launch.mounts)?;
+        let mut checked = self.directories.check(&launch.mounts)?;
+        if let Some(layer) = &launch.layer {
+            let over = checked.binds.iter_mut().filter(|bind| bind.guest == layer.guest);
+            over.for_each(|bind| {
+                let (directories, kept) = (layer.directories.clone(), layer.kept.clone());
+                bind.layer = Some(npxc_guest::spec::Layer { directories, kept });
+            });
+        }
         let files = launch.files.iter().map(|(path, content)| (path.clone().into(), content.clone()));
         let spec = Spec {
             purpose: Purpose::Run,
@@ -162,11 +174,12 @@ impl Native {
                     .channel
                     .take_descriptor()
                     .ok_or(RuntimeError::Lost(": it sent no link"))?;
+                let written = process.control.channel.take_descriptor();
                 process.control.set_nonblocking()?;
                 let link = TunLink { fd, vnet_hdr: ready.vnet_hdr, tso: ready.offload, mtu: MTU };
                 let mut warnings = checked.warnings;
                 warnings.append(&mut ready.warnings);
-                return Ok(Started { init, link, warnings });
+                return Ok(Started { init, link, written, warnings });
             }
         }
     }

@@ -1,0 +1,105 @@
+//! A directory of the host's that the guest may write to and that stays as it is: overlayfs, mounted in the sandbox's own
+//! user namespace.
+//!
+//! From the top: what the guest writes, the same directories again with modes that let their owner write, the host's
+//! directory. What the guest writes goes to a tmpfs of the sandbox's own, which ends with it, or to where npxc says.
+//! Layers are named by descriptors (`/proc/self/fd/N`): what was checked is what is mounted, a path needs no escapes,
+//! and the guest's mount table tells nothing about the host.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+
+use super::{STAGE, tree};
+use crate::spec::{Bind, Layer};
+
+/// Names below a place for layers.
+const UPPER: &str = "upper";
+const WORK: &str = "work";
+
+/// A mounted layer.
+pub(super) struct Layered {
+    /// The mount, attached nowhere yet.
+    pub(super) mount: OwnedFd,
+    /// The host's directory that was covered: its device and inode.
+    pub(super) identity: (u64, u64),
+    /// What the guest writes, for npxc to look at afterwards; `None` where npxc said where it goes.
+    pub(super) written: Option<OwnedFd>,
+    /// The lock on where npxc said it goes. npxc has one of its own, which ends when npxc is killed, and that is before the
+    /// sandbox does.
+    pub(super) lock: Option<OwnedFd>,
+}
+
+/// Mounts `bind` with `layer` over it. `size` bounds what the guest can write, where npxc does not say where it goes.
+pub(super) fn mount(bind: &Bind, layer: &Layer, size: u64) -> io::Result<Layered> {
+    let lower = directory(&bind.host)?;
+    let stat = rustix::fs::fstat(&lower)?;
+    let directories = directory(&layer.directories)?;
+    let lowers = [&directories, &lower];
+    let identity = (stat.st_dev, stat.st_ino);
+    if let Some(kept) = &layer.kept {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = rustix::fs::open(kept, flags, Mode::empty())?;
+        // Waits for a sandbox whose npxc was killed: about a second at the most.
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
+        let mount = overlay(&lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
+        return Ok(Layered { mount, identity, written: None, lock: Some(place) });
+    }
+    let (mount, written) = on_tmpfs(&lowers, size)?;
+    Ok(Layered { mount, identity, written: Some(written), lock: None })
+}
+
+/// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile.
+fn on_tmpfs(lowers: &[&OwnedFd], size: u64) -> io::Result<(OwnedFd, OwnedFd)> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let place = tree::tmpfs(size, "0755", attributes)?;
+    rustix::mount::move_mount(&place, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let mounted = (|| {
+        for name in [UPPER, WORK] {
+            rustix::fs::mkdirat(&place, name, Mode::from_raw_mode(0o755))?;
+        }
+        let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok((mount, rustix::fs::openat(&place, UPPER, flags, Mode::empty())?))
+    })();
+    rustix::mount::unmount(STAGE, UnmountFlags::DETACH)?;
+    mounted
+}
+
+fn overlay(lowers: &[&OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> io::Result<OwnedFd> {
+    let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
+    let lowers: Vec<String> = lowers.iter().map(|layer| name(layer)).collect();
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Without privileges the kernel's notes on the layers stand in the user's extended attributes; that also turns off
+    // what would follow such notes elsewhere (`redirect_dir`, `metacopy`).
+    rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr")?;
+    let (upper, work) = (name(upper), name(work));
+    let options = [
+        // The directory below may be another one next time.
+        ("index", "off"),
+        ("xino", "off"),
+        ("lowerdir", &lowers.join(":")),
+        ("upperdir", &upper),
+        ("workdir", &work),
+    ];
+    for (key, value) in options {
+        rustix::mount::fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    rustix::mount::fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    Ok(rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, DIRECTORY, Mode::empty())?)
+}
+
+fn below(place: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(place, name, DIRECTORY, Mode::empty())?)
+}
