@@ -18,11 +18,14 @@ mod e2e {
     #[path = "../support/docker.rs"]
     mod docker;
     mod ends;
+    mod fidelity;
     mod install;
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
     mod paths;
+    #[path = "../support/patience.rs"]
+    mod patience;
     mod processes;
     mod publish;
     mod registry;
