@@ -31,6 +31,7 @@ mod e2e {
     mod registry;
     mod servers;
     mod stdio;
+    mod suites;
     mod transfer;
     mod user;
     mod words;
