@@ -19,6 +19,7 @@ mod e2e {
     mod docker;
     mod ends;
     mod fidelity;
+    mod files;
     mod install;
     #[path = "../support/machine.rs"]
     mod machine;
