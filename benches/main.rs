@@ -4,7 +4,7 @@
 //! writes `docs/bench.md` and `docs/bench.svg`. Each section is a process of its own, which prints its records
 //! as JSON lines: `datapath` has to live in network namespaces that it makes itself, and none may disturb the
 //! next. The same program is also what runs at both ends of the measured connections (`guest`, `server`,
-//! `echo`) and what stands for npxc where its library is measured without its command line (`session`).
+//! `echo`, `parse`) and what stands for npxc where its library is measured without its command line (`session`).
 //!
 //! A benchmark is not a test: nothing is asserted here about time, unless `--gates` asks for it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people, not a library")]
@@ -76,7 +76,8 @@ fn run() -> Result<ExitCode> {
         ["guest"] => datapath::guest::run()?,
         ["server"] => datapath::server::run()?,
         ["tunnel"] => wireguard::host()?,
-        ["echo"] => rpc::echo()?,
+        ["echo"] => rpc::serve()?,
+        ["parse"] => rpc::parse()?,
         ["session", role] => return session::run(role),
         ["section", "datapath"] => datapath::run(scale)?,
         ["section", "wireguard"] => datapath::run_tunnels(scale)?,

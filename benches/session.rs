@@ -9,12 +9,14 @@ use npxc::audit::{Event, Log};
 use npxc::egress::resolver::Pinned;
 use npxc::net::dns;
 use npxc::policy::{Mode, Policy, PolicySpec};
-use npxc::rpc::identify::Named;
 use npxc::rpc::proxy::{GuestEnds, Notice, Proxy};
-use npxc::rpc::translate::{Answer, Files, Translator};
+use npxc::rpc::translate::{GUEST_DIRECTORY, Translator};
 use npxc::runtime::native::Native;
 use npxc::runtime::{Access, Launch, Limits, Mount, Status, Stdio3};
 use npxc::session::{Parts, Session, give_back_buffers, raise_descriptor_limit};
+use npxc::workspace::scope::Scope;
+use npxc::workspace::shelf::Shelf;
+use npxc::workspace::{Ground, Handle, Workspace};
 use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
@@ -53,8 +55,15 @@ async fn foreground(role: &str) -> Result<Status> {
         allow: ALLOW.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?,
         ..PolicySpec::default()
     })?;
+    // What calls name is in the directory that this was started in.
+    let ground = Ground { cwd: std::env::current_dir()?, home: PathBuf::from("/"), own: Vec::new() };
+    let scope = Scope::new(ground, &[], false);
+    let (_lease, shelf) = Shelf::new(&logs.path().join("shared"), "bench", Access::ReadOnly, None)?;
+    let attic = logs.path().join("kept");
+    let visible = shelf.visible();
+    let workspace = Workspace::new(scope, shelf, recorder.clone(), attic, Box::new(|_| {}));
     let parts = Parts {
-        launch: launch(role)?,
+        launch: launch(role, visible)?,
         policy,
         dns: dns::Options::default(),
         pinned: Pinned::from([(SERVER_NAME.parse()?, vec![SERVER.parse()?])]),
@@ -68,7 +77,7 @@ async fn foreground(role: &str) -> Result<Status> {
     let proxy = Proxy::start(
         GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors },
         Translator::default(),
-        Box::new(NoFiles),
+        Box::new(Handle::new(workspace)),
         notices,
     )?;
     session.release()?;
@@ -88,24 +97,18 @@ async fn foreground(role: &str) -> Result<Status> {
     Ok(ended.status)
 }
 
-fn launch(role: &str) -> Result<Launch> {
+fn launch(role: &str, shared: PathBuf) -> Result<Launch> {
     let program = std::env::current_exe()?;
     Ok(Launch {
         command: vec![INSIDE.into(), role.into()],
         env: Vec::new(),
         cwd: PathBuf::from("/"),
-        mounts: vec![Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly }],
+        mounts: vec![
+            Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly },
+            Mount { host: shared, guest: GUEST_DIRECTORY.into(), access: Access::ReadOnly },
+        ],
         layer: None,
         limits: Limits::default(),
         files: Vec::new(),
     })
-}
-
-/// The echoed messages name no file.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn share(&mut self, _: &Named) -> Answer {
-        Answer::Leave
-    }
 }

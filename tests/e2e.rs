@@ -18,17 +18,22 @@ mod e2e {
     #[path = "../support/docker.rs"]
     mod docker;
     mod ends;
+    mod fidelity;
+    mod files;
     mod install;
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
     mod paths;
+    #[path = "../support/patience.rs"]
+    mod patience;
     mod processes;
     mod publish;
     mod registry;
     mod servers;
     mod stdio;
     mod storage;
+    mod suites;
     mod transfer;
     mod user;
     mod words;

@@ -30,6 +30,8 @@ pub const NPX: &str = "npx";
 pub const NODE: &str = "node";
 /// Nothing between client and server but two pipes.
 pub const PIPE: &str = "pipe";
+/// A proxy that parses every message with `serde_json` and prints it again.
+pub const PARSER: &str = "parse and print";
 
 /// Numbers of idle flows beside the one that is measured.
 pub const IDLE_FLOWS: [usize; 4] = [0, 10, 100, 1000];
@@ -83,6 +85,10 @@ pub const METRICS: &[Metric] = &[
     metric("start-registry", "spawn to `initialize` reply, package-registry-mcp", "ms"),
     metric("rpc-small", "small JSON-RPC message there and back", "µs"),
     metric("rpc-large", "8 MB JSON-RPC message there and back", "MB/s"),
+    metric("rpc-list", "`tools/list` of 120 KB", "µs"),
+    metric("rpc-files", "call that names a file of 32 KiB, 200 in a session", "µs"),
+    metric("rpc-files-again", "the same files, named again", "µs"),
+    metric("rpc-files-small", "small JSON-RPC message beside 200 shared files", "µs"),
 ];
 
 /// Everyone who is measured, in the order of the table.
@@ -101,6 +107,7 @@ pub const CONTENDERS: &[&str] = &[
     NPX,
     NODE,
     PIPE,
+    PARSER,
 ];
 
 /// How a gate's figure comes about.

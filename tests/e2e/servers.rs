@@ -236,7 +236,7 @@ fn playwright_shows_a_page_that_a_rule_allows() {
     assert!(audit.hints().iter().any(|hint| hint.contains("example.com")), "{:?}", audit.hints());
 }
 
-fn git(directory: &Path, arguments: &[&str]) -> String {
+pub(super) fn git(directory: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args(["-c", "user.name=Tests", "-c", "user.email=tests@example.com"])
         .args(arguments)
@@ -250,7 +250,7 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
 }
 
 /// A PDF of one page with one line of text.
-fn pdf(line: &str) -> Vec<u8> {
+pub(super) fn pdf(line: &str) -> Vec<u8> {
     let content = format!("BT /F1 24 Tf 72 720 Td ({line}) Tj ET");
     let objects = [
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),

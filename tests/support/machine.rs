@@ -17,13 +17,23 @@ const LEAVE_OUT: &str = "NPXC_TEST_LEAVE_OUT";
 #[track_caller]
 pub(super) fn have(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|directory| directory.join(tool).is_file()) {
+    there_is(tool, std::env::split_paths(&path).any(|directory| directory.join(tool).is_file()))
+}
+
+/// The same for what is no program: `found` says whether it is there.
+#[track_caller]
+pub(super) fn there_is(tool: &str, found: bool) -> bool {
+    if found {
         return true;
     }
-    let named = std::env::var(LEAVE_OUT).unwrap_or_default();
-    assert!(named.split(',').any(|name| name == tool), "this test needs {tool} (tests/run installs it)");
+    assert!(left_out(tool), "this test needs {tool} (tests/run installs it)");
     leave_out(&format!("no {tool} here"));
     false
+}
+
+/// Whether this machine is known to go without.
+pub(super) fn left_out(tool: &str) -> bool {
+    std::env::var(LEAVE_OUT).unwrap_or_default().split(',').any(|name| name == tool)
 }
 
 /// Whether all of them are there; as [`have`].

@@ -1,0 +1,356 @@
+//! Path arguments of real servers: the client's paths go in, the client's paths come back, also in errors.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::machine::have;
+use super::mcp::{Client, text_of};
+use super::processes::eventually;
+use super::servers::{git, pdf};
+use super::world::world;
+
+const FILESYSTEM: &str = "@modelcontextprotocol/server-filesystem@2026.8.31";
+const PDF_READER: &str = "@sylphx/pdf-reader-mcp@2.4.0";
+const EXCEL: &str = "@negokaz/excel-mcp-server@0.12.0";
+/// Where the guest sees what is shared; nothing that comes back may say so.
+const SHARED: &str = "/opt/npxc-shared";
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// A `file://` URI as clients write it.
+fn uri(path: &Path) -> String {
+    format!("file://{}", text(path).replace(' ', "%20"))
+}
+
+/// A result that is the client's own business: none of the guest's names is in it.
+fn clean(result: &Value) {
+    assert!(!result.to_string().contains(SHARED), "{result}");
+}
+
+#[test]
+fn filesystem_takes_the_clients_roots_for_its_arguments() {
+    let (first, second) = (world().scratch("argument"), world().scratch("a root"));
+    fs::write(first.join("one.txt"), "by argument").unwrap();
+    fs::write(second.join("two.txt"), "by root").unwrap();
+    let (argument, root) = (text(&first), text(&second));
+    let mut client =
+        Client::start(world().npxc(&["--mount", &argument, "--mount", &root, FILESYSTEM, &argument]));
+    client.roots = vec![json!({"uri": uri(&second), "name": "a root"})];
+    eventually("the roots replace the argument", || {
+        let allowed = client.text("list_allowed_directories", json!({}));
+        allowed.contains(&root) && !allowed.contains(&argument)
+    });
+    let two = text(&second.join("two.txt"));
+    assert_eq!(client.text("read_text_file", json!({"path": two})), "by root");
+    let outside = client.error("read_text_file", json!({"path": first.join("one.txt")}));
+    assert!(outside.contains("outside allowed directories") && outside.contains(&argument), "{outside}");
+    let refused = client.error("write_file", json!({"path": second.join("new.txt"), "content": "no"}));
+    assert!(refused.contains("EROFS") && refused.contains(&root), "{refused}");
+    let missing = client.error("read_text_file", json!({"path": second.join("none.txt")}));
+    assert!(missing.contains("ENOENT") && missing.contains(&text(&second.join("none.txt"))), "{missing}");
+    // The client's mind may change.
+    client.roots = vec![json!({"uri": uri(&first), "name": "argument"})];
+    client.notify("notifications/roots/list_changed");
+    eventually("the roots are asked for again", || {
+        client.text("list_allowed_directories", json!({})).contains(&argument)
+    });
+    assert_eq!(client.text("read_text_file", json!({"path": first.join("one.txt")})), "by argument");
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn filesystem_reads_what_calls_name_one_by_one_and_in_lists() {
+    let cwd = world().scratch("my documents");
+    for name in ["a.txt", "b \"quoted\" & more.txt"] {
+        fs::write(cwd.join(name), format!("this is {name}")).unwrap();
+    }
+    let (a, b) = (text(&cwd.join("a.txt")), text(&cwd.join("b \"quoted\" & more.txt")));
+    // Nothing is mounted: all that it may read is what is shared.
+    let mut client = Client::start(world().npxc(&["--cwd", &text(&cwd), FILESYSTEM, SHARED]));
+    client.tools();
+    let result = client.call("read_text_file", json!({"path": a}));
+    assert_eq!(text_of(&result), "this is a.txt");
+    let result = client.call("read_multiple_files", json!({"paths": [a, b]}));
+    let both = text_of(&result);
+    assert!(both.contains(&format!("{a}:\nthis is a.txt")), "{both}");
+    assert!(both.contains(&format!("{b}:\nthis is b \"quoted\" & more.txt")), "{both}");
+    clean(&result);
+    let info = client.text("get_file_info", json!({"path": b}));
+    assert!(info.contains(&format!("size: {}", fs::metadata(&b).unwrap().len())), "{info}");
+    // What is shared is the guest's to read only, and the error is in the client's words.
+    let result =
+        client.call("edit_file", json!({"path": a, "edits": [{"oldText": "this", "newText": "that"}]}));
+    assert_eq!(result["isError"], true, "{result}");
+    clean(&result);
+    let result = client.call("move_file", json!({"source": a, "destination": b}));
+    assert_eq!(result["isError"], true, "{result}");
+    clean(&result);
+    assert_eq!(fs::read_to_string(&a).unwrap(), "this is a.txt");
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn pdf_reader_says_the_clients_paths_in_errors_too() {
+    let cwd = world().scratch("a paper");
+    fs::write(cwd.join("good.pdf"), pdf("Readable since 2026")).unwrap();
+    fs::write(cwd.join("bad.pdf"), "this is no PDF").unwrap();
+    let path = |name: &str| text(&cwd.join(name));
+    let mut client = Client::start(world().npxc(&["--cwd", &text(&cwd), PDF_READER]));
+    client.tools();
+    let read = |client: &mut Client, paths: &[&str]| {
+        let sources: Vec<_> = paths.iter().map(|path| json!({"path": path})).collect();
+        client.call("read_pdf", json!({"sources": sources, "include_full_text": true}))
+    };
+    // Both of them, and what is wrong with one.
+    let (good, bad) = (path("good.pdf"), path("bad.pdf"));
+    let result = read(&mut client, &[&good, &bad]);
+    let said = text_of(&result);
+    assert!(said.contains("Readable since 2026") && said.contains(&good) && said.contains(&bad), "{said}");
+    clean(&result);
+    // By its name alone.
+    let result = read(&mut client, &["good.pdf"]);
+    assert!(text_of(&result).contains("Readable since 2026"), "{result}");
+    clean(&result);
+    // npxc says it in the server's place.
+    let missing = path("missing.pdf");
+    let arguments = json!({"name": "read_pdf", "arguments": {"sources": [{"path": missing}]}});
+    let error = client.refused("tools/call", arguments);
+    assert_eq!(error["data"]["path"], missing, "{error}");
+    assert!(error["message"].as_str().unwrap().contains(&missing), "{error}");
+    // Nothing is read from there, or said in place of it.
+    let result = client.call("read_pdf", json!({"sources": [{"url": format!("http://127.0.0.1:9{good}")}]}));
+    assert!(result.to_string().contains("127.0.0.1:9"), "{result}");
+    clean(&result);
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn sqlite_keeps_a_database_at_the_clients_path() {
+    if !["python3", "make", "g++"].into_iter().all(have) {
+        return;
+    }
+    let directory = world().scratch("a database");
+    let (option, database) = (format!("{}:rw", directory.display()), directory.join("crabs.db"));
+    let package = "mcp-server-sqlite-npx@0.8.0";
+    let mut client = Client::start(world().npxc(&["--mount", &option, package, &text(&database)]));
+    client.text("create_table", json!({"query": "CREATE TABLE crabs (name TEXT, home TEXT)"}));
+    // A path that is text in a statement.
+    let query = format!("INSERT INTO crabs VALUES ('Ferris', '{}')", directory.display());
+    client.text("write_query", json!({"query": query}));
+    let home = client.text("read_query", json!({"query": "SELECT home FROM crabs"}));
+    assert!(home.contains(&text(&directory)), "{home}");
+    assert!(client.close().0.success());
+    assert!(fs::read(&database).unwrap().starts_with(b"SQLite format 3\0"));
+    // The next session finds it, and may read only.
+    let mut client = Client::start(world().npxc(&["--mount", &text(&directory), package, &text(&database)]));
+    assert!(client.text("read_query", json!({"query": "SELECT name FROM crabs"})).contains("Ferris"));
+    let refused = client.call("write_query", json!({"query": "DELETE FROM crabs"}));
+    assert!(refused.to_string().contains("readonly"), "{refused}");
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn git_works_in_the_clients_repository() {
+    if !have("git") {
+        return;
+    }
+    let repository = world().scratch("a repository");
+    git(&repository, &["init", "-q", "-b", "trunk"]);
+    fs::create_dir(repository.join("src")).unwrap();
+    fs::write(repository.join("src/kept.txt"), "kept\n").unwrap();
+    git(&repository, &["add", "."]);
+    git(&repository, &["commit", "-q", "-m", "Keep it"]);
+    fs::write(repository.join("src/kept.txt"), "changed\n").unwrap();
+    let (path, option) = (text(&repository), format!("{}:rw", repository.display()));
+    let arguments = ["--cwd", &path, "--mount", &option, "@cyanheads/git-mcp-server@2.15.3"];
+    let mut client = Client::start(world().npxc(&arguments));
+    client.tools();
+    let status = client.text("git_status", json!({"path": path}));
+    assert!(status.contains("kept.txt"), "{status}");
+    let set = client.text("git_set_working_dir", json!({"path": path}));
+    assert!(set.contains(&path), "{set}");
+    // Relative to the repository, whatever lies in the working directory.
+    let diff = client.text("git_diff", json!({"path": path, "paths": ["src/kept.txt"]}));
+    assert!(diff.contains("+changed"), "{diff}");
+    client.text("git_add", json!({"path": path, "paths": ["src/kept.txt"]}));
+    assert!(git(&repository, &["status", "--porcelain"]).starts_with("M  src/kept.txt"));
+    let missing = client.call("git_status", json!({"path": repository.join("none")}));
+    assert_eq!(missing["isError"], true, "{missing}");
+    assert!(missing.to_string().contains(&format!("{path}/none")), "{missing}");
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn playwright_writes_a_screenshot_that_the_client_finds() {
+    if !have("chromium") {
+        return;
+    }
+    let port = page("<!doctype html><title>Tide</title><h1>High water</h1>");
+    // The directory that it starts in, and the one that it is told.
+    let (cwd, output) = (world().scratch("browsing"), world().scratch("screenshots"));
+    let options = [&cwd, &output].map(|directory| format!("{}:rw", directory.display()));
+    let mut client = Client::start(world().npxc(&[
+        "--cwd",
+        &text(&cwd),
+        "--mount",
+        &options[0],
+        "--allow",
+        &format!("host.npxc.internal:{port}"),
+        "--mount",
+        "/etc/chromium.d",
+        "--mount",
+        &options[1],
+        "@playwright/mcp@0.0.83",
+        "--headless",
+        "--isolated",
+        "--no-sandbox",
+        "--browser",
+        "chromium",
+        "--executable-path",
+        "/usr/bin/chromium",
+        "--output-dir",
+        &text(&output),
+    ]));
+    client.tools();
+    let result =
+        client.call("browser_navigate", json!({"url": format!("http://host.npxc.internal:{port}/")}));
+    assert_ne!(result["isError"], true, "{result}");
+    let picture = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let said = client.text("browser_take_screenshot", json!({"filename": "tide.png"}));
+    assert!(said.contains("tide.png") && picture(&cwd.join("tide.png")), "{said}");
+    // By the path that the client is told.
+    let said = client.text("browser_take_screenshot", json!({}));
+    let name = said.split(['(', ')']).find(|part| part.ends_with(".png")).unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        cwd.join(name).canonicalize().is_ok_and(|path| path.starts_with(&output) && picture(&path)),
+        "{said}"
+    );
+    // In the words of a call.
+    let path = cwd.join("high water.png");
+    let said = client.text("browser_take_screenshot", json!({"filename": text(&path)}));
+    assert!(said.contains("high water.png") && picture(&path), "{said}");
+    client.call("browser_close", json!({}));
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn a_spreadsheet_is_read_by_the_clients_path() {
+    let cwd = world().scratch("a ledger");
+    let book = text(&cwd.join("tides 2026.xlsx"));
+    fs::write(&book, spreadsheet("Tides", [("Brest", "6.9"), ("Saint-Malo", "12.25")])).unwrap();
+    let mut client = Client::start(world().npxc(&["--cwd", &text(&cwd), EXCEL]));
+    client.tools();
+    let sheets = client.call("excel_describe_sheets", json!({"fileAbsolutePath": book}));
+    assert!(text_of(&sheets).contains("Tides"), "{sheets}");
+    clean(&sheets);
+    let read = client.call("excel_read_sheet", json!({"fileAbsolutePath": book, "sheetName": "Tides"}));
+    assert!(text_of(&read).contains("Saint-Malo") && text_of(&read).contains("12.25"), "{read}");
+    clean(&read);
+    let wrong = client.call("excel_read_sheet", json!({"fileAbsolutePath": book, "sheetName": "Ebb"}));
+    assert_eq!(wrong["isError"], true, "{wrong}");
+    clean(&wrong);
+    assert!(client.close().0.success());
+}
+
+/// A web server of one page.
+fn page(html: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close";
+                let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{html}", html.len());
+            });
+        }
+    });
+    port
+}
+
+/// An Excel workbook of one sheet: text in one column, numbers in the next.
+fn spreadsheet(sheet: &str, rows: [(&str, &str); 2]) -> Vec<u8> {
+    const HEAD: &str = r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>"#;
+    const MAIN: &str = "http://schemas.openxmlformats.org/spreadsheetml/2006/main";
+    const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+    const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006";
+    const TYPE: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml";
+    let relation = |kind: &str, target: &str| {
+        format!(
+            r#"{HEAD}<Relationships xmlns="{PACKAGE}/relationships"><Relationship Id="r1" Type="{OFFICE}/{kind}" Target="{target}"/></Relationships>"#
+        )
+    };
+    let cells: String = (1..)
+        .zip(rows)
+        .map(|(row, (name, number))| {
+            format!(
+                r#"<row r="{row}"><c r="A{row}" t="inlineStr"><is><t>{name}</t></is></c><c r="B{row}"><v>{number}</v></c></row>"#
+            )
+        })
+        .collect();
+    zip(&[
+        (
+            "[Content_Types].xml",
+            format!(
+                r#"{HEAD}<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="{TYPE}.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType="{TYPE}.worksheet+xml"/></Types>"#
+            ),
+        ),
+        ("_rels/.rels", relation("officeDocument", "xl/workbook.xml")),
+        (
+            "xl/workbook.xml",
+            format!(
+                r#"{HEAD}<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets><sheet name="{sheet}" sheetId="1" r:id="r1"/></sheets></workbook>"#
+            ),
+        ),
+        ("xl/_rels/workbook.xml.rels", relation("worksheet", "worksheets/sheet1.xml")),
+        (
+            "xl/worksheets/sheet1.xml",
+            format!(
+                r#"{HEAD}<worksheet xmlns="{MAIN}"><dimension ref="A1:B{}"/><sheetData>{cells}</sheetData></worksheet>"#,
+                rows.len()
+            ),
+        ),
+    ])
+}
+
+/// A ZIP archive (APPNOTE.TXT 4.3.6) of files that are stored as they are.
+fn zip(files: &[(&str, String)]) -> Vec<u8> {
+    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    let number = |value: usize| u32::try_from(value).unwrap().to_le_bytes();
+    let short = |value: usize| u16::try_from(value).unwrap().to_le_bytes();
+    for (name, text) in files {
+        let offset = number(archive.len());
+        let sizes = [number(text.len()), number(text.len())].concat();
+        // Version 2.0; no flags, stored, midnight of 1980-01-01.
+        let common = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..],
+            &crc32(text.as_bytes()).to_le_bytes(),
+            &sizes,
+            &short(name.len()),
+            &[0, 0],
+        ]
+        .concat();
+        archive.extend([b"PK\x03\x04", &common[..], name.as_bytes(), text.as_bytes()].concat());
+        directory.extend([b"PK\x01\x02\x14\0", &common[..], &[0; 10], &offset, name.as_bytes()].concat());
+    }
+    let (start, count) = (number(archive.len()), short(files.len()));
+    archive.extend(&directory);
+    archive.extend(
+        [b"PK\x05\x06\0\0\0\0", &count[..], &count, &number(directory.len()), &start, &[0, 0]].concat(),
+    );
+    archive
+}
+
+/// The checksum of ZIP archives (ISO 3309).
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ if sum & 1 == 1 { 0xEDB8_8320 } else { 0 })
+    })
+}
