@@ -31,6 +31,8 @@ pub(super) struct Layered {
     /// The lock on where npxc said it goes. npxc has one of its own, which ends when npxc is killed, and that is before the
     /// sandbox does.
     pub(super) lock: Option<OwnedFd>,
+    /// Why it does not go where npxc said.
+    pub(super) refused: Option<io::Error>,
 }
 
 /// Mounts `bind` with `layer` over it. `size` bounds what the guest can write, where npxc does not say where it goes.
@@ -40,16 +42,25 @@ pub(super) fn mount(bind: &Bind, layer: &Layer, size: u64) -> io::Result<Layered
     let directories = directory(&layer.directories)?;
     let lowers = [&directories, &lower];
     let identity = (stat.st_dev, stat.st_ino);
-    if let Some(kept) = &layer.kept {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let place = rustix::fs::open(kept, flags, Mode::empty())?;
-        // Waits for a sandbox whose npxc was killed: about a second at the most.
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
-        let mount = overlay(&lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
-        return Ok(Layered { mount, identity, written: None, lock: Some(place) });
-    }
+    // Not every file system can hold a layer: one of the network's cannot, nor can another overlay.
+    let refused = match layer.kept.as_ref().map(|kept| on_disk(&lowers, kept)) {
+        Some(Ok((mount, lock))) => {
+            return Ok(Layered { mount, identity, written: None, lock: Some(lock), refused: None });
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     let (mount, written) = on_tmpfs(&lowers, size)?;
-    Ok(Layered { mount, identity, written: Some(written), lock: None })
+    Ok(Layered { mount, identity, written: Some(written), lock: None, refused })
+}
+
+fn on_disk(lowers: &[&OwnedFd], kept: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::open(kept, flags, Mode::empty())?;
+    // Waits for a sandbox whose npxc was killed: about a second at the most.
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
+    let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
+    Ok((mount, place))
 }
 
 /// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile.

@@ -106,6 +106,12 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
             }
             mounts.push((guest, layered.mount, Kind::Directory));
             (written, lock) = (layered.written, layered.lock);
+            if let Some(error) = layered.refused {
+                warnings.push(format!(
+                    "what the package writes into its own folder is not kept: the file system with npxc's data cannot \
+                     hold it ({error})"
+                ));
+            }
             continue;
         }
         if let Some(Err(error)) = layered {
