@@ -19,6 +19,7 @@ use crate::spec::{Bind, Layer};
 /// Names below a place for layers.
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+const LOWER: &str = "lower";
 
 /// A mounted layer.
 pub(super) struct Layered {
@@ -54,6 +55,11 @@ pub(super) fn mount(bind: &Bind, layer: &Layer, size: u64) -> io::Result<Layered
     Ok(Layered { mount, identity, written: Some(written), lock: None, refused })
 }
 
+/// Whether a layer can be mounted here at all.
+pub(super) fn probe() -> io::Result<()> {
+    on_tmpfs(&[], 1 << 20).map(drop)
+}
+
 fn on_disk(lowers: &[&OwnedFd], kept: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = rustix::fs::open(kept, flags, Mode::empty())?;
@@ -63,15 +69,18 @@ fn on_disk(lowers: &[&OwnedFd], kept: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((mount, place))
 }
 
-/// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile.
+/// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile. Without
+/// `lowers` they are an empty directory.
 fn on_tmpfs(lowers: &[&OwnedFd], size: u64) -> io::Result<(OwnedFd, OwnedFd)> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let place = tree::tmpfs(size, "0755", attributes)?;
     rustix::mount::move_mount(&place, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     let mounted = (|| {
-        for name in [UPPER, WORK] {
+        for name in [UPPER, WORK, LOWER] {
             rustix::fs::mkdirat(&place, name, Mode::from_raw_mode(0o755))?;
         }
+        let empty = below(&place, LOWER)?;
+        let lowers = if lowers.is_empty() { &[&empty] } else { lowers };
         let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok((mount, rustix::fs::openat(&place, UPPER, flags, Mode::empty())?))
