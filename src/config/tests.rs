@@ -176,6 +176,14 @@ fn mistakes_in_files_are_pointed_at() {
             "1:2: `audit` is not available in this version of npxc\n[audit]\n ^\nhint: take it out",
         ),
         (
+            "[storage]\nwritable = [\"dist\"]\n",
+            "2:1: `writable` says nothing here\nwritable = [\"dist\"]\n^\nhint: take it out: a package can write anywhere in its own folder, and `persist = true` keeps it",
+        ),
+        (
+            "[storage]\npersit = true\n",
+            "2:1: unknown key `persit`\npersit = true\n^\nhint: did you mean `persist`?",
+        ),
+        (
             "[network]\nmode = \"allow\"\n",
             "2:8: expected one of none, allowlist, observe, open\nmode = \"allow\"\n       ^\nhint: ",
         ),
@@ -328,6 +336,38 @@ fn the_log_is_out_of_the_packages_reach() {
     assert_eq!(with("data", "data").unwrap().audit, target);
     for log in ["data/log.jsonl", "data"] {
         assert!(with(log, "data:rw").unwrap_err().what.contains("could change its own log"));
+    }
+}
+
+#[test]
+fn what_was_named_wins_over_no_isolate() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("work")).unwrap();
+    let load = |cwd: &str, mounts: &[&str]| {
+        let asked = Asked {
+            packages: vec!["server".parse().unwrap()],
+            cwd: Some(cwd.to_owned()),
+            no_isolate: true,
+            layer: Layer {
+                mounts: mounts
+                    .iter()
+                    .map(|text| MountSpec::parse(text, Place::Option("--mount".into())).unwrap())
+                    .collect(),
+                ..Layer::default()
+            },
+            ..Asked::default()
+        };
+        load(asked, &home.host)
+    };
+    let run = load("work", &[]).unwrap();
+    let work = home.host.home.canonicalize().unwrap().join("work");
+    assert_eq!((run.mounts[0].host.as_path(), run.mounts[0].access), (work.as_path(), Access::ReadOnly));
+    assert!(run.no_isolate && run.guest_cwd.is_some() && run.warnings[0].contains("--no-isolate"));
+    let run = load("work", &[".:rw"]).unwrap();
+    assert_eq!((run.mounts.len(), run.mounts[0].access), (1, Access::ReadWrite));
+    for wide in [".", "..", "/"] {
+        let error = load(wide, &[]).unwrap_err();
+        assert!(error.to_string().contains("your whole home directory"), "{wide}: {error}");
     }
 }
 

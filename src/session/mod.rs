@@ -4,11 +4,12 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `survey`
-//! what a run would find.
+//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `keeping` what its
+//! package may write, `survey` what a run would find.
 
 mod foreground;
 mod ground;
+mod keeping;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
 mod record;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
+use super::keeping::{self, Keeping};
 use super::record::{self, Subject};
 use super::step::Steps;
 use super::{Parts, Session, SessionError, give_back_buffers, raise_descriptor_limit};
@@ -24,14 +25,12 @@ use crate::net::dns;
 use crate::package::certificates::Trust;
 use crate::package::entry::MANIFEST;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, PackageName,
-    Progress, Store,
+    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
-use crate::storage::{self, GUEST_DATA, Storage, VARIABLE, Wanted, Written};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
 use crate::workspace::{self, Handle, Workspace};
@@ -145,19 +144,10 @@ impl Bench {
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
         let (lease, shelf) = self.shelf(resolved, id)?;
-        let storage = self.storage(resolved, entry)?;
-        for warning in storage.warnings() {
-            words.warning(warning);
-        }
-        // What npxc mounts for it beside what the user does.
-        let granted: Vec<Mount> = storage.data().into_iter().chain(resolved.mounts.iter().cloned()).collect();
+        let keeping = Keeping::of(resolved, &self.host, &*self.runtime, entry, words)?;
+        let granted = keeping.granted(&resolved.mounts);
         let mut launch = self.launch(resolved, entry, &granted)?;
-        if let Some((folder, inside)) = own_folder(entry)
-            && let Some(layer) = storage.layer(&inside)
-        {
-            launch.mounts.push(Mount { host: folder, guest: inside, access: Access::ReadOnly });
-            launch.layer = Some(layer);
-        }
+        keeping.add_to(&mut launch);
         // Empty, until a call names a file.
         launch.mounts.push(Mount {
             host: shelf.visible(),
@@ -202,12 +192,8 @@ impl Bench {
         while let Ok(warning) = said.try_recv() {
             words.warning(&warning);
         }
-        drop((lease, storage));
-        let lost = written.and_then(|written| Written::of(written).ok()?.words(&entry.manifest.title()));
-        if let Some(lost) = lost {
-            words.warning(&lost);
-            words.hint("--persist keeps it");
-        }
+        drop((lease, keeping));
+        keeping::tell(written, entry, words);
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());
@@ -279,29 +265,6 @@ impl Bench {
         Scope::new(ground, granted, resolved.guest_cwd.is_some())
     }
 
-    /// Where the package keeps what it writes.
-    fn storage(&self, resolved: &Resolved, entry: &Entry) -> Result<Storage, Failure> {
-        let request = resolved.request.resolve(&self.host)?;
-        let mut named = request.request.packages.iter().zip(&request.packages);
-        let name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
-        let folder = own_folder(entry).filter(|_| self.runtime.layers());
-        let owner = if resolved.persist { self.runtime.owner().map_err(SessionError::from)? } else { None };
-        let wanted = Wanted {
-            data: &resolved.directories.data,
-            cache: &resolved.directories.cache,
-            name: &name,
-            folder: folder.as_ref().map(|(folder, _)| folder.as_path()),
-            persist: resolved.persist,
-            owner,
-        };
-        Storage::of(&wanted).map_err(|error| {
-            Failure::new(
-                ExitStatus::Config,
-                format!("cannot make a place for what the package writes: {error}"),
-            )
-        })
-    }
-
     fn launch(&self, resolved: &Resolved, entry: &Entry, granted: &[Mount]) -> Result<Launch, Failure> {
         let command = entry.command(&resolved.request, &resolved.args, &self.node)?;
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
@@ -309,9 +272,6 @@ impl Bench {
         env.extend(terminal_env(&self.host));
         env.extend(self.trust.env.iter().cloned());
         env.extend(entry.env(&self.node));
-        if resolved.persist {
-            env.insert(VARIABLE.into(), GUEST_DATA.into());
-        }
         env.extend(resolved.env.iter().map(|(name, value)| (name.as_str().into(), value.0.clone())));
         let mut mounts = self.node.mounts.clone();
         mounts.push(Mount { host: entry.dir.clone(), guest: GUEST_PACKAGE.into(), access: Access::ReadOnly });
@@ -333,13 +293,6 @@ impl Bench {
             files: self.trust.files.clone(),
         })
     }
-}
-
-/// Where the files of the package that is run are: on the host and inside.
-fn own_folder(entry: &Entry) -> Option<(PathBuf, PathBuf)> {
-    let name: PackageName = entry.manifest.roots.first()?.name.parse().ok()?;
-    let below = Path::new("node_modules").join(name.as_str());
-    Some((entry.dir.join(&below), Path::new(GUEST_PACKAGE).join(&below)))
 }
 
 fn subject(entry: &Entry) -> Subject {

@@ -1,12 +1,14 @@
-//! The directories of a package's folder in the store, without files: they lie between it and what the guest writes.
+//! The directories of a package's folder in the store, with copies of its data files: they lie between it and what the
+//! guest writes.
 //!
-//! In the store directories are mode 0555, so that nothing changes them by accident, and a guest without capabilities could
-//! not make a file in one. A merged directory has the mode of the topmost one, so these, with mode 0755, let it; the store
-//! stays as it is. They are made once, because large packages have thousands.
+//! In the store nothing may be written, so that nothing is by accident, and a guest without capabilities could not make a
+//! file in a directory of mode 0555. A merged directory has the mode of the topmost one, so these, with mode 0755, let it.
+//! For a file that the package came with, settings for example, it takes a copy with another mode; small ones that are no code
+//! have one. The store stays as it is. All this is made once, because large packages have thousands of directories.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +16,16 @@ use rustix::fs::{FlockOperation, flock};
 use super::{lock_file, open_directory, private, stamp};
 use crate::package::tree;
 
+/// Largest file that is copied: settings, lists and small databases.
+const MOST_OF_ONE: u64 = 1 << 20;
+/// All copies of one folder together, bytes and files: a package of nothing but data is not doubled.
+const MOST_BYTES: u64 = 16 << 20;
+const MOST_FILES: usize = 1000;
+/// What files end with that programs write to.
+const DATA: [&str; 14] = [
+    "json", "jsonl", "ndjson", "yaml", "yml", "toml", "ini", "env", "csv", "tsv", "txt", "db", "sqlite",
+    "sqlite3",
+];
 /// The directories.
 const TREE: &str = "tree";
 /// A file with the folder's path.
@@ -69,20 +81,37 @@ fn hold(path: &Path) -> io::Result<Option<File>> {
     Ok(flock(&held, FlockOperation::NonBlockingLockShared).is_ok().then_some(held))
 }
 
-/// Makes every directory of `from` again below `to`.
+/// Makes every directory of `from` again below `to`, and copies its data files.
 fn repeat(from: &Path, to: &Path) -> io::Result<()> {
-    let mut pending = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = pending.pop() {
+    let mut pending = vec![(from.to_owned(), to.to_owned(), true)];
+    let (mut files, mut bytes) = (MOST_FILES, MOST_BYTES);
+    while let Some((from, to, own)) = pending.pop() {
         DirBuilder::new().mode(0o755).create(&to)?;
         for entry in fs::read_dir(&from)? {
             let entry = entry?;
+            let copy = to.join(entry.file_name());
             // Of a link itself.
-            if entry.file_type()?.is_dir() {
-                pending.push((entry.path(), to.join(entry.file_name())));
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                pending.push((entry.path(), copy, own && entry.file_name() != "node_modules"));
+            } else if kind.is_file() && own && files > 0 && is_data(&entry.path()) {
+                let metadata = entry.metadata()?;
+                if metadata.len() > MOST_OF_ONE.min(bytes) {
+                    continue;
+                }
+                (files, bytes) = (files - 1, bytes - metadata.len());
+                fs::copy(entry.path(), &copy)?;
+                fs::set_permissions(&copy, Permissions::from_mode(metadata.mode() & 0o777 | 0o200))?;
             }
         }
     }
     Ok(())
+}
+
+/// Whether a package may mean to write to a file that it came with. Code is not copied.
+fn is_data(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    DATA.iter().any(|data| extension.eq_ignore_ascii_case(data)) && !path.ends_with("package.json")
 }
 
 /// Removes what belongs to folders that are gone or were replaced, unless a session still has it. Failures are left to the

@@ -20,6 +20,7 @@ use super::{lock_file, open_directory, private, stamp};
 /// Deepest nesting that is looked at: nothing that npm installs is nested deeper, and an open directory is held for each.
 const MOST_DEPTH: usize = 128;
 /// The kernel's note that a directory hides the one below it.
+#[cfg(target_os = "linux")]
 const OPAQUE: &str = "user.overlay.opaque";
 
 /// A package's place.

@@ -20,7 +20,7 @@ use self::folders::Folders;
 use self::kept::Kept;
 pub use self::written::Written;
 use crate::package::PackageSpec;
-use crate::package::request::Source;
+use crate::package::request::{Source, hex};
 use crate::runtime::{Access, Layer, Mount};
 
 /// Where the guest finds what lasts.
@@ -60,13 +60,11 @@ impl Storage {
         // What is a link there leads into another package.
         let folder = wanted.folder.filter(|path| path.symlink_metadata().is_ok_and(|found| found.is_dir()));
         let folders = folder.map(|path| Folders::of(&wanted.cache.join("folders"), path)).transpose()?;
-        let kept = match wanted.persist {
-            true => {
-                let place = wanted.data.join("packages").join(wanted.name);
-                Some(Kept::open(&place, folder, wanted.owner, &mut warnings)?)
-            }
-            false => None,
-        };
+        let mut kept = None;
+        if wanted.persist {
+            let place = wanted.data.join("packages").join(wanted.name);
+            kept = Some(Kept::open(&place, folder, wanted.owner, &mut warnings)?);
+        }
         if wanted.persist && folder.is_none() {
             warnings.push(
                 "this runtime shows the package its own folder read-only; of what it writes, only /data lasts".into(),
@@ -131,10 +129,6 @@ fn stamp(folder: &Path) -> io::Result<String> {
         hash.update(number.to_le_bytes());
     }
     Ok(hex(&hash.finalize()[..16]))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A directory of npxc's own, and those above it.

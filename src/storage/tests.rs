@@ -130,6 +130,36 @@ fn directories_are_repeated_writable_and_without_files() {
     assert_eq!((again.metadata().unwrap().ino(), &again), (inode, &tree), "it was there");
 }
 
+#[test]
+fn small_data_files_that_a_package_came_with_can_be_written() {
+    let world = World::new();
+    let large = "x".repeat(1 << 20) + "x";
+    for (path, text) in [
+        ("settings.json", "{}"),
+        ("large.json", &large),
+        ("package.json", "{}"),
+        ("lib/list.TXT", "a"),
+        ("node_modules/q/settings.json", "{}"),
+    ] {
+        world.write(&format!("entry/{path}"), text);
+        fs::set_permissions(world.at(&format!("entry/{path}")), fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    symlink("settings.json", world.at("entry/link.json")).unwrap();
+    let tree = world.storage("p", false).layer(Path::new(INSIDE)).unwrap().directories;
+    for (path, copied) in [
+        ("settings.json", true),
+        ("lib/list.TXT", true),
+        ("large.json", false),
+        ("package.json", false),
+        ("link.json", false),
+        ("node_modules/q/settings.json", false),
+    ] {
+        assert_eq!(tree.join(path).symlink_metadata().is_ok(), copied, "{path}");
+    }
+    assert_eq!(tree.join("settings.json").metadata().unwrap().mode() & 0o777, 0o644);
+    assert_eq!(world.at("entry/settings.json").metadata().unwrap().mode() & 0o777, 0o444);
+}
+
 /// Puts another entry in the place of the one that is there.
 fn replace(world: &World) {
     fs::rename(world.at("entry"), world.at("old")).unwrap();

@@ -15,9 +15,9 @@ use super::world::{sha256, world};
 const MEMORY: &str = "@modelcontextprotocol/server-memory@2026.8.31";
 
 /// A package that writes beside its own files, as its arguments say.
-const NOTEBOOK: &str = r#"#!/usr/bin/env node
+const NOTEBOOK: &str = r"#!/usr/bin/env node
 const fs = require('fs'), path = require('path');
-const [...words] = process.argv.slice(2);
+const words = process.argv.slice(2);
 const say = (text) => fs.writeSync(1, text + '\n');
 const attempt = (work) => { try { say(String(work())); } catch (error) { say(error.code); } };
 for (const word of words) {
@@ -29,7 +29,7 @@ for (const word of words) {
   if (verb === 'version') say('VERSION');
   if (verb === 'wait') { say('waiting'); fs.readSync(0, Buffer.alloc(1)); }
 }
-"#;
+";
 
 struct Notebook(PathBuf);
 
@@ -178,6 +178,17 @@ fn caches_and_removed_files_are_not_missed() {
     let (said, stderr) = notebook.run(&[], &words);
     assert_eq!(said, "written\nremoved\nwritten\n");
     assert!(!stderr.contains("lost"), "{stderr}");
+}
+
+#[test]
+fn settings_that_it_came_with_are_written_over() {
+    let notebook = Notebook::new("settings");
+    fs::write(notebook.0.join("settings.json"), "{}").unwrap();
+    let (said, stderr) =
+        notebook.run(&[], &["read=settings.json", "write=settings.json=[1]", "read=settings.json"]);
+    assert_eq!(said, "{}\nwritten\n[1]\n");
+    assert!(stderr.contains("is lost: settings.json, 3 bytes"), "{stderr}");
+    assert_eq!(notebook.run(&[], &["read=settings.json"]).0, "{}\n");
 }
 
 /// Its dependencies, and what is beside it, are not its own.

@@ -270,6 +270,21 @@ fn notes_in_an_installed_package_lead_nowhere() {
 }
 
 #[test]
+fn what_cannot_be_kept_is_written_all_the_same_and_that_is_said() {
+    let folder = Folder::new();
+    fs::remove_dir(folder.at("kept/work")).unwrap();
+    let mut running = start(&folder.launch("echo mine > new.json && cat new.json", true));
+    let [warning] = running.guest.warnings() else { panic!("{:?}", running.guest.warnings()) };
+    assert!(warning.contains("is not kept"), "{warning}");
+    let mut out = String::new();
+    running.stdout.read_to_string(&mut out).unwrap();
+    assert_eq!(out, "mine\n");
+    assert_eq!(wait(&mut running.guest).unwrap(), exited(0));
+    assert_eq!(Written::of(running.guest.take_written().unwrap()).unwrap().names, ["new.json"]);
+    assert_eq!(fs::read_dir(folder.at("kept/upper")).unwrap().count(), 0);
+}
+
+#[test]
 fn without_a_layer_the_folder_is_read_only_and_that_is_said() {
     let folder = Folder::new();
     let mut launch = folder.launch("true", false);

@@ -19,6 +19,7 @@ use crate::spec::{Bind, Layer};
 /// Names below a place for layers.
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+const LOWER: &str = "lower";
 
 /// A mounted layer.
 pub(super) struct Layered {
@@ -31,6 +32,8 @@ pub(super) struct Layered {
     /// The lock on where npxc said it goes. npxc has one of its own, which ends when npxc is killed, and that is before the
     /// sandbox does.
     pub(super) lock: Option<OwnedFd>,
+    /// Why it does not go where npxc said.
+    pub(super) refused: Option<io::Error>,
 }
 
 /// Mounts `bind` with `layer` over it. `size` bounds what the guest can write, where npxc does not say where it goes.
@@ -40,27 +43,44 @@ pub(super) fn mount(bind: &Bind, layer: &Layer, size: u64) -> io::Result<Layered
     let directories = directory(&layer.directories)?;
     let lowers = [&directories, &lower];
     let identity = (stat.st_dev, stat.st_ino);
-    if let Some(kept) = &layer.kept {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let place = rustix::fs::open(kept, flags, Mode::empty())?;
-        // Waits for a sandbox whose npxc was killed: about a second at the most.
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
-        let mount = overlay(&lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
-        return Ok(Layered { mount, identity, written: None, lock: Some(place) });
-    }
+    // Not every file system can hold a layer: one of the network's cannot, nor can another overlay.
+    let refused = match layer.kept.as_ref().map(|kept| on_disk(&lowers, kept)) {
+        Some(Ok((mount, lock))) => {
+            return Ok(Layered { mount, identity, written: None, lock: Some(lock), refused: None });
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
     let (mount, written) = on_tmpfs(&lowers, size)?;
-    Ok(Layered { mount, identity, written: Some(written), lock: None })
+    Ok(Layered { mount, identity, written: Some(written), lock: None, refused })
 }
 
-/// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile.
+/// Whether a layer can be mounted here at all.
+pub(super) fn probe() -> io::Result<()> {
+    on_tmpfs(&[], 1 << 20).map(drop)
+}
+
+fn on_disk(lowers: &[&OwnedFd], kept: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = rustix::fs::open(kept, flags, Mode::empty())?;
+    // Waits for a sandbox whose npxc was killed: about a second at the most.
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
+    let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
+    Ok((mount, place))
+}
+
+/// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile. Without
+/// `lowers` they are an empty directory.
 fn on_tmpfs(lowers: &[&OwnedFd], size: u64) -> io::Result<(OwnedFd, OwnedFd)> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let place = tree::tmpfs(size, "0755", attributes)?;
     rustix::mount::move_mount(&place, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     let mounted = (|| {
-        for name in [UPPER, WORK] {
+        for name in [UPPER, WORK, LOWER] {
             rustix::fs::mkdirat(&place, name, Mode::from_raw_mode(0o755))?;
         }
+        let empty = below(&place, LOWER)?;
+        let lowers = if lowers.is_empty() { &[&empty] } else { lowers };
         let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok((mount, rustix::fs::openat(&place, UPPER, flags, Mode::empty())?))

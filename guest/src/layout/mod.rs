@@ -18,7 +18,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, Unmou
 
 use self::tree::{Kind, Root};
 use crate::network;
-use crate::spec::{HOME, MTU, Ready, Spec};
+use crate::spec::{HOME, MTU, Purpose, Ready, Spec};
 use crate::step::{At, Failure, Step};
 
 /// Where the new root is attached before it becomes the root: exists on every host, and is taken before.
@@ -94,6 +94,11 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
         devices.push((path, copied));
     }
     let (mut mounts, mut written, mut lock, mut warnings) = (Vec::new(), None, None, Vec::new());
+    if spec.purpose == Purpose::Check
+        && let Err(error) = layer::probe()
+    {
+        warnings.push(no_layer(&error));
+    }
     for bind in &spec.mounts {
         let detail = || format!("{} at {}", bind.host.display(), bind.guest.display());
         let refuse = |why: &str| Failure::new(Step::Mounts, detail(), &std::io::Error::other(why.to_owned()));
@@ -106,13 +111,16 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
             }
             mounts.push((guest, layered.mount, Kind::Directory));
             (written, lock) = (layered.written, layered.lock);
+            if let Some(error) = layered.refused {
+                warnings.push(format!(
+                    "what the package writes into its own folder is not kept: the file system with npxc's data cannot \
+                     hold it ({error})"
+                ));
+            }
             continue;
         }
         if let Some(Err(error)) = layered {
-            warnings.push(format!(
-                "the package cannot write into its own folder: no overlay can be mounted here ({error}), which takes \
-                 Linux 5.11"
-            ));
+            warnings.push(no_layer(&error));
         }
         let attributes = if bind.writable { tree::READ_WRITE } else { tree::READ_ONLY };
         let copied = tree::copy(&bind.host, attributes).at(Step::Mounts, detail())?;
@@ -124,6 +132,12 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
         mounts.push((guest, copied, kind));
     }
     Ok(Collected { system, etc: etc::collect()?, devices, mounts, written, _lock: lock, warnings })
+}
+
+fn no_layer(error: &std::io::Error) -> String {
+    format!(
+        "a package cannot write into its own folder: no overlay can be mounted here ({error}), which takes Linux 5.11"
+    )
 }
 
 /// Builds the root, brings the link up on the way (that takes the new procfs), and moves in.

@@ -1,0 +1,89 @@
+//! What a session's package may write and keep: its [`Storage`], put into the launch, and a word on what is lost.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::SessionError;
+use crate::config::Resolved;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{Entry, GUEST_PACKAGE, HostEnv, PackageName, Progress};
+use crate::runtime::{Access, Launch, Mount, Runtime};
+use crate::storage::{self, GUEST_DATA, Storage, VARIABLE, Wanted, Written};
+
+/// A session's storage, and the folder that it is about.
+pub(super) struct Keeping {
+    storage: Storage,
+    /// On the host and inside.
+    folder: Option<(PathBuf, PathBuf)>,
+}
+
+impl Keeping {
+    /// Makes what is missing, and says what it has to do without.
+    pub(super) fn of(
+        resolved: &Resolved,
+        host: &HostEnv,
+        runtime: &dyn Runtime,
+        entry: &Entry,
+        words: &dyn Progress,
+    ) -> Result<Self, Failure> {
+        let folder = own_folder(entry).filter(|_| runtime.layers());
+        let (mut name, mut owner) = (String::new(), None);
+        if resolved.persist {
+            let request = resolved.request.resolve(host)?;
+            let mut named = request.request.packages.iter().zip(&request.packages);
+            name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
+            owner = runtime.owner().map_err(SessionError::from)?;
+        }
+        let storage = Storage::of(&Wanted {
+            data: &resolved.directories.data,
+            cache: &resolved.directories.cache,
+            name: &name,
+            folder: folder.as_ref().map(|(folder, _)| folder.as_path()),
+            persist: resolved.persist,
+            owner,
+        });
+        let storage = storage.map_err(|error| {
+            let what = format!("cannot make a place for what the package writes: {error}");
+            Failure::new(ExitStatus::Config, what)
+        })?;
+        for warning in storage.warnings() {
+            words.warning(warning);
+        }
+        Ok(Self { storage, folder })
+    }
+
+    /// `mounts`, which the user asked for, after what it keeps.
+    pub(super) fn granted(&self, mounts: &[Mount]) -> Vec<Mount> {
+        self.storage.data().into_iter().chain(mounts.iter().cloned()).collect()
+    }
+
+    /// Adds the layer, and the variable that names what lasts.
+    pub(super) fn add_to(&self, launch: &mut Launch) {
+        if let Some((folder, inside)) = &self.folder
+            && let Some(layer) = self.storage.layer(inside)
+        {
+            let (host, guest) = (folder.clone(), inside.clone());
+            launch.mounts.push(Mount { host, guest, access: Access::ReadOnly });
+            launch.layer = Some(layer);
+        }
+        if self.storage.data().is_some() && !launch.env.iter().any(|(name, _)| name == VARIABLE) {
+            launch.env.push((VARIABLE.into(), GUEST_DATA.into()));
+        }
+    }
+}
+
+/// Says what is lost of what the package wrote, if anybody would miss it.
+pub(super) fn tell(written: Option<OwnedFd>, entry: &Entry, words: &dyn Progress) {
+    let lost = written.and_then(|written| Written::of(written).ok()?.words(&entry.manifest.title()));
+    if let Some(lost) = lost {
+        words.warning(&lost);
+        words.hint("--persist keeps it");
+    }
+}
+
+/// Where the files of the package that is run are: on the host and inside.
+fn own_folder(entry: &Entry) -> Option<(PathBuf, PathBuf)> {
+    let name: PackageName = entry.manifest.roots.first()?.name.parse().ok()?;
+    let below = Path::new("node_modules").join(name.as_str());
+    Some((entry.dir.join(&below), Path::new(GUEST_PACKAGE).join(&below)))
+}
