@@ -32,4 +32,5 @@ mod e2e {
     mod user;
     mod words;
     mod world;
+    mod writing;
 }
