@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
+use super::files;
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
 use super::record::{self, Subject};
@@ -27,11 +28,9 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::rpc::translate::{GUEST_DIRECTORY, Translator};
+use crate::rpc::translate::Translator;
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
-use crate::workspace::scope::Scope;
-use crate::workspace::shelf::{Lease, Shelf};
-use crate::workspace::{self, Handle, Workspace};
+use crate::workspace::Handle;
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -141,14 +140,9 @@ impl Bench {
         signals: &mut Signals,
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
-        let (lease, shelf) = self.shelf(resolved, id)?;
+        let (lease, shelf) = files::shelf(resolved, &*self.runtime, id)?;
         let mut launch = self.launch(resolved, entry)?;
-        // Empty, until a call names a file.
-        launch.mounts.push(Mount {
-            host: shelf.visible(),
-            guest: GUEST_DIRECTORY.into(),
-            access: shelf.access(),
-        });
+        launch.mounts.push(files::mount(&shelf));
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, id)?;
@@ -169,15 +163,7 @@ impl Bench {
             journal: Box::new(recorder.clone()),
         };
         let translator = Translator::new(resolved.arguments.clone());
-        let (say, mut said) = unbounded_channel();
-        let files = Handle::new(Workspace::new(
-            self.scope(resolved),
-            shelf,
-            recorder.clone(),
-            resolved.directories.kept(),
-            // Nobody listens when the session is over.
-            Box::new(move |words: &str| drop(say.send(words.to_owned()))),
-        ));
+        let (files, mut said) = files::workspace(resolved, &self.host.home, shelf, recorder.clone());
         let messages = (translator, files.clone(), &mut said);
         let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
             Ok(conclusion) => conclusion,
@@ -239,23 +225,6 @@ impl Bench {
             () = signals.next(), if !interrupted => {}
         }
         Ok(conclusion)
-    }
-
-    /// Where files that calls name are put for the guest.
-    fn shelf(&self, resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> {
-        let parent = resolved.directories.cache.join("shared");
-        let owner = self.runtime.owner().map_err(SessionError::from)?;
-        Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
-            let what = format!("cannot make a directory in {}: {error}", parent.display());
-            Failure::new(ExitStatus::Config, what)
-        })
-    }
-
-    /// What the package's client may share by naming it.
-    fn scope(&self, resolved: &Resolved) -> Scope {
-        let own = resolved.directories.own().into_iter().cloned().collect();
-        let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
-        Scope::new(ground, &resolved.mounts, resolved.guest_cwd.is_some())
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {
