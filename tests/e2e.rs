@@ -38,4 +38,5 @@ mod e2e {
     mod user;
     mod words;
     mod world;
+    mod writing;
 }

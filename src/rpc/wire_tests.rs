@@ -2,7 +2,7 @@
 use std::io::Read;
 
 use super::super::identify::{Configured, Named};
-use super::super::translate::Refusal;
+use super::super::translate::{Refusal, Unsaved, Write};
 use super::*;
 
 /// Shares what is below `/scope`, refuses what is below `/no`.
@@ -22,6 +22,16 @@ impl Files for Fake {
             }
             None => Answer::Leave,
         }
+    }
+
+    /// Loses what is called so.
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        let lost = written.iter().filter(|write| write.name.ends_with("lost"));
+        lost.map(|write| Unsaved {
+            path: format!("/scope/{}", write.name),
+            refusal: Refusal { code: "not-saved", reason: "was not written".to_owned(), hint: None },
+        })
+        .collect()
     }
 }
 
@@ -84,6 +94,28 @@ fn a_call_goes_in_with_the_guests_path_and_comes_back_with_the_clients() {
     let (inside, outside) = ends.close();
     assert_eq!(inside, call("/opt/npxc-shared/1/f.txt"));
     assert_eq!(outside, "words /opt/npxc-shared/1/f.txt\n{\"r\":\"/scope/f.txt\"}\r\n");
+}
+
+#[test]
+fn a_reply_whose_writes_are_lost_is_an_error() {
+    let reply = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"n\":1.10}}\n";
+    for (name, is_lost) in [("rw/kept", false), ("rw/lost", true), ("ro/lost", false)] {
+        let mut ends = Ends::new();
+        ends.inward.push(call(&format!("/scope/{name}")).as_bytes()).unwrap();
+        ends.outward.push(reply.as_bytes()).unwrap();
+        // Once: the second is nobody's answer.
+        ends.outward.push(reply.as_bytes()).unwrap();
+        let (inside, outside) = ends.close();
+        assert_eq!(inside, call(&format!("/opt/npxc-shared/1/{name}")));
+        let first = outside.strip_suffix(reply).unwrap();
+        if is_lost {
+            let error =
+                "\"id\":1,\"error\":{\"code\":-32603,\"message\":\"npxc: /scope/rw/lost was not written\"";
+            assert!(first.contains(error) && first.ends_with("}\n"), "{outside}");
+        } else {
+            assert_eq!(first, reply);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `keeping` what its
 //! package may write, `survey` what a run would find.
 
+mod files;
 mod foreground;
 mod ground;
 mod keeping;

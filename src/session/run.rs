@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
+use super::files;
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
 use super::keeping::{self, Keeping};
@@ -29,11 +30,9 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
+use crate::rpc::translate::{Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
-use crate::workspace::scope::Scope;
-use crate::workspace::shelf::{Lease, Shelf};
-use crate::workspace::{self, Handle, Workspace};
+use crate::workspace::Handle;
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -143,17 +142,12 @@ impl Bench {
         signals: &mut Signals,
     ) -> Result<ExitStatus, Failure> {
         let id = Uuid::now_v7();
-        let (lease, shelf) = self.shelf(resolved, id)?;
+        let (lease, shelf) = files::shelf(resolved, &*self.runtime, id)?;
         let keeping = Keeping::of(resolved, &self.host, &*self.runtime, entry, words)?;
         let granted = keeping.granted(&resolved.mounts);
         let mut launch = self.launch(resolved, entry, &granted)?;
         keeping.add_to(&mut launch);
-        // Empty, until a call names a file.
-        launch.mounts.push(Mount {
-            host: shelf.visible(),
-            guest: GUEST_DIRECTORY.into(),
-            access: shelf.access(),
-        });
+        launch.mounts.push(files::mount(&shelf));
         let policy = policy(resolved.network.policy(presets(&self.npm)))?;
         let published = listen(resolved)?;
         let (log, recorder) = Log::create(&resolved.audit, id)?;
@@ -175,15 +169,8 @@ impl Bench {
         };
         let names = granted.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
         let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
-        let (say, mut said) = unbounded_channel();
-        let files = Handle::new(Workspace::new(
-            self.scope(resolved, &granted),
-            shelf,
-            recorder.clone(),
-            resolved.directories.kept(),
-            // Nobody listens when the session is over.
-            Box::new(move |words: &str| drop(say.send(words.to_owned()))),
-        ));
+        let (files, mut said) =
+            files::workspace(resolved, &granted, &self.host.home, shelf, recorder.clone());
         let messages = (translator, files.clone(), &mut said);
         let relayed = self.relay(parts, messages, &begin, words, signals).await;
         let (conclusion, written) =
@@ -246,23 +233,6 @@ impl Bench {
             () = signals.next(), if !interrupted => {}
         }
         Ok((conclusion, written))
-    }
-
-    /// Where files that calls name are put for the guest.
-    fn shelf(&self, resolved: &Resolved, session: Uuid) -> Result<(Lease, Shelf), Failure> {
-        let parent = resolved.directories.cache.join("shared");
-        let owner = self.runtime.owner().map_err(SessionError::from)?;
-        Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
-            let what = format!("cannot make a directory in {}: {error}", parent.display());
-            Failure::new(ExitStatus::Config, what)
-        })
-    }
-
-    /// What the package's client may share by naming it.
-    fn scope(&self, resolved: &Resolved, granted: &[Mount]) -> Scope {
-        let own = resolved.directories.own().into_iter().cloned().collect();
-        let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
-        Scope::new(ground, granted, resolved.guest_cwd.is_some())
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry, granted: &[Mount]) -> Result<Launch, Failure> {

@@ -90,8 +90,7 @@ impl Shelf {
         for entry in fs::read_dir(parent)?.flatten() {
             let Ok(lock) = File::open(entry.path().join("lock")) else { continue };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // What cannot be removed is tried again by the next one.
-                let _ = fs::remove_dir_all(entry.path());
+                remove(&entry.path());
             }
         }
         let directory = parent.join(name);
@@ -255,8 +254,8 @@ impl Shelf {
 
     /// Takes a copy away that has no file any more.
     pub(super) fn remove(&mut self, place: usize, below: &Path) {
-        let Some(bytes) = self.sizes.remove(&(place, below.to_owned())) else { return };
-        self.bytes -= bytes;
+        // One that the guest has made itself was not counted.
+        self.bytes -= self.sizes.remove(&(place, below.to_owned())).unwrap_or(0);
         let (Ok(root), Some(name)) = (self.root(place), below.file_name()) else { return };
         let parent = below.parent().unwrap_or(Path::new(""));
         let Ok(parent) = beneath::open_directory(root, parent, Links::No) else { return };
@@ -270,8 +269,27 @@ impl Shelf {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
+        remove(&self.directory);
     }
+}
+
+/// Removes a session's directory, whose guest has ended. What cannot be removed is tried again by the next npxc.
+fn remove(directory: &Path) {
+    if fs::remove_dir_all(directory).is_ok() {
+        return;
+    }
+    // The guest may have taken the permission away.
+    let mut directories = vec![directory.to_owned()];
+    while let Some(at) = directories.pop() {
+        let _ = fs::set_permissions(&at, Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&at).into_iter().flatten().flatten();
+        directories.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
+    }
+    let _ = fs::remove_dir_all(directory);
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {

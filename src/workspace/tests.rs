@@ -1,4 +1,7 @@
 #![allow(clippy::unwrap_used)]
+#[cfg(target_os = "linux")] // others have no rename that exchanges everywhere
+#[path = "race_tests.rs"]
+mod race;
 #[path = "writing_tests.rs"]
 mod writing;
 

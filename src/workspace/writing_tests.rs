@@ -102,6 +102,10 @@ fn a_new_file_is_made_where_it_was_named() {
     // And is there again for the next call.
     assert_eq!(share(&mut workspace, "new.txt"), answers[0]);
     assert_eq!(fs::read_to_string(copy(&workspace, &answers[0])).unwrap(), "one");
+    // What the user takes away is gone for the guest, whoever made it.
+    fs::remove_file(&absolute).unwrap();
+    assert_eq!(workspace.share(&named(absolute.to_str().unwrap(), Reason::Shape)), answers[1]);
+    assert!(!copy(&workspace, &answers[1]).exists());
 }
 
 #[test]

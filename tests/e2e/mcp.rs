@@ -114,9 +114,24 @@ impl Client {
     }
 
     fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.begin(method, params);
+        self.answer_to(id, method)
+    }
+
+    /// Sends a request; [`answer_to`](Self::answer_to) waits for its answer.
+    pub(super) fn begin(&mut self, method: &str, params: Value) -> u64 {
         self.next += 1;
-        let id = self.next;
-        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        self.send(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}));
+        self.next
+    }
+
+    /// Waits for a notification of the server's.
+    pub(super) fn notified(&mut self, method: &str) {
+        while self.receive(method)["method"] != method {}
+    }
+
+    /// The whole answer to a request.
+    pub(super) fn answer_to(&mut self, id: u64, method: &str) -> Value {
         loop {
             let message = self.receive(method);
             if message["method"].is_string() {

@@ -1,0 +1,53 @@
+//! What a run's client may share with the package by naming it: the scope, and where copies lie.
+
+use std::path::Path;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use uuid::Uuid;
+
+use super::SessionError;
+use crate::audit::Recorder;
+use crate::config::Resolved;
+use crate::exit::{ExitStatus, Failure};
+use crate::rpc::translate::GUEST_DIRECTORY;
+use crate::runtime::{Mount, Runtime};
+use crate::workspace::scope::Scope;
+use crate::workspace::shelf::{Lease, Shelf};
+use crate::workspace::{Ground, Handle, Workspace};
+
+/// Where files that calls name are put for the guest.
+pub(super) fn shelf(
+    resolved: &Resolved,
+    runtime: &dyn Runtime,
+    session: Uuid,
+) -> Result<(Lease, Shelf), Failure> {
+    let parent = resolved.directories.cache.join("shared");
+    let owner = runtime.owner().map_err(SessionError::from)?;
+    Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
+        let what = format!("cannot make a directory in {}: {error}", parent.display());
+        Failure::new(ExitStatus::Config, what)
+    })
+}
+
+/// How the guest sees it: empty, until a call names a file.
+pub(super) fn mount(shelf: &Shelf) -> Mount {
+    Mount { host: shelf.visible(), guest: GUEST_DIRECTORY.into(), access: shelf.access() }
+}
+
+/// Whoever decides about files, and what that has to say to people. `granted` is what is mounted anyway.
+pub(super) fn workspace(
+    resolved: &Resolved,
+    granted: &[Mount],
+    home: &Path,
+    shelf: Shelf,
+    recorder: Recorder,
+) -> (Handle, UnboundedReceiver<String>) {
+    let own = resolved.directories.own().into_iter().cloned().collect();
+    let ground = Ground { cwd: resolved.cwd.clone(), home: home.to_owned(), own };
+    let scope = Scope::new(ground, granted, resolved.guest_cwd.is_some());
+    let (say, said) = unbounded_channel();
+    // Nobody listens when the session is over.
+    let voice = Box::new(move |words: &str| drop(say.send(words.to_owned())));
+    let attic = resolved.directories.kept();
+    (Handle::new(Workspace::new(scope, shelf, recorder, attic, voice)), said)
+}
