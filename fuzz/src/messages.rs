@@ -46,9 +46,12 @@ fn line(data: &[u8]) {
     assert_eq!(translator.server(data), None, "nothing is shared");
     let Some(call) = translator.client(data) else { return };
     let answers = call.named().map(|named| match named.written.path.strip_prefix("/scope/") {
-        Some(name) if !name.is_empty() && !name.contains('/') => {
-            Answer::Shared { place: 1, directory: "/scope".to_owned(), name: name.to_owned() }
-        }
+        Some(name) if !name.is_empty() && !name.contains('/') => Answer::Shared {
+            place: 1,
+            directory: "/scope".to_owned(),
+            name: name.to_owned(),
+            writable: false,
+        },
         _ => Answer::Leave,
     });
     let answers = answers.collect();

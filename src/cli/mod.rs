@@ -31,7 +31,6 @@ use clap::{CommandFactory as _, Parser};
 use crate::config::{self, Resolved};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
-use crate::runtime::Mount;
 use options::Options;
 use say::Stderr;
 
@@ -216,7 +215,7 @@ fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
 
 /// Warns of options that went to the package, and of paths that it will not find. `words` begin with the spec; `marked`
 /// ones are meant as they are.
-fn warn_of_slips(words: &[OsString], marked: bool, mounts: &[Mount], voice: Stderr) {
+fn warn_of_slips(words: &[OsString], marked: bool, resolved: &Resolved, voice: Stderr) {
     if marked {
         return;
     }
@@ -225,7 +224,9 @@ fn warn_of_slips(words: &[OsString], marked: bool, mounts: &[Mount], voice: Stde
         voice.warning(&warning);
         voice.hint(&hint);
     }
-    if let Some(path) = slips::unseen(words, mounts, Path::exists) {
+    // What is shared because it is an argument, under whatever name, is seen.
+    let unseen = |path: &Path| path.exists() && !crate::session::is_shared(resolved, path);
+    if let Some(path) = slips::unseen(words, &resolved.mounts, unseen) {
         voice.hint(&slips::about_path(&path));
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     // Mistakes are told here, once, before anything is started.
     let mut resolved = resolve(&args.options, &args.words)?;
     let voice = Stderr::at(args.options.log_level);
-    warn_of_slips(&args.words, args.marked, &resolved.mounts, voice);
+    warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match &args.call {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,

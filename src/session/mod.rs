@@ -4,9 +4,10 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `survey`
-//! what a run would find.
+//! [`run()`] is the main job, `step` a sandboxed step of an install, `arguments` the
+//! paths that it is started with, `foreground` how a run ends, `survey` what a run would find.
 
+mod arguments;
 mod foreground;
 mod ground;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
@@ -22,6 +23,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::arguments::{Translated, is_shared, preview};
 pub use self::ground::chosen_apple;
 #[cfg(target_os = "linux")]
 pub use self::ground::chosen_engine;

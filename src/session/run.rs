@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
+use super::arguments;
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
 use super::record::{self, Subject};
@@ -29,9 +30,8 @@ use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::{GUEST_DIRECTORY, Mounts, Translator};
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
-use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
-use crate::workspace::{self, Handle, Workspace};
+use crate::workspace::{Handle, Workspace};
 
 /// Runs the package in the foreground. `words` is npxc's own voice.
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
@@ -160,6 +160,24 @@ impl Bench {
             let start = record::over(start, link);
             recorder.record(start).map_err(|_| SessionError::Unrecorded(log.path().to_owned()))
         };
+        let scope = arguments::scope(resolved, self.host.home.clone());
+        if arguments::shares(resolved, &scope) {
+            // What is shared is on record, and the session's begin before it.
+            begin(self.runtime.link())?;
+        }
+        let names =
+            resolved.mounts.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
+        let mut translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
+        let (say, mut said) = unbounded_channel();
+        let mut files = Handle::new(Workspace::new(
+            scope,
+            shelf,
+            recorder.clone(),
+            resolved.directories.kept(),
+            // Nobody listens when the session is over.
+            Box::new(move |words: &str| drop(say.send(words.to_owned()))),
+        ));
+        arguments::translate(&mut launch, resolved, &mut translator, &mut files);
         let parts = Parts {
             launch,
             policy,
@@ -168,18 +186,6 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let names =
-            resolved.mounts.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
-        let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
-        let (say, mut said) = unbounded_channel();
-        let files = Handle::new(Workspace::new(
-            self.scope(resolved),
-            shelf,
-            recorder.clone(),
-            resolved.directories.kept(),
-            // Nobody listens when the session is over.
-            Box::new(move |words: &str| drop(say.send(words.to_owned()))),
-        ));
         let messages = (translator, files.clone(), &mut said);
         let conclusion = match self.relay(parts, messages, &begin, words, signals).await {
             Ok(conclusion) => conclusion,
@@ -251,13 +257,6 @@ impl Bench {
             let what = format!("cannot make a directory in {}: {error}", parent.display());
             Failure::new(ExitStatus::Config, what)
         })
-    }
-
-    /// What the package's client may share by naming it.
-    fn scope(&self, resolved: &Resolved) -> Scope {
-        let own = resolved.directories.own().into_iter().cloned().collect();
-        let ground = workspace::Ground { cwd: resolved.cwd.clone(), home: self.host.home.clone(), own };
-        Scope::new(ground, &resolved.mounts, resolved.guest_cwd.is_some())
     }
 
     fn launch(&self, resolved: &Resolved, entry: &Entry) -> Result<Launch, Failure> {

@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod schema;
 pub mod shape;
 mod sign;
+pub mod word;
 
 use std::collections::BTreeMap;
 use std::fmt;
