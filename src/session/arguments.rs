@@ -90,12 +90,14 @@ fn paths(resolved: &Resolved) -> impl Iterator<Item = (String, Named)> {
     words.chain(values)
 }
 
-/// Where it is, if it is there.
+/// Where it is, if that can be shown.
 fn place(scope: &Scope, named: &Named) -> Option<Place> {
     let written = &named.written.path;
     let path = scope.absolute(written);
     let relative = !written.starts_with(['/', '~']);
-    path.exists().then(|| scope.place(&path, relative))
+    let place = scope.place(&path, relative);
+    // In a mount it is the same path, whether it is there or not.
+    (matches!(place, Place::Inside(_)) || path.exists()).then_some(place)
 }
 
 fn is_given(resolved: &Resolved, name: &OsStr) -> bool {

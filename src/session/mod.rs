@@ -5,11 +5,13 @@
 //! guest never runs without a router, and the router never without a log.
 //!
 //! [`run()`] is the main job, `step` a sandboxed step of an install, `arguments` the
-//! paths that it is started with, `foreground` how a run ends, `survey` what a run would find.
+//! paths that it is started with, `foreground` how a run ends, `survey` and
+//! `inspect` what a run would find.
 
 mod arguments;
 mod foreground;
 mod ground;
+mod inspect;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
 mod record;
@@ -27,6 +29,7 @@ pub use self::arguments::{Translated, is_shared, preview};
 pub use self::ground::chosen_apple;
 #[cfg(target_os = "linux")]
 pub use self::ground::chosen_engine;
+pub use self::inspect::{Sight, Sights};
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 pub use self::survey::{Installed, Survey, survey};

@@ -89,7 +89,7 @@ fn resources_and_answers_to_the_server_name_files_as_well() {
     let result = client.request("resources/read", json!({"uri": uri}));
     assert_eq!(result["contents"], json!([{"uri": uri, "text": "shared"}]));
 
-    let mut ask = |client: &mut Client, method: &str, params: Value| -> Value {
+    let ask = |client: &mut Client, method: &str, params: Value| -> Value {
         let text = client.text("ask", json!({"method": method, "params": params}));
         serde_json::from_str(&text).unwrap()
     };
@@ -158,4 +158,37 @@ fn arguments_and_variables_that_are_paths_are_the_guests() {
     let (output, _) = world().npxc(&dry).output();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains(&format!("{cwd}/a.txt -> a copy below /opt/npxc-shared")), "{text}");
+}
+
+#[test]
+fn inspect_says_what_would_become_of_a_call() {
+    let cwd = world().scratch("paths");
+    fs::write(cwd.join("a.txt"), "x").unwrap();
+    let outside = world().scratch("paths-outside").display().to_string();
+    let (fixture, cwd) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let inspect = |options: &[&str]| {
+        let words = [&["inspect", "--cwd", &cwd][..], options, &[&fixture, "reader"]].concat();
+        let (output, _) = world().npxc(&words).output();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tools: Value = serde_json::from_str(&inspect(&["--json"])).unwrap();
+    assert_eq!(tools["tools"], json!(["read"]));
+    assert_eq!(tools["paths"][0]["argument"], "file");
+    assert!(inspect(&[]).contains("its name in the tool's schema is that of a path"));
+    let arguments = json!({"file": "a.txt", "other": [outside, "https://example.com/a/b", "none/at/all"]});
+    let call = ["--tool", "read", "--arguments", &arguments.to_string()];
+    let said: Value = serde_json::from_str(&inspect(&[&call[..], &["--json"]].concat())).unwrap();
+    let rows: Vec<_> =
+        said["strings"].as_array().unwrap().iter().map(|row| [&row["value"], &row["place"]]).collect();
+    let expected = json!([
+        ["a.txt", "copy"],
+        [outside, "refused"],
+        ["https://example.com/a/b", null],
+        ["none/at/all", null],
+    ]);
+    assert_eq!(json!(rows), expected);
+    assert!(said["strings"][1]["hint"].as_str().unwrap().contains("--mount"), "{said}");
+    let text = inspect(&call);
+    assert!(text.contains("shared as a copy") && text.contains("it is a URL"), "{text}");
 }

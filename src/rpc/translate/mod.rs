@@ -13,6 +13,7 @@
 mod back;
 mod batch;
 mod envelope;
+mod explain;
 mod inward;
 mod learned;
 mod mounts;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::batch::Batch;
 use self::envelope::{Envelope, Messages};
+pub use self::explain::Explained;
 use self::inward::{Found, Message};
 use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
 pub use self::mounts::Mounts;
