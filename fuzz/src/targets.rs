@@ -8,12 +8,14 @@
 mod dns;
 mod messages;
 mod packets;
+mod positions;
 mod sniff;
 mod text;
 
 pub(crate) use self::dns::dns;
 pub(crate) use self::messages::messages;
 pub(crate) use self::packets::packets;
+pub(crate) use self::positions::positions;
 pub(crate) use self::sniff::{http, tls};
 pub(crate) use self::text::{hostname, rule, spec};
 
@@ -30,4 +32,5 @@ pub(crate) const TARGETS: &[Target] = &[
     ("dns", dns),
     ("packets", packets),
     ("messages", messages),
+    ("positions", positions),
 ];

@@ -8,7 +8,7 @@ use crate::config::{LinkChoice, Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
-use crate::session::{Installed, Survey};
+use crate::session::{Installed, Survey, Translated};
 use crate::storage::GUEST_DATA;
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
@@ -25,6 +25,9 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     if !run.args.is_empty() {
         let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         row("arguments", args.join(" "));
+    }
+    for Translated { given, inside } in crate::session::preview(run) {
+        row("", format!("{given} -> {inside}"));
     }
     row("network", network(run));
     let mut rules = |title: &str, rules: &[Rule]| {

@@ -13,6 +13,7 @@
 mod audit;
 mod doctor;
 mod dry_run;
+mod inspect;
 mod install;
 pub mod options;
 mod probe;
@@ -31,20 +32,20 @@ use clap::{CommandFactory as _, Parser};
 use crate::config::{self, Resolved};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
-use crate::runtime::Mount;
 use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 9] =
-    ["probe", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
+pub const NAMES: [&str; 10] =
+    ["probe", "inspect", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
-const LATER: [&str; 4] = ["update", "inspect", "wrap", "unwrap"];
+const LATER: [&str; 3] = ["update", "wrap", "unwrap"];
 
 const COMMANDS: &str = "\
 Commands:
   probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
+  inspect SPEC [ARGS...]    Show which arguments of its tools are paths, and what becomes of them
   install SPEC...           Install now, so that the first start is fast
   build, rebuild SPEC...    The same; rebuild installs again
   list                      Show what is installed
@@ -84,6 +85,7 @@ pub struct Args {
 enum Command {
     Run(Args),
     Probe(probe::Args),
+    Inspect(inspect::Args),
     Install(install::Args),
     List(store::ListArgs),
     Clean(store::CleanArgs),
@@ -110,6 +112,7 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
     match command {
         Command::Run(args) => run::execute(&args),
         Command::Probe(args) => probe::execute(&args),
+        Command::Inspect(args) => inspect::execute(&args),
         Command::Install(args) => install::execute(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
@@ -150,6 +153,7 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     }
     match title {
         "probe" => probe::Args::parse(&rest).map(Command::Probe),
+        "inspect" => inspect::Args::parse(&rest).map(Command::Inspect),
         "install" => install::Args::try_parse_from(rest).map(Command::Install),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
@@ -216,7 +220,7 @@ fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
 
 /// Warns of options that went to the package, and of paths that it will not find. `words` begin with the spec; `marked`
 /// ones are meant as they are.
-fn warn_of_slips(words: &[OsString], marked: bool, mounts: &[Mount], voice: Stderr) {
+fn warn_of_slips(words: &[OsString], marked: bool, resolved: &Resolved, voice: Stderr) {
     if marked {
         return;
     }
@@ -225,7 +229,9 @@ fn warn_of_slips(words: &[OsString], marked: bool, mounts: &[Mount], voice: Stde
         voice.warning(&warning);
         voice.hint(&hint);
     }
-    if let Some(path) = slips::unseen(words, mounts, Path::exists) {
+    // What is shared because it is an argument, under whatever name, is seen.
+    let unseen = |path: &Path| path.exists() && !crate::session::is_shared(resolved, path);
+    if let Some(path) = slips::unseen(words, &resolved.mounts, unseen) {
         voice.hint(&slips::about_path(&path));
     }
 }

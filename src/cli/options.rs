@@ -201,6 +201,8 @@ impl Options {
         let place = || Place::Option("--mount".to_owned());
         Ok(Layer {
             mount_mode: self.write.then_some(Access::ReadWrite),
+            strategies: None,
+            heuristic: None,
             path_arguments: Arguments::new(),
             non_path_arguments: Arguments::new(),
             mode: one("--network", self.network.as_ref(), values::mode)?,

@@ -3,7 +3,7 @@
 //! The server is run by npxc itself as a child, with the same options, so that what is shown is what a client
 //! gets. What comes back (names, descriptions, stderr) is the server's own word and is shown as such.
 
-mod client;
+pub(super) mod client;
 mod show;
 
 use std::ffi::OsString;
@@ -66,13 +66,13 @@ impl Args {
 }
 
 /// What is started and asked.
-struct Plan {
-    program: PathBuf,
-    args: Vec<OsString>,
-    call: Option<(String, serde_json::Map<String, serde_json::Value>)>,
-    timeout: Duration,
-    wait: Duration,
-    voice: Stderr,
+pub(super) struct Plan {
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<OsString>,
+    pub(super) call: Option<(String, serde_json::Map<String, serde_json::Value>)>,
+    pub(super) timeout: Duration,
+    pub(super) wait: Duration,
+    pub(super) voice: Stderr,
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
@@ -84,7 +84,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     // Mistakes are told here, once, before anything is started.
     let mut resolved = resolve(&args.options, &args.words)?;
     let voice = Stderr::at(args.options.log_level);
-    warn_of_slips(&args.words, args.marked, &resolved.mounts, voice);
+    warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match &args.call {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,

@@ -13,7 +13,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     for warning in &resolved.warnings {
         voice.warning(warning);
     }
-    warn_of_slips(&args.words, args.marked, &resolved.mounts, voice);
+    warn_of_slips(&args.words, args.marked, &resolved, voice);
     if args.dry_run {
         say::print(&dry_run::describe(&resolved, &session::survey(&resolved)));
         return Ok(ExitStatus::Success);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::error::Place;
 use super::mounts::MountSpec;
+use super::paths::Strategy;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
@@ -45,6 +46,10 @@ pub struct Layer {
     pub mounts: Vec<MountSpec>,
     /// `--write`, `[paths] mount_mode`: whether files of the working directory that calls name may be written.
     pub mount_mode: Option<Access>,
+    /// `[paths] strategies`: how paths are found.
+    pub strategies: Option<Vec<Strategy>>,
+    /// `[paths.heuristic] enabled`.
+    pub heuristic: Option<bool>,
     /// `[path_arguments]`: arguments that are paths, by tool.
     pub path_arguments: Arguments,
     /// `[non_path_arguments]`: arguments that are none, by tool.

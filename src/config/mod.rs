@@ -19,6 +19,7 @@ pub mod error;
 pub mod layer;
 pub mod load;
 pub mod mounts;
+pub mod paths;
 pub mod resolve;
 pub mod schema;
 pub mod values;

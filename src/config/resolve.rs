@@ -8,6 +8,7 @@ use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::Layer;
 use super::mounts::{GuestPath, HostPath, MountSpec};
+use super::paths::Strategy;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::audit;
 use crate::package::{HostEnv, Request};
@@ -158,7 +159,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
         arguments: Configured {
             paths: arguments(layers, |layer| &layer.path_arguments),
             others: arguments(layers, |layer| &layer.non_path_arguments),
-            strategies: Strategies::default(),
+            strategies: strategies(layers),
         },
         publish: union(layers, |layer| &layer.publish),
         limits: Limits {
@@ -196,6 +197,17 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
         }
     }
     out
+}
+
+/// How paths are found: what was said, or every way.
+pub(super) fn strategies(layers: &[Layer]) -> Strategies {
+    let named = first(layers, |layer| layer.strategies.clone());
+    let has = |one| named.as_ref().is_none_or(|named| named.contains(&one));
+    Strategies {
+        config: has(Strategy::Config),
+        schema: has(Strategy::Schema),
+        heuristic: has(Strategy::Heuristic) && first(layers, |layer| layer.heuristic).unwrap_or(true),
+    }
 }
 
 /// United by tool; a tool's lists are united as well.

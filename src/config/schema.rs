@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::error::{ConfigError, Fault, Place, nearest};
 use super::layer::Layer;
 use super::mounts::MountSpec;
+use super::paths::PathsTable;
 use super::values::{self, EnvName, EnvValue};
 use crate::package::{PackageSpec, VersionSpec};
 use crate::policy::Rule;
@@ -65,13 +66,6 @@ struct PackageFile {
     non_path_arguments: BTreeMap<String, Vec<Text>>,
     runtime: RuntimeTable,
     install: InstallTable,
-}
-
-/// `[paths]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct PathsTable {
-    mount_mode: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -134,9 +128,7 @@ enum Scalar {
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let mut file: GlobalFile = parse(path, text, below_defaults)?;
-    if file.paths.mount_mode.is_some() {
-        file.defaults.paths = file.paths;
-    }
+    file.defaults.paths = file.paths.over(file.defaults.paths);
     Source { path, text }.layer(&file.defaults)
 }
 
@@ -281,6 +273,8 @@ impl Source<'_> {
             persist: table.storage.persist,
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
             mount_mode: self.one(table.paths.mount_mode.as_ref(), access)?,
+            strategies: table.paths.strategies.as_ref().map(|all| self.all(all, str::parse)).transpose()?,
+            heuristic: table.paths.heuristic.enabled,
             path_arguments: self.arguments(&table.path_arguments)?,
             non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,

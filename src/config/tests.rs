@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{Addresses, MountSpec, RuntimeChoice, values};
 use crate::exit::{ExitStatus, Failure};
 use crate::policy::{Mode, Rule};
+use crate::rpc::identify::Strategies;
 
 /// A home with configuration files.
 struct Home {
@@ -433,6 +434,8 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         passthrough,
         mounts,
         mount_mode,
+        strategies,
+        heuristic,
         path_arguments,
         non_path_arguments,
         runtime,
@@ -452,8 +455,30 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert_eq!(mount_mode, Some(Access::ReadWrite));
     let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
     assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));
+    assert_eq!(strategies.map(|all| all.len()), Some(3));
+    assert_eq!(heuristic, Some(true));
     assert_eq!(path_arguments["*"], ["document"]);
     assert_eq!(non_path_arguments["search"], ["filter.path"]);
     assert!(image.is_some() && require_limits.is_some() && program.is_some() && arguments.is_some());
     assert!(runtime.is_some() && link.is_some() && memory.is_some() && cpus.is_some() && pids.is_some());
+}
+
+#[test]
+fn strategies_are_those_that_were_named() {
+    let path = Path::new("npxc.toml");
+    let resolved = |text: &str| {
+        let layers = [Layer::default(), schema::global(path, text).unwrap()];
+        crate::config::resolve::strategies(&layers)
+    };
+    let all = Strategies::default();
+    assert_eq!(resolved(""), all);
+    assert_eq!(resolved("[paths.heuristic]\nenabled = false"), Strategies { heuristic: false, ..all });
+    let config = Strategies { config: true, schema: false, heuristic: false };
+    assert_eq!(resolved("[paths]\nstrategies = [\"config\"]"), config);
+    assert_eq!(
+        resolved("[defaults.paths]\nstrategies = [\"config\"]\n[paths.heuristic]\nenabled = true"),
+        config
+    );
+    let error = schema::global(path, "[paths]\nstrategies = [\"shape\"]").unwrap_err().to_string();
+    assert!(error.contains("expected one of config, schema, heuristic"), "{error}");
 }

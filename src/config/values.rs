@@ -209,7 +209,7 @@ fn word<T: Copy + PartialEq>(all: &[(&'static str, T)], value: T) -> &'static st
     all.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
 }
 
-fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+pub(super) fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
     if let Some((_, value)) = known.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }

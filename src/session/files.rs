@@ -1,6 +1,6 @@
 //! What a run's client may share with the package by naming it: the scope, and where copies lie.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
@@ -34,17 +34,20 @@ pub(super) fn mount(shelf: &Shelf) -> Mount {
     Mount { host: shelf.visible(), guest: GUEST_DIRECTORY.into(), access: shelf.access() }
 }
 
-/// Whoever decides about files, and what that has to say to people. `granted` is what is mounted anyway.
+/// What the session's client may share by naming it; `granted` is what is mounted anyway.
+pub(super) fn scope(resolved: &Resolved, granted: &[Mount], home: PathBuf) -> Scope {
+    let own = resolved.directories.own().into_iter().cloned().collect();
+    let ground = Ground { cwd: resolved.cwd.clone(), home, own };
+    Scope::new(ground, granted, resolved.guest_cwd.is_some())
+}
+
+/// Whoever decides about files, and what that has to say to people.
 pub(super) fn workspace(
     resolved: &Resolved,
-    granted: &[Mount],
-    home: &Path,
+    scope: Scope,
     shelf: Shelf,
     recorder: Recorder,
 ) -> (Handle, UnboundedReceiver<String>) {
-    let own = resolved.directories.own().into_iter().cloned().collect();
-    let ground = Ground { cwd: resolved.cwd.clone(), home: home.to_owned(), own };
-    let scope = Scope::new(ground, granted, resolved.guest_cwd.is_some());
     let (say, said) = unbounded_channel();
     // Nobody listens when the session is over.
     let voice = Box::new(move |words: &str| drop(say.send(words.to_owned())));

@@ -4,12 +4,15 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `foreground` how a run ends, `keeping` what its
-//! package may write, `survey` what a run would find.
+//! [`run()`] is the main job, `step` a sandboxed step of an install, `arguments` the paths that it is started with, `files`
+//! what its client may share, `keeping` what its package may write, `foreground` how a run ends, `survey` and `inspect` what a
+//! run would find.
 
+mod arguments;
 mod files;
 mod foreground;
 mod ground;
+mod inspect;
 mod keeping;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
@@ -25,9 +28,11 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+pub use self::arguments::{Translated, is_shared, preview};
 pub use self::ground::chosen_apple;
 #[cfg(target_os = "linux")]
 pub use self::ground::chosen_engine;
+pub use self::inspect::{Sight, Sights};
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 pub use self::survey::{Installed, Survey, survey};

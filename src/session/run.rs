@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
+use super::arguments;
 use super::files;
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::ground::Ground;
@@ -159,6 +160,15 @@ impl Bench {
             let start = record::over(start, link);
             recorder.record(start).map_err(|_| SessionError::Unrecorded(log.path().to_owned()))
         };
+        let scope = files::scope(resolved, &granted, self.host.home.clone());
+        if arguments::shares(resolved, &scope) {
+            // What is shared is on record, and the session's begin before it.
+            begin(self.runtime.link())?;
+        }
+        let names = granted.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
+        let mut translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
+        let (mut files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
+        arguments::translate(&mut launch, resolved, &mut translator, &mut files);
         let parts = Parts {
             launch,
             policy,
@@ -167,10 +177,6 @@ impl Bench {
             published,
             journal: Box::new(recorder.clone()),
         };
-        let names = granted.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
-        let translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
-        let (files, mut said) =
-            files::workspace(resolved, &granted, &self.host.home, shelf, recorder.clone());
         let messages = (translator, files.clone(), &mut said);
         let relayed = self.relay(parts, messages, &begin, words, signals).await;
         let (conclusion, written) =

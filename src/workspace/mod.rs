@@ -96,7 +96,10 @@ impl Workspace {
                     // The guest has directories of its own there.
                     Ok(true) if scope::is_private(&path) => Ok(Answer::Leave),
                     Ok(_) => Err(self.outside(&path)),
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(self.outside(&path)),
+                    // What only looks like a path may be there or not: the server can tell as well.
+                    Err(error) if sure && error.kind() == io::ErrorKind::PermissionDenied => {
+                        Err(self.outside(&path))
+                    }
                     Err(_) if sure && !relative && scope::is_plausible(&path) => Err(self.outside(&path)),
                     Err(_) => Ok(Answer::Leave),
                 }

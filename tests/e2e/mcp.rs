@@ -23,6 +23,10 @@ pub(super) struct Client {
     next: u64,
     /// What `roots/list` is answered with.
     pub(super) roots: Vec<Value>,
+    /// What a model says, and what a form is filled in with, if the test has something to say.
+    pub(super) replies: std::collections::HashMap<&'static str, Value>,
+    /// What the server has asked, with its parameters.
+    pub(super) asked: Vec<Value>,
     pub(super) audit: Audit,
 }
 
@@ -69,6 +73,8 @@ impl Client {
             stderr: Some(stderr),
             next: 0,
             roots: Vec::new(),
+            replies: std::collections::HashMap::new(),
+            asked: Vec::new(),
             audit: Audit(npxc.audit),
         }
     }
@@ -159,7 +165,9 @@ impl Client {
         if request["id"].is_null() {
             return;
         }
+        self.asked.push(request["params"].clone());
         let result = match request["method"].as_str().unwrap() {
+            method if self.replies.contains_key(method) => self.replies[method].clone(),
             "roots/list" => json!({"roots": self.roots}),
             "sampling/createMessage" => json!({
                 "role": "assistant",

@@ -77,3 +77,118 @@ fn a_mounted_file_needs_no_copy() {
     assert!(status.success());
     assert!(audit.events().iter().all(|event| event["event"] != "file.publish"));
 }
+
+#[test]
+fn resources_and_answers_to_the_server_name_files_as_well() {
+    let cwd = world().scratch("paths");
+    fs::write(cwd.join("a b.txt"), "shared").unwrap();
+    let outside = world().scratch("paths-outside").display().to_string();
+    let (fixture, directory) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let (path, uri) = (format!("{directory}/a b.txt"), format!("file://{directory}/a%20b.txt"));
+    let mut client = Client::start(world().npxc(&["--cwd", &directory, &fixture, "asker"]));
+    let result = client.request("resources/read", json!({"uri": uri}));
+    assert_eq!(result["contents"], json!([{"uri": uri, "text": "shared"}]));
+
+    let ask = |client: &mut Client, method: &str, params: Value| -> Value {
+        let text = client.text("ask", json!({"method": method, "params": params}));
+        serde_json::from_str(&text).unwrap()
+    };
+    // A root that cannot be seen stays as it is.
+    client.roots = vec![json!({"uri": uri}), json!({"uri": format!("file://{outside}")})];
+    for _ in 0..2 {
+        let answer = ask(&mut client, "roots/list", json!({}));
+        assert_eq!(answer, json!({"said": {"roots": client.roots}, "there": [uri]}));
+    }
+    // A model reads the client's name, and its answer leads the server to the copy.
+    let input = json!({"role": "assistant", "model": "tests", "content":
+        [{"type": "tool_use", "id": "/not/this", "name": "read", "input": {"file": path}}]});
+    client.replies.insert("sampling/createMessage", input.clone());
+    let answer = ask(&mut client, "sampling/createMessage", json!({"messages": [], "files": [path]}));
+    assert_eq!(answer, json!({"said": input, "there": [path]}));
+    assert_eq!(client.asked.last().unwrap()["files"], json!([path]));
+    // By its name alone, since the form says that it is a path.
+    let filled = json!({"action": "accept", "content": {"file": "a b.txt", "name": "a b.txt"}});
+    client.replies.insert("elicitation/create", filled);
+    let form =
+        json!({"type": "object", "properties": {"file": {"type": "string"}, "name": {"type": "string"}}});
+    let answer = ask(&mut client, "elicitation/create", json!({"message": "?", "requestedSchema": form}));
+    assert_eq!(answer["said"]["content"], json!({"file": path, "name": "a b.txt"}));
+    assert_eq!(answer["there"], json!([path]));
+
+    let (status, stderr, _) = client.close();
+    assert!(status.success(), "{status}: {stderr}");
+    let hints: Vec<_> = stderr.lines().filter(|line| line.contains("the client's root")).collect();
+    assert!(hints.len() == 1 && hints[0].contains(&outside) && hints[0].contains("--mount"), "{stderr}");
+}
+
+#[test]
+fn a_mount_under_another_name_has_the_clients_in_its_answers() {
+    let place = world().scratch("paths");
+    fs::write(place.join("note.txt"), "mounted").unwrap();
+    let path = place.join("note.txt").display().to_string();
+    let mount = format!("{}:/data", place.display());
+    let mut client = start(&world().scratch("paths"), &["--mount", &mount]);
+    client.tools();
+    assert_eq!(read(&mut client, &path), json!({"path": path, "text": "mounted"}));
+    let missing = place.join("none.txt").display().to_string();
+    assert_eq!(read(&mut client, &missing), json!({"path": missing, "error": "ENOENT"}));
+    assert!(client.close().0.success());
+}
+
+#[test]
+fn arguments_and_variables_that_are_paths_are_the_guests() {
+    let (cwd, place) = (world().scratch("paths"), world().scratch("paths"));
+    fs::write(cwd.join("a.txt"), "shared").unwrap();
+    let (fixture, cwd) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let mount = format!("{}:/data", place.display());
+    let inside = format!("--root={}/x", place.display());
+    let options = ["--cwd", &cwd, "--mount", &mount];
+    let words =
+        ["say", &format!("{cwd}/a.txt"), "./a.txt", "--in=a.txt", &inside, "say", "none.txt", "/usr/bin"];
+    let arguments = [&options[..], &[&fixture], &words].concat();
+    let (output, audit) = world().npxc(&arguments).output();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "/opt/npxc-shared/1/a.txt /opt/npxc-shared/1/a.txt --in=/opt/npxc-shared/1/a.txt --root=/data/x say none.txt /usr/bin\n"
+    );
+    let events: Vec<_> = audit.events().into_iter().map(|event| event["event"].clone()).collect();
+    let run = events.iter().rposition(|event| event == "session.start").unwrap();
+    assert_eq!(events[run + 1], "file.publish", "after the session's begin");
+    let dry = [&["--dry-run"], &arguments[..]].concat();
+    let (output, _) = world().npxc(&dry).output();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("{cwd}/a.txt -> a copy below /opt/npxc-shared")), "{text}");
+}
+
+#[test]
+fn inspect_says_what_would_become_of_a_call() {
+    let cwd = world().scratch("paths");
+    fs::write(cwd.join("a.txt"), "x").unwrap();
+    let outside = world().scratch("paths-outside").display().to_string();
+    let (fixture, cwd) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let inspect = |options: &[&str]| {
+        let words = [&["inspect", "--cwd", &cwd][..], options, &[&fixture, "reader"]].concat();
+        let (output, _) = world().npxc(&words).output();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tools: Value = serde_json::from_str(&inspect(&["--json"])).unwrap();
+    assert_eq!(tools["tools"], json!(["read"]));
+    assert_eq!(tools["paths"][0]["argument"], "file");
+    assert!(inspect(&[]).contains("its name in the tool's schema is that of a path"));
+    let arguments = json!({"file": "a.txt", "other": [outside, "https://example.com/a/b", "none/at/all"]});
+    let call = ["--tool", "read", "--arguments", &arguments.to_string()];
+    let said: Value = serde_json::from_str(&inspect(&[&call[..], &["--json"]].concat())).unwrap();
+    let rows: Vec<_> =
+        said["strings"].as_array().unwrap().iter().map(|row| [&row["value"], &row["place"]]).collect();
+    let expected = json!([
+        ["a.txt", "copy"],
+        [outside, "refused"],
+        ["https://example.com/a/b", null],
+        ["none/at/all", null],
+    ]);
+    assert_eq!(json!(rows), expected);
+    assert!(said["strings"][1]["hint"].as_str().unwrap().contains("--mount"), "{said}");
+    let text = inspect(&call);
+    assert!(text.contains("shared as a copy") && text.contains("it is a URL"), "{text}");
+}

@@ -61,21 +61,21 @@ impl From<String> for Problem {
 
 /// What came of a probe.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) server: Option<ServerPeerInfo>,
-    pub(super) tools: Vec<Tool>,
-    pub(super) prompts: Vec<Prompt>,
-    pub(super) resources: Vec<Resource>,
-    pub(super) called: Option<CallToolResult>,
-    pub(super) status: ExitStatus,
-    pub(super) failure: Option<Failure>,
+pub(in crate::cli) struct Outcome {
+    pub(in crate::cli) server: Option<ServerPeerInfo>,
+    pub(in crate::cli) tools: Vec<Tool>,
+    pub(in crate::cli) prompts: Vec<Prompt>,
+    pub(in crate::cli) resources: Vec<Resource>,
+    pub(in crate::cli) called: Option<CallToolResult>,
+    pub(in crate::cli) status: ExitStatus,
+    pub(in crate::cli) failure: Option<Failure>,
 }
 
 /// Starts the child, talks to it and ends it.
 ///
 /// # Errors
 /// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
-pub(super) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -22,7 +22,7 @@ const STATEMENTS: [&str; 14] = [
 ];
 
 /// Whether an argument of this name (the last word of it) with this value holds paths among other words.
-pub(super) fn is_command(name: &str, value: &str) -> bool {
+pub fn is_command(name: &str, value: &str) -> bool {
     let last = super::sign::last_word(name);
     if !WORDS.contains(&last.as_str()) {
         return false;

@@ -12,6 +12,7 @@ pub mod embedded;
 pub mod schema;
 pub mod shape;
 mod sign;
+pub mod word;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,16 @@ pub struct Configured {
     pub others: Arguments,
     /// How paths are found besides.
     pub strategies: Strategies,
+}
+
+impl Configured {
+    /// Whether an argument is a path, if the configuration says so or otherwise.
+    pub fn says(&self, tool: &str, keys: &[&str]) -> Option<bool> {
+        if names(&self.others, tool, keys) {
+            return Some(false);
+        }
+        (self.strategies.config && names(&self.paths, tool, keys)).then_some(true)
+    }
 }
 
 /// How paths are found; the results are united.
@@ -192,3 +203,7 @@ fn names(arguments: &Arguments, tool: &str, keys: &[&str]) -> bool {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "corpus_tests.rs"]
+mod corpus_tests;

@@ -91,7 +91,7 @@ pub fn speaks_for_itself(value: &str) -> bool {
     // what only looks like a path and is not there.
     let query = value.split_once('?').is_some_and(|(_, query)| query.contains('='));
     let route = query || value.contains("/:");
-    (local && !route) || value.starts_with("file:///")
+    (local && !route) || value.starts_with("file:///") || value.starts_with("file://localhost/")
 }
 
 /// `scheme:` as RFC 3986 (section 3.1) has it, of two letters at least.

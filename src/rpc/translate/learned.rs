@@ -35,6 +35,10 @@ impl Learned {
         self.tools.get(name)
     }
 
+    pub(super) fn tool_is(&mut self, name: &str, schema: ToolSchema) {
+        self.tools.insert(name.to_owned(), schema);
+    }
+
     pub(super) fn prompt(&self, name: &str) -> Option<&ToolSchema> {
         self.prompts.get(name)
     }

@@ -13,6 +13,7 @@
 mod back;
 mod batch;
 mod envelope;
+mod explain;
 mod inward;
 mod learned;
 mod mounts;
@@ -25,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::batch::Batch;
 use self::envelope::{Envelope, Messages};
+pub use self::explain::Explained;
 use self::inward::{Found, Message};
 use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
 pub use self::mounts::Mounts;
@@ -136,6 +138,17 @@ impl Translator {
     #[must_use]
     pub fn mounts(self, mounts: Mounts) -> Self {
         Self { mounts, ..self }
+    }
+
+    /// What the guest gets in the place of a path that it is started with, if that is another one.
+    pub fn started(&mut self, named: &Named, answer: Answer) -> Option<String> {
+        let path = match answer {
+            Answer::At(path) => path,
+            // What it writes there is collected when it has ended.
+            Answer::Shared { place, directory, name, writable: _ } => self.shared(place, directory, &name),
+            Answer::Leave | Answer::Refused(_) => return None,
+        };
+        Some(written(named, &path))
     }
 
     /// Looks at a line of the client: one pass, and a second one over the part of a message that may hold paths.
@@ -313,25 +326,28 @@ impl Translator {
     }
 }
 
-/// The guest's path in the place of the client's, written as that was.
+/// The guest's path in the place of the client's.
 fn put(found: &Found, path: &str) -> Splice {
-    let named = &found.named;
+    let mut written = written(&found.named, path);
+    for _ in 0..found.levels {
+        written = text::encode(&written);
+    }
+    Splice { span: found.span.clone(), with: written.into_bytes() }
+}
+
+/// The guest's path, as the client's was written.
+fn written(named: &Named, path: &str) -> String {
     let mut written = path.to_owned();
     // A client that ends a directory's name so gets it back so.
     if named.written.path.ends_with('/') && !written.ends_with('/') {
         written.push('/');
     }
-    if named.written.uri {
-        written = format!("file://{}", shape::percent_encode(&written));
-        // A template's braces are no part of a path.
-        if named.text.contains('{') {
-            written = written.replace("%7B", "{").replace("%7D", "}");
-        }
+    if !named.written.uri {
+        return written;
     }
-    for _ in 0..found.levels {
-        written = text::encode(&written);
-    }
-    Splice { span: found.span.clone(), with: written.into_bytes() }
+    let uri = format!("file://{}", shape::percent_encode(&written));
+    // A template's braces are no part of a path.
+    if named.text.contains('{') { uri.replace("%7B", "{").replace("%7D", "}") } else { uri }
 }
 
 #[cfg(test)]

@@ -114,13 +114,19 @@ fn begins(before: &[u8]) -> bool {
     match before {
         [] => true,
         // A line's or a column's end, also one that is escaped once more.
-        [.., b'\\', b'n' | b'r' | b't'] => true,
+        [.., b'\\', b'n' | b'r' | b't' | b'f' | b'b'] => true,
         [rest @ .., b':'] => {
             let word = rest.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
             word != 1
         }
-        [.., b'\\', b'u', _, _, _, _] => text::decode(&before[before.len() - 6..])
-            .is_some_and(|text| text.bytes().all(|byte| BEFORE.contains(&byte))),
+        [.., b'\\', b'u', _, _, _, _] => text::decode(&before[before.len() - 6..]).is_some_and(|text| {
+            text.chars().all(|c| c.is_whitespace() || u8::try_from(c).is_ok_and(|c| BEFORE.contains(&c)))
+        }),
+        [.., 0x80..=0xff] => {
+            let tail = &before[before.len().saturating_sub(4)..];
+            let last = tail.utf8_chunks().last().map(|chunk| chunk.valid().to_owned()).unwrap_or_default();
+            last.ends_with(char::is_whitespace)
+        }
         [.., byte] => BEFORE.contains(byte),
     }
 }
@@ -130,14 +136,18 @@ fn ends(behind: &[u8]) -> bool {
     match behind {
         [] => true,
         // The end of a sentence, or of a name.
-        [b'.', rest @ ..] => rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'.'),
+        [b'.', rest @ ..] => {
+            rest.iter().find(|byte| **byte != b'.').is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        }
         [b'\\', b'u', ..] => behind
             .get(..6)
             .and_then(text::decode)
             .is_some_and(|text| !text.starts_with(char::is_alphanumeric)),
-        [byte, ..] => {
-            !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b'-' | b'%' | b'+' | b'~' | 0x80..)
+        [0x80..=0xff, ..] => {
+            let part = behind.get(..4).unwrap_or(behind);
+            part.utf8_chunks().next().is_some_and(|chunk| chunk.valid().starts_with(char::is_whitespace))
         }
+        [byte, ..] => !byte.is_ascii_alphanumeric() && !matches!(byte, b'_' | b'-' | b'%' | b'+' | b'~'),
     }
 }
 

@@ -1,0 +1,246 @@
+//! `npxc inspect`: which arguments of a server's tools are taken for paths, and what would become of those of one call.
+//!
+//! The server is asked for its tools as `npxc probe` does it; what is said of a call is decided by the code that decides it
+//! for a client.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::options::{Options, again};
+use super::probe::{Plan, client};
+use super::say::Stderr;
+use super::table::Table;
+use super::{is_marked, log_to_stderr, parse_keeping, resolve, say};
+use crate::config::Resolved;
+use crate::exit::{ExitStatus, Failure};
+use crate::rpc::identify::{Reason, embedded};
+use crate::rpc::translate::{Explained, Translator};
+use crate::session::{self, Sight, Sights};
+
+/// Characters of a value that are shown to a person.
+const SHOWN: usize = 80;
+
+/// Shows which arguments of its tools are taken for paths, and why
+#[derive(Debug, Parser)]
+#[command(name = "npxc inspect")]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// For programs: one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show what would become of a call of this tool
+    #[arg(long, value_name = "TOOL", requires = "arguments")]
+    tool: Option<String>,
+    /// The call's arguments, a JSON object
+    #[arg(long, value_name = "JSON", requires = "tool")]
+    arguments: Option<String>,
+    /// Longest time from its start until the server answers `initialize`
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+    /// The package and its arguments
+    #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC")]
+    words: Vec<OsString>,
+    /// The options as they were given.
+    #[arg(skip)]
+    again: Vec<OsString>,
+    /// A `--` stood before the package.
+    #[arg(skip)]
+    marked: bool,
+}
+
+impl Args {
+    pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
+        let (parsed, matches) = parse_keeping::<Self>(argv)?;
+        let marked = is_marked(argv, &parsed.words);
+        Ok(Self { again: again(&matches), marked, ..parsed })
+    }
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    log_to_stderr(args.options.log_level);
+    if args.words.is_empty() && args.options.package.is_empty() {
+        return Err(Failure::new(ExitStatus::Config, "no package is named")
+            .hint("npxc inspect [OPTIONS] PACKAGE [ARGS...]; npxc inspect --help shows the options"));
+    }
+    let resolved = resolve(&args.options, &args.words)?;
+    let voice = Stderr::at(args.options.log_level);
+    super::warn_of_slips(&args.words, args.marked, &resolved, voice);
+    let call = match (&args.tool, &args.arguments) {
+        (Some(tool), Some(text)) => Some((tool.as_str(), arguments(text)?)),
+        _ => None,
+    };
+    session::install(&resolved, false, &voice)?;
+    let tools = tools(args, voice)?;
+    let mut translator = Translator::new(resolved.arguments.clone());
+    for (name, schema) in &tools {
+        translator.learn_tool(name, schema);
+    }
+    let text = match call {
+        Some((tool, arguments)) => {
+            if !tools.iter().any(|(name, _)| name == tool) {
+                voice_unknown(tool, &tools, voice);
+            }
+            of_call(&translator, &resolved, tool, &arguments, args.json)?
+        }
+        None => of_tools(&translator, &resolved, &tools, args.json)?,
+    };
+    say::print(&text);
+    Ok(ExitStatus::Success)
+}
+
+fn arguments(text: &str) -> Result<Value, Failure> {
+    let parsed: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(text);
+    parsed.map(Value::Object).map_err(|error| {
+        Failure::new(ExitStatus::Config, format!("--arguments: not a JSON object: {error}"))
+            .hint("for example --arguments '{\"path\": \"report.pdf\"}'")
+    })
+}
+
+/// The server's tools, with their input schemas.
+fn tools(args: &Args, voice: Stderr) -> Result<Vec<(String, Value)>, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+    let mut words = args.again.clone();
+    words.push("--".into());
+    words.extend(args.words.iter().cloned());
+    let timeout = Duration::from_secs(args.timeout);
+    let plan = Plan { program, args: words, call: None, timeout, wait: Duration::ZERO, voice };
+    let outcome = client::run(&plan)?;
+    if let Some(failure) = outcome.failure {
+        return Err(failure);
+    }
+    let schema = |tool: &rmcp::model::Tool| Value::Object(tool.input_schema.as_ref().clone());
+    Ok(outcome.tools.iter().map(|tool| (tool.name.to_string(), schema(tool))).collect())
+}
+
+fn voice_unknown(tool: &str, tools: &[(String, Value)], voice: Stderr) {
+    use crate::package::Progress as _;
+    let names: Vec<&str> = tools.iter().take(50).map(|(name, _)| name.as_str()).collect();
+    voice.warning(&format!("the server lists no tool `{tool}`; only the values of its arguments count"));
+    voice.hint(&format!("its tools are {}", names.join(", ")));
+}
+
+/// What becomes of a call's strings.
+fn of_call(
+    translator: &Translator,
+    resolved: &Resolved,
+    tool: &str,
+    arguments: &Value,
+    as_json: bool,
+) -> Result<String, Failure> {
+    let sights = Sights::of(resolved);
+    let rows = translator.explain(tool, arguments);
+    let rows: Vec<(Explained, Option<Sight>)> = rows
+        .into_iter()
+        .map(|row| {
+            let sight = row.path.as_ref().ok().map(|named| sights.of_path(named));
+            (row, sight)
+        })
+        .collect();
+    if as_json {
+        let rows: Vec<Value> = rows.iter().map(|(row, sight)| as_value(row, sight.as_ref())).collect();
+        return super::audit::to_json(&json!({"tool": tool, "strings": rows}));
+    }
+    let mut table = Table::new(&["argument", "value", "path", "why", "what becomes of it"]).uncut();
+    for (row, sight) in &rows {
+        let (is, why) = match &row.path {
+            Ok(named) => ("yes", named.reason.to_string()),
+            Err(why) => ("no", why.to_string()),
+        };
+        let value = row.path.as_ref().map_or(&row.value, |named| &named.text);
+        let value: String = value.chars().take(SHOWN).collect();
+        let becomes = sight.as_ref().map_or_else(String::new, words);
+        table.row(vec![row.argument.clone(), value, is.to_owned(), why, becomes]);
+    }
+    Ok(if rows.is_empty() { "there is no string in these arguments\n".to_owned() } else { table.render() })
+}
+
+fn words(sight: &Sight) -> String {
+    match sight {
+        Sight::Copy => "shared as a copy".to_owned(),
+        Sight::Mount(guest) => format!("{guest}, in a mount"),
+        Sight::Left(why) => format!("left as it is: {why}"),
+        Sight::Refused(why, hint) => format!("refused: it {why} ({hint})"),
+    }
+}
+
+fn as_value(row: &Explained, sight: Option<&Sight>) -> Value {
+    let (why, path) = match &row.path {
+        Ok(named) => (named.reason.to_string(), Some(&named.text)),
+        Err(why) => (why.to_string(), None),
+    };
+    let (place, detail, hint) = match sight {
+        None => (None, None, None),
+        Some(Sight::Copy) => (Some("copy"), None, None),
+        Some(Sight::Mount(guest)) => (Some("mount"), Some(guest.as_str()), None),
+        Some(Sight::Left(why)) => (Some("left"), Some(*why), None),
+        Some(Sight::Refused(why, hint)) => (Some("refused"), Some(*why), Some(hint)),
+    };
+    json!({"argument": row.argument, "value": row.value, "path": path, "why": why, "place": place, "detail": detail,
+        "hint": hint})
+}
+
+/// The arguments that are taken for paths whatever their values are.
+fn of_tools(
+    translator: &Translator,
+    resolved: &Resolved,
+    tools: &[(String, Value)],
+    as_json: bool,
+) -> Result<String, Failure> {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    for (tool, schema) in tools {
+        let configured = &resolved.arguments;
+        let known = translator.schema(tool);
+        let mut signs: Vec<_> = known.into_iter().flat_map(|schema| schema.signs()).collect();
+        signs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (keys, sign) in signs {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let why = match configured.says(tool, &keys) {
+                Some(false) => "no: [non_path_arguments] names it".to_owned(),
+                Some(true) => Reason::Configured.to_string(),
+                None if configured.strategies.schema => Reason::Schema(sign).to_string(),
+                None => continue,
+            };
+            rows.push([tool.clone(), keys.join("."), why]);
+        }
+        let listed = [tool.as_str(), "*"].into_iter().filter_map(|tool| configured.paths.get(tool)).flatten();
+        for name in listed.filter(|_| configured.strategies.config) {
+            if !rows.iter().any(|[of, argument, _]| of == tool && argument == name) {
+                rows.push([tool.clone(), name.clone(), Reason::Configured.to_string()]);
+            }
+        }
+        for name in schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            if embedded::is_command(name, "select") {
+                rows.push([tool.clone(), name.clone(), "paths in a command line or a statement".to_owned()]);
+            }
+        }
+    }
+    if as_json {
+        let rows: Vec<Value> = rows
+            .iter()
+            .map(|[tool, argument, why]| json!({"tool": tool, "argument": argument, "why": why}))
+            .collect();
+        let names: Vec<&String> = tools.iter().map(|(name, _)| name).collect();
+        return super::audit::to_json(&json!({"tools": names, "paths": rows}));
+    }
+    let mut text = String::new();
+    if rows.is_empty() {
+        let _ = writeln!(text, "no argument of its {} tools is taken for a path by its name", tools.len());
+    } else {
+        let mut table = Table::new(&["tool", "argument", "why"]);
+        for row in rows {
+            table.row(row.to_vec());
+        }
+        text.push_str(&table.render());
+    }
+    if resolved.arguments.strategies.heuristic {
+        text.push_str("besides these, values that are absolute, or begin with ./, ../, ~/ or file:///\n");
+    }
+    Ok(text)
+}
