@@ -89,7 +89,8 @@ fn nothing_is_written_unless_it_was_said() {
     // The server's own, honest error.
     assert_eq!(client.error("write", json!({"file": path, "text": "two"})), "EROFS");
     let new = cwd.join("new.txt").display().to_string();
-    let error = client.refused("tools/call", json!({"name": "write", "arguments": {"file": new, "text": ""}}));
+    let error =
+        client.refused("tools/call", json!({"name": "write", "arguments": {"file": new, "text": ""}}));
     assert_eq!((&error["data"]["code"], &error["data"]["path"]), (&json!("missing"), &json!(new)));
     let message = error["message"].as_str().unwrap();
     assert!(message.contains("--write") && message.contains(":rw"), "{message}");
