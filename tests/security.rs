@@ -48,6 +48,7 @@
 //! | 38 | redirects | `reach::row_38_*` |
 //! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*` |
 //! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |
+//! | 41 | paths that leave the scope, links swapped in while files are shared and written, what the guest makes of its copies | `workspace::tests::*` (`race::row_41_*`: 100,000 tries), `e2e::writing::row_41_*`, `e2e::paths::*` |
 //! | 42 | names, bins, tarball entries, install scripts | `store::row_42_*` |
 //! | 43 | a full disk, memory, processes, stdout | `limits::row_43_*` |
 //! | 44 | npxc killed at every step | `teardown::row_44_*`; with a container: `killed::row_44_*` |

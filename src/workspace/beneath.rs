@@ -82,7 +82,7 @@ pub fn open_file(root: &OwnedFd, below: &Path, links: Links) -> Result<Opened, O
         _ => return Err(OpenError::Special),
     }
     let path = system::real_path(&handle);
-    Ok(Opened { file: system::readable(handle, OFlags::empty())?.into(), stat, path })
+    Ok(Opened { file: system::readable(&handle, OFlags::empty())?.into(), stat, path })
 }
 
 /// Opens `below`, a relative path of a directory, below `root`; the empty one is `root` itself.
@@ -93,7 +93,7 @@ pub fn open_directory(root: &OwnedFd, below: &Path, links: Links) -> Result<Open
         return Err(OpenError::Special);
     }
     let path = system::real_path(&handle);
-    Ok(OpenedDirectory { fd: system::readable(handle, OFlags::DIRECTORY)?, path })
+    Ok(OpenedDirectory { fd: system::readable(&handle, OFlags::DIRECTORY)?, path })
 }
 
 /// Whether what is `below` is there and stays below `root`, all links followed.
@@ -111,7 +111,7 @@ mod system {
     use rustix::fs::{ResolveFlags, openat2};
     use rustix::io::Errno;
 
-    use super::*;
+    use super::{Links, Mode, OFlags, OpenError, OwnedFd, Path, PathBuf, READ, Stat, fstat, io, open};
 
     /// The kernel gives up when names change while it walks; then it is asked again.
     const TRIES: usize = 64;
@@ -141,8 +141,8 @@ mod system {
         format!("/proc/self/fd/{}", handle.as_raw_fd())
     }
 
-    pub(super) fn readable(handle: OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
-        Ok(open(name(&handle), READ | flags, Mode::empty())?)
+    pub(super) fn readable(handle: &OwnedFd, flags: OFlags) -> io::Result<OwnedFd> {
+        Ok(open(name(handle), READ | flags, Mode::empty())?)
     }
 
     pub(super) fn real_path(handle: &OwnedFd) -> Option<PathBuf> {
@@ -157,7 +157,7 @@ mod system {
     use rustix::fs::{AtFlags, openat, statat};
     use rustix::io::Errno;
 
-    use super::*;
+    use super::{FileType, Links, Mode, OFlags, OpenError, OwnedFd, Path, PathBuf, READ, Stat, fstat, io};
 
     /// The file or directory, open already: anything else is not opened.
     pub(super) fn find(root: &OwnedFd, below: &Path, _: Links) -> Result<(OwnedFd, Stat), OpenError> {
@@ -183,8 +183,8 @@ mod system {
         Ok((at, stat))
     }
 
-    pub(super) fn readable(handle: OwnedFd, _: OFlags) -> io::Result<OwnedFd> {
-        Ok(handle)
+    pub(super) fn readable(handle: &OwnedFd, _: OFlags) -> io::Result<OwnedFd> {
+        Ok(rustix::io::dup(handle)?)
     }
 
     #[cfg(target_vendor = "apple")]

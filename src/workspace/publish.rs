@@ -181,8 +181,9 @@ impl Workspace {
             match kind {
                 Kind::Directory => drop(self.shelf.make_directories(inner.0, &inner.1).map_err(system)?),
                 Kind::Link(target) => {
-                    // Where it leads is the kernel's to say; nothing but its text is used.
-                    if beneath::leads_inside(&opened.fd, &name) {
+                    // Where its text leads, not the name: that may be another thing by now.
+                    let leads_to = name.parent().unwrap_or(Path::new("")).join(&target);
+                    if beneath::leads_inside(&opened.fd, &leads_to) {
                         self.shelf.link(inner.0, &inner.1, &target).map_err(system)?;
                     } else {
                         left.push((name, "is a link that leads out of the directory"));

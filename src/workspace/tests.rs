@@ -27,7 +27,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    fn within(parent: &Path) -> Self {
+        let directory = tempfile::tempdir_in(parent).unwrap();
         // By its real name: the temporary directory may be behind a link.
         let base = directory.path().canonicalize().unwrap();
         let (home, cwd, cache) =

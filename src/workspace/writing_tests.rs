@@ -139,13 +139,16 @@ fn nothing_is_written_over_what_changed_meanwhile() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "again");
 }
 
+/// What a guest does with the place of its copy.
+type Trick<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn only_regular_files_are_taken() {
     let world = World::new();
     let mut workspace = world.writable();
     let file = world.cwd.join("in.txt");
     let secret = world.home.join("out.txt");
-    let tricks: [(&str, &dyn Fn(&Path)); 6] = [
+    let tricks: [Trick<'_>; 6] = [
         ("link", &|copied| symlink(&secret, copied).unwrap()),
         ("link to nothing", &|copied| symlink("nothing", copied).unwrap()),
         ("FIFO", &|copied| {

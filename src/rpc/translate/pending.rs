@@ -143,7 +143,7 @@ fn replies(line: &[u8]) -> Option<Vec<Reply>> {
             let keys = keys(line, position);
             match keys.first().map(String::as_str) {
                 Some("id") if token.kind == Kind::String => {
-                    id = Some(token.span.start - 1..token.span.end + 1)
+                    id = Some(token.span.start - 1..token.span.end + 1);
                 }
                 Some("id") => id = Some(token.span),
                 Some("method") => asks = true,
