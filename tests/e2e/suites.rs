@@ -284,7 +284,7 @@ fn the_inspector_sees_no_difference() {
     assert!(tools["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "get-sum"), "{tools}");
     let call = |name: &str, arguments: &[&str]| {
         let mut words = vec!["--method", "tools/call", "--tool-name", name];
-        arguments.iter().for_each(|argument| words.extend(["--tool-arg", argument]));
+        words.extend(arguments.iter().flat_map(|argument| ["--tool-arg", argument]));
         both(&words)
     };
     assert!(
