@@ -123,6 +123,13 @@ fn pdf_reader_says_the_clients_paths_in_errors_too() {
     let error = client.refused("tools/call", arguments);
     assert_eq!(error["data"]["path"], missing, "{error}");
     assert!(error["message"].as_str().unwrap().contains(&missing), "{error}");
+    // By a name that is nothing: the server's to say.
+    let result = read(&mut client, &["missing.pdf"]);
+    assert!(
+        result.to_string().contains("missing.pdf") && !result.to_string().contains("/home/user"),
+        "{result}"
+    );
+    clean(&result);
     // Nothing is read from there, or said in place of it.
     let result = client.call("read_pdf", json!({"sources": [{"url": format!("http://127.0.0.1:9{good}")}]}));
     assert!(result.to_string().contains("127.0.0.1:9"), "{result}");
