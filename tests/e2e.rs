@@ -1,7 +1,8 @@
 //! The whole path, for real: packages through the real binary in the real sandbox.
 //!
 //! As root the tests run twice, the second time as an ordinary user (`e2e::user`). Packages come from the registry
-//! that npm is configured for; everything else that is reached is a server of the tests' own on loopback.
+//! that npm is configured for, clients in Python from where pip has packages; everything else that is reached is a
+//! server of the tests' own on loopback.
 //!
 //! Variables: `NPXC_TEST_FULL=1` moves 2 GB instead of 64 MB. `NPXC_TEST_KEEP=1` keeps the store from run to run.
 //! `NPXC_TEST_LEAVE_OUT` lists, separated by commas, tools that this machine cannot have (`chromium`): tests that

@@ -223,11 +223,17 @@ impl Tap {
 
     /// Sends a message and reads so many bytes.
     fn turn(&mut self, message: &[u8]) {
-        let stdin = self.stdin.as_mut().unwrap();
+        let Self { child, stdin, stdout, .. } = self;
+        let stdin = stdin.as_mut().unwrap();
         let mut back = vec![0; message.len()];
         let read = thread::scope(|scope| {
-            scope.spawn(|| stdin.write_all(message).unwrap());
-            self.stdout.read_exact(&mut back)
+            let written = scope.spawn(|| stdin.write_all(message));
+            let read = stdout.read_exact(&mut back);
+            if read.is_err() {
+                // Nobody would take the rest.
+                let _ = child.kill();
+            }
+            written.join().unwrap().and(read)
         });
         self.sent.extend_from_slice(message);
         self.received.extend_from_slice(&back);

@@ -123,6 +123,13 @@ fn pdf_reader_says_the_clients_paths_in_errors_too() {
     let error = client.refused("tools/call", arguments);
     assert_eq!(error["data"]["path"], missing, "{error}");
     assert!(error["message"].as_str().unwrap().contains(&missing), "{error}");
+    // By a name that is nothing: the server's to say.
+    let result = read(&mut client, &["missing.pdf"]);
+    assert!(
+        result.to_string().contains("missing.pdf") && !result.to_string().contains("/home/user"),
+        "{result}"
+    );
+    clean(&result);
     // Nothing is read from there, or said in place of it.
     let result = client.call("read_pdf", json!({"sources": [{"url": format!("http://127.0.0.1:9{good}")}]}));
     assert!(result.to_string().contains("127.0.0.1:9"), "{result}");
@@ -187,11 +194,14 @@ fn git_works_in_the_clients_repository() {
 }
 
 #[test]
-fn playwright_writes_a_screenshot_that_the_client_finds() {
+fn playwright_takes_files_of_the_clients_and_leaves_files_for_it() {
     if !have("chromium") {
         return;
     }
-    let port = page("<!doctype html><title>Tide</title><h1>High water</h1>");
+    let port = page(
+        "<!doctype html><title>Tide</title><h1>High water</h1>\
+         <input type=file aria-label=Pick onchange=\"document.title = this.files[0].name + this.files[0].size\">",
+    );
     // The directory that it starts in, and the one that it is told.
     let (cwd, output) = (world().scratch("browsing"), world().scratch("screenshots"));
     let options = [&cwd, &output].map(|directory| format!("{}:rw", directory.display()));
@@ -226,15 +236,27 @@ fn playwright_writes_a_screenshot_that_the_client_finds() {
     assert!(said.contains("tide.png") && picture(&cwd.join("tide.png")), "{said}");
     // By the path that the client is told.
     let said = client.text("browser_take_screenshot", json!({}));
-    let name = said.split(['(', ')']).find(|part| part.ends_with(".png")).unwrap_or_else(|| panic!("{said}"));
+    let name = said.split(['(', ')']).find(|part| part.contains(".png")).unwrap_or_else(|| panic!("{said}"));
     assert!(
-        cwd.join(name).canonicalize().is_ok_and(|path| path.starts_with(&output) && picture(&path)),
+        cwd.join(name)
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(output.canonicalize().unwrap()) && picture(&path)),
         "{said}"
     );
     // In the words of a call.
     let path = cwd.join("high water.png");
     let said = client.text("browser_take_screenshot", json!({"filename": text(&path)}));
     assert!(said.contains("high water.png") && picture(&path), "{said}");
+    // A file of the client's for the page.
+    fs::write(cwd.join("log book.txt"), "six metres").unwrap();
+    let snapshot = client.text("browser_snapshot", json!({}));
+    let (_, rest) = snapshot.split_once("\"Pick\"").unwrap_or_else(|| panic!("{snapshot}"));
+    let (_, rest) = rest.split_once("[ref=").unwrap();
+    let target = rest.split(']').next().unwrap();
+    client.text("browser_click", json!({"element": "Pick", "ref": target, "target": target}));
+    client.text("browser_file_upload", json!({"paths": [cwd.join("log book.txt")]}));
+    let title = client.text("browser_evaluate", json!({"function": "() => document.title"}));
+    assert!(title.contains("log book.txt10"), "{title}");
     client.call("browser_close", json!({}));
     assert!(client.close().0.success());
 }

@@ -16,12 +16,13 @@ use serde_json::{Value, json};
 use super::machine::{have, there_is};
 use super::world::{USER_DIRECTORY, world};
 
-/// The server that is driven.
-const EVERYTHING: &str = "@modelcontextprotocol/server-everything";
-const EVERYTHING_VERSION: &str = "2026.8.31";
+/// Servers: their names and versions.
+const EVERYTHING: (&str, &str) = ("@modelcontextprotocol/server-everything", "2026.8.31");
+const CONTEXT7: (&str, &str) = ("@upstash/context7-mcp", "4.1.1");
 /// What npm installs.
-const PACKAGES: [(&str, &str); 5] = [
-    (EVERYTHING, EVERYTHING_VERSION),
+const PACKAGES: [(&str, &str); 6] = [
+    EVERYTHING,
+    CONTEXT7,
     ("@modelcontextprotocol/sdk", "1.32.2"),
     ("@modelcontextprotocol/inspector", "2.12.0"),
     ("@modelcontextprotocol/conformance", "0.1.16"),
@@ -52,6 +53,7 @@ fn install() -> PathBuf {
     for (name, text) in [
         ("typescript.mjs", include_str!("clients/typescript.mjs")),
         ("python_sdk.py", include_str!("clients/python_sdk.py")),
+        ("discover.py", include_str!("clients/discover.py")),
         ("fastmcp_client.py", include_str!("clients/fastmcp_client.py")),
         ("loopback.cjs", include_str!("clients/loopback.cjs")),
         ("conforming/package.json", include_str!("conforming/package.json")),
@@ -65,7 +67,7 @@ fn install() -> PathBuf {
     npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]);
     succeeds(npm.current_dir(&directory));
     // A client would not wait for an installation.
-    for server in [Served::Everything, Served::Conforming] {
+    for server in [Served::Everything, Served::Context7, Served::Conforming] {
         succeeds(&mut world().command(&["install", &server.spec(&directory)]));
     }
     directory
@@ -86,6 +88,8 @@ fn node_package() -> String {
 enum Served {
     /// The reference server that has everything.
     Everything,
+    /// One that speaks the revision 2026-07-28.
+    Context7,
     /// The tests' own, with what the conformance suite asks for by name (`conforming/index.js`).
     Conforming,
 }
@@ -93,17 +97,26 @@ enum Served {
 impl Served {
     /// For npxc.
     fn spec(self, suites: &Path) -> String {
-        match self {
-            Self::Everything => format!("{EVERYTHING}@{EVERYTHING_VERSION}"),
-            Self::Conforming => suites.join("conforming").display().to_string(),
+        match self.package() {
+            Some((name, version)) => format!("{name}@{version}"),
+            None => suites.join("conforming").display().to_string(),
         }
     }
 
     /// For node.
     fn program(self, suites: &Path) -> PathBuf {
+        match self.package() {
+            Some((name, _)) => suites.join("node_modules").join(name).join("dist/index.js"),
+            None => suites.join("conforming/index.js"),
+        }
+    }
+
+    /// Its package, if it is published.
+    fn package(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Everything => suites.join("node_modules").join(EVERYTHING).join("dist/index.js"),
-            Self::Conforming => suites.join("conforming/index.js"),
+            Self::Everything => Some(EVERYTHING),
+            Self::Context7 => Some(CONTEXT7),
+            Self::Conforming => None,
         }
     }
 }
@@ -175,11 +188,16 @@ fn succeeds(command: &mut Command) -> Output {
 }
 
 /// What a client has to say of either server: the same, line by line.
-fn transcripts(program: &Path, client: &str, suites: &Path) -> serde_json::Map<String, Value> {
+fn transcripts(
+    program: &Path,
+    client: &str,
+    server: Served,
+    suites: &Path,
+) -> serde_json::Map<String, Value> {
     let directory = world().scratch("client");
     let [plain, npxc] = Way::BOTH.map(|way| {
         let mut command = suite(program, suites);
-        command.arg(suites.join(client)).arg(&directory).args(way.command(Served::Everything, suites));
+        command.arg(suites.join(client)).arg(&directory).args(way.command(server, suites));
         String::from_utf8(succeeds(&mut command).stdout).unwrap()
     });
     for (plain, npxc) in plain.lines().zip(npxc.lines()) {
@@ -216,7 +234,7 @@ fn has_done_all(said: &serde_json::Map<String, Value>) {
 #[test]
 fn the_typescript_client_sees_no_difference() {
     let Some(suites) = suites() else { return };
-    let said = transcripts(Path::new("node"), "typescript.mjs", suites);
+    let said = transcripts(Path::new("node"), "typescript.mjs", Served::Everything, suites);
     has_done_all(&said);
     assert!(said["cancelled"].as_str().unwrap().contains("enough"), "{}", said["cancelled"]);
 }
@@ -224,16 +242,25 @@ fn the_typescript_client_sees_no_difference() {
 #[test]
 fn the_python_client_sees_no_difference() {
     let (Some(suites), Some(python)) = (suites(), python()) else { return };
-    let said = transcripts(&python, "python_sdk.py", suites);
+    let said = transcripts(&python, "python_sdk.py", Served::Everything, suites);
     has_done_all(&said);
     assert_eq!(said["cancelled"], true);
     assert!(said["echo again"].to_string().contains("still there"));
 }
 
 #[test]
+fn a_client_that_never_initializes_sees_no_difference() {
+    let (Some(suites), Some(python)) = (suites(), python()) else { return };
+    let said = transcripts(&python, "discover.py", Served::Context7, suites);
+    assert_eq!(said["version"], "2026-07-28");
+    assert!(said["tools"].to_string().contains("resolve-library-id"), "{}", said["tools"]);
+    assert_eq!(said["wrong arguments"]["isError"], true, "{}", said["wrong arguments"]);
+}
+
+#[test]
 fn fastmcp_sees_no_difference() {
     let (Some(suites), Some(python)) = (suites(), python()) else { return };
-    let said = transcripts(&python, "fastmcp_client.py", suites);
+    let said = transcripts(&python, "fastmcp_client.py", Served::Everything, suites);
     has_done_all(&said);
     assert!(said["echo again"].to_string().contains("still there"));
 }
@@ -257,7 +284,7 @@ fn the_inspector_sees_no_difference() {
     assert!(tools["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "get-sum"), "{tools}");
     let call = |name: &str, arguments: &[&str]| {
         let mut words = vec!["--method", "tools/call", "--tool-name", name];
-        arguments.iter().for_each(|argument| words.extend(["--tool-arg", argument]));
+        words.extend(arguments.iter().flat_map(|argument| ["--tool-arg", argument]));
         both(&words)
     };
     assert!(
