@@ -17,7 +17,7 @@ use super::table::Table;
 use super::{is_marked, log_to_stderr, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
-use crate::rpc::identify::{Reason, embedded};
+use crate::rpc::identify::{Reason, ToolSchema, embedded};
 use crate::rpc::translate::{Explained, Translator};
 use crate::session::{self, Sight, Sights};
 
@@ -197,8 +197,8 @@ fn of_tools(
     for (tool, schema) in tools {
         let configured = &resolved.arguments;
         let known = translator.schema(tool);
-        let mut signs: Vec<_> = known.into_iter().flat_map(|schema| schema.signs()).collect();
-        signs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut signs: Vec<_> = known.into_iter().flat_map(ToolSchema::signs).collect();
+        signs.sort_by_key(|(keys, _)| *keys);
         for (keys, sign) in signs {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let why = match configured.says(tool, &keys) {

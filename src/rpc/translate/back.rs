@@ -43,7 +43,7 @@ pub(super) fn restore(line: &[u8], places: &BTreeMap<usize, String>, mounts: &Mo
         string(&mut text, places, &mut splices);
         if mounts.may_be_in(raw) {
             for named in mounts.named(raw) {
-                splices.push(text.put(named.span.clone(), named.written()));
+                splices.push(text.put(named.span.clone(), &named.written()));
             }
             splices[before..].sort_by_key(|splice| splice.span.start);
         }
@@ -62,8 +62,8 @@ struct Text<'a> {
 
 impl Text<'_> {
     /// Puts a text in the place of a part of it.
-    fn put(&mut self, span: Range<usize>, with: String) -> Splice {
-        let encoded = text::encode(&with);
+    fn put(&mut self, span: Range<usize>, with: &str) -> Splice {
+        let encoded = text::encode(with);
         let with = if encoded != with && *self.is_json.get_or_insert_with(|| holds_json(self.raw)) {
             text::encode(&encoded)
         } else {
@@ -86,7 +86,7 @@ fn string(text: &mut Text<'_>, places: &BTreeMap<usize, String>, splices: &mut V
         } else {
             directory.clone()
         };
-        splices.push(text.put(start..at + MARK.len() + length, with));
+        splices.push(text.put(start..at + MARK.len() + length, &with));
     }
 }
 

@@ -172,25 +172,22 @@ impl Translator {
     fn message(&mut self, line: &[u8], message: &Envelope, index: usize, found: &mut Vec<Found>) {
         let id = message.id.clone().and_then(|span| line.get(span));
         let asked;
-        let (kinds, region) = match message.method.as_deref() {
-            Some(method) => {
-                match (method, id) {
-                    ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
-                    ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
-                    ("notifications/cancelled", None) => {
-                        let about = message.about.clone().and_then(|span| line.get(span));
-                        about.and_then(|id| self.lists.take(id));
-                    }
-                    _ => {}
+        let (kinds, region) = if let Some(method) = message.method.as_deref() {
+            match (method, id) {
+                ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
+                ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
+                ("notifications/cancelled", None) => {
+                    let about = message.about.clone().and_then(|span| line.get(span));
+                    about.and_then(|id| self.lists.take(id));
                 }
-                asked = None;
-                (Kinds::of(method), message.params.clone())
+                _ => {}
             }
-            None => {
-                asked = id.and_then(|id| self.asked.take(id));
-                let paths = id.is_some() && !message.error && !matches!(asked, Some(Asked::Else));
-                (paths.then_some(Kinds::Answer), message.result.clone())
-            }
+            asked = None;
+            (Kinds::of(method), message.params.clone())
+        } else {
+            asked = id.and_then(|id| self.asked.take(id));
+            let paths = id.is_some() && !message.error && !matches!(asked, Some(Asked::Else));
+            (paths.then_some(Kinds::Answer), message.result.clone())
         };
         let (Some(kinds), Some(region)) = (kinds, region) else { return };
         let tool = message.name.as_deref().unwrap_or_default();

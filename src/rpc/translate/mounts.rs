@@ -112,9 +112,8 @@ fn mark(path: &str) -> &str {
 /// Whether a word may begin behind these bytes of a string.
 fn begins(before: &[u8]) -> bool {
     match before {
-        [] => true,
         // A line's or a column's end, also one that is escaped once more.
-        [.., b'\\', b'n' | b'r' | b't' | b'f' | b'b'] => true,
+        [] | [.., b'\\', b'n' | b'r' | b't' | b'f' | b'b'] => true,
         [rest @ .., b':'] => {
             let word = rest.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
             word != 1
