@@ -53,6 +53,8 @@ struct Word {
     relative: bool,
     /// Something says that it is a path.
     sure: bool,
+    /// It is a root of the client's, which a server asks for.
+    root: bool,
 }
 
 impl Workspace {
@@ -87,9 +89,12 @@ impl Workspace {
                     .map_or(Answer::Leave, |guest| Answer::At(guest.to_owned())))
             }
             Place::Guest => Ok(Answer::Leave),
-            Place::Scope { directory, below } => {
-                self.shared(&directory, &below, &path, Word { relative, sure })
-            }
+            Place::Scope { directory, below } => self.shared(
+                &directory,
+                &below,
+                &path,
+                Word { relative, sure, root: named.reason == Reason::Root },
+            ),
             Place::Outside => {
                 let kind = std::fs::symlink_metadata(&path).map(|found| found.is_dir());
                 match kind {

@@ -65,6 +65,8 @@ impl Workspace {
         match opened {
             Some(opened) => self.file(&key, path, opened)?,
             None => match self.scope.open_directory(below) {
+                // The server asked for it: nothing is copied for its question.
+                Ok(_) if word.root => return Err(words::root(path)),
                 Ok(_) => self.tree(&key, path)?,
                 Err(error) if error.is_missing() => self.nothing(&key, path)?,
                 Err(error) => return Err(words::unopened(&error, path)),
@@ -107,7 +109,12 @@ impl Workspace {
         let target = target.unwrap_or_else(|| key.1.clone());
         self.rescue(key);
         self.room()?;
-        let put = self.shelf.put(key.0, &key.1, opened).map_err(|error| words::unkept(&error))?;
+        let Self { shelf, recorder, .. } = self;
+        let record = |bytes| {
+            let (path, guest) = (path.display().to_string(), guest_path(key));
+            recorder.record(Event::FilePublish { path, guest, bytes })
+        };
+        let put = shelf.put(key.0, &key.1, opened, record).map_err(|error| words::unkept(&error))?;
         let copy = Copy {
             path: path.to_owned(),
             target,
@@ -116,9 +123,7 @@ impl Workspace {
             kept: None,
         };
         self.copies.insert(key.clone(), copy);
-        let event =
-            Event::FilePublish { path: path.display().to_string(), guest: guest_path(key), bytes: put.bytes };
-        self.recorder.record(event).map_err(|_| words::unrecorded())
+        Ok(())
     }
 
     /// The guest cannot change a copy that it can only read.

@@ -22,6 +22,7 @@ use rustix::fs::{
 
 use super::beneath::{self, Links, OpenError, Opened};
 use super::stamp::{self, Digest, Seen, Stamp};
+use crate::audit::Unavailable;
 use crate::runtime::Access;
 
 /// Largest file that is copied, bytes: documents and small databases; what is larger is better mounted.
@@ -40,6 +41,9 @@ pub enum ShelfError {
     /// There are too many copies, or they are too large together.
     #[error("is one file too many: a session shares {MOST_FILES} files or {} GiB by their names", MOST_BYTES >> 30)]
     Full,
+    /// The log did not take it.
+    #[error(transparent)]
+    Unrecorded(#[from] Unavailable),
     /// The system's word.
     #[error("cannot be copied: {0}")]
     System(#[from] io::Error),
@@ -151,8 +155,15 @@ impl Shelf {
         beneath::open_file(self.root(place)?, below, Links::No)
     }
 
-    /// Copies a file in place of what is there.
-    pub(super) fn put(&mut self, place: usize, below: &Path, opened: Opened) -> Result<Put, ShelfError> {
+    /// Copies a file in place of what is there. `record` hears its size, in bytes, when it is copied and the guest does not
+    /// see it yet; without its consent it stays so.
+    pub(super) fn put(
+        &mut self,
+        place: usize,
+        below: &Path,
+        opened: Opened,
+        record: impl FnOnce(u64) -> Result<(), Unavailable>,
+    ) -> Result<Put, ShelfError> {
         let size = u64::try_from(opened.stat.st_size).unwrap_or(u64::MAX);
         if size > MOST_OF_ONE {
             return Err(ShelfError::TooLarge);
@@ -167,13 +178,15 @@ impl Shelf {
         let parent = self.make_parents(place, below)?;
         // Beside the directory that the guest sees: it sees whole files only.
         let fresh = self.directory.join("fresh");
-        let put = self.copy(opened.file, &fresh).and_then(|(file, bytes, digest)| {
-            let before = fstat(&file)?;
-            renameat(CWD, &fresh, &parent, name)?;
-            let after = fstat(&file)?;
-            let same = Stamp::of(&before).is_moved(&Stamp::of(&after));
-            Ok(Put { bytes, digest, seen: same.then(|| Seen::of(&after)) })
-        });
+        let put =
+            self.copy(opened.file, &fresh).map_err(ShelfError::from).and_then(|(file, bytes, digest)| {
+                record(bytes)?;
+                let before = fstat(&file).map_err(io::Error::from)?;
+                renameat(CWD, &fresh, &parent, name).map_err(io::Error::from)?;
+                let after = fstat(&file).map_err(io::Error::from)?;
+                let same = Stamp::of(&before).is_moved(&Stamp::of(&after));
+                Ok(Put { bytes, digest, seen: same.then(|| Seen::of(&after)) })
+            });
         let put = put.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
         self.bytes = self.bytes - freed + put.bytes;
         self.sizes.insert(key, put.bytes);

@@ -28,6 +28,10 @@ pub(super) fn own() -> Refusal {
     refusal("npxc", "is npxc's own, which is never shared", None)
 }
 
+pub(super) fn root(path: &Path) -> Refusal {
+    refusal("root", "is seen by the package only as far as calls name its files", Some(mount(path)))
+}
+
 pub(super) fn unrecorded() -> Refusal {
     refusal("unrecorded", "cannot be shared: the audit log takes no more lines", None)
 }
@@ -66,6 +70,7 @@ pub(super) fn unkept(error: &ShelfError) -> Refusal {
             error.to_string(),
             Some("start npxc with --mount and their directory".to_owned()),
         ),
+        ShelfError::Unrecorded(_) => unrecorded(),
         ShelfError::System(_) => refusal("unreadable", error.to_string(), None),
     }
 }

@@ -93,8 +93,10 @@ fn resources_and_answers_to_the_server_name_files_as_well() {
         let text = client.text("ask", json!({"method": method, "params": params}));
         serde_json::from_str(&text).unwrap()
     };
-    // A root that cannot be seen stays as it is.
-    client.roots = vec![json!({"uri": uri}), json!({"uri": format!("file://{outside}")})];
+    // A root that cannot be seen stays as it is, and a directory is not copied because the server asks for it.
+    client.roots = [format!("file://{directory}"), format!("file://{outside}"), uri.clone()]
+        .map(|uri| json!({"uri": uri}))
+        .to_vec();
     for _ in 0..2 {
         let answer = ask(&mut client, "roots/list", json!({}));
         assert_eq!(answer, json!({"said": {"roots": client.roots}, "there": [uri]}));
@@ -118,7 +120,10 @@ fn resources_and_answers_to_the_server_name_files_as_well() {
     let (status, stderr, _) = client.close();
     assert!(status.success(), "{status}: {stderr}");
     let hints: Vec<_> = stderr.lines().filter(|line| line.contains("the client's root")).collect();
-    assert!(hints.len() == 1 && hints[0].contains(&outside) && hints[0].contains("--mount"), "{stderr}");
+    assert_eq!(hints.len(), 2, "{stderr}");
+    for (hint, root) in hints.iter().zip([&directory, &outside]) {
+        assert!(hint.contains(root.as_str()) && hint.contains("--mount"), "{stderr}");
+    }
 }
 
 #[test]
