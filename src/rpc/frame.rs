@@ -43,14 +43,21 @@ pub struct Splitter {
     held: Vec<u8>,
     line: Line,
     most: usize,
+    /// Messages since the last one that did not fit into [`KEPT`].
+    small: u32,
 }
 
-/// Capacity that is kept between messages.
+/// Capacity that is kept between messages, bytes.
 const KEPT: usize = 256 * 1024;
+/// Capacity that is kept for a while after a larger message: fresh memory costs as much as the copy into it, and large
+/// messages rarely come alone.
+const KEPT_FOR_NOW: usize = 16 << 20;
+/// For so many smaller messages.
+const PATIENCE: u32 = 64;
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { held: Vec::new(), line: Line::Start, most: MOST_HELD }
+        Self { held: Vec::new(), line: Line::Start, most: MOST_HELD, small: 0 }
     }
 }
 
@@ -129,15 +136,23 @@ impl Splitter {
     fn whole<E>(&mut self, part: &[u8], give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
         // Most messages come in one piece, and are not copied.
         if self.held.is_empty() {
+            self.keep(part.len());
             return self.message(part, give);
         }
         let mut line = std::mem::take(&mut self.held);
         line.extend_from_slice(part);
         self.message(&line, give)?;
+        let length = line.len();
         line.clear();
-        line.shrink_to(KEPT);
         self.held = line;
+        self.keep(length);
         Ok(())
+    }
+
+    /// Gives back what the next messages hardly need, after one of this length.
+    fn keep(&mut self, length: usize) {
+        self.small = if length > KEPT { 0 } else { self.small.saturating_add(1) };
+        self.held.shrink_to(if self.small < PATIENCE { KEPT_FOR_NOW } else { KEPT });
     }
 
     fn message<E>(&self, line: &[u8], give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
@@ -206,6 +221,24 @@ mod tests {
         splitter.push(&[b' '; 2 * MOST_BLANKS], &mut || true, &mut give).unwrap();
         assert_eq!(splitter.held(), b"");
         assert_eq!(seen.len(), 6 + 2 * MOST_BLANKS);
+    }
+
+    #[test]
+    fn room_for_a_large_message_is_given_back_after_small_ones() {
+        let mut splitter = Splitter::default();
+        let push = |splitter: &mut Splitter, line: &[u8]| {
+            for chunk in line.chunks(65_536) {
+                splitter.push(chunk, &mut || true, &mut |_| Ok::<(), ()>(())).unwrap();
+            }
+            splitter.held.capacity()
+        };
+        let large = [b"{".as_slice(), &vec![b'x'; 2 * KEPT_FOR_NOW], b"}\n"].concat();
+        let kept = push(&mut splitter, &large);
+        assert!((KEPT + 1..=KEPT_FOR_NOW).contains(&kept), "{kept}");
+        for _ in 1..PATIENCE {
+            assert_eq!(push(&mut splitter, b"{}\n"), kept);
+        }
+        assert!(push(&mut splitter, b"{}\n") <= KEPT);
     }
 
     #[test]
