@@ -102,6 +102,34 @@ impl Splitter {
         Ok(())
     }
 
+    /// The message that is held, with room for at least `size` more bytes, once it is as long as that itself: what is
+    /// appended to it, and said to [`appended`](Self::appended), needs no copy. Nothing may be changed before that.
+    pub fn continuation(&mut self, size: usize) -> Option<&mut Vec<u8>> {
+        if self.line != Line::Message || self.held.len() < size || self.held.len() + size > self.most {
+            return None;
+        }
+        self.held.reserve(size);
+        Some(&mut self.held)
+    }
+
+    /// The message that is held was `before` bytes long, and is continued now; as [`push`](Self::push).
+    ///
+    /// # Errors
+    /// What `give` returns; the splitter is not to be used after that.
+    pub fn appended<E>(
+        &mut self,
+        before: usize,
+        holds: &mut dyn FnMut() -> bool,
+        give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let new = self.held.get(before..).unwrap_or_default();
+        let Some(end) = memchr(b'\n', new) else { return Ok(()) };
+        let rest = self.held.split_off(before + end + 1);
+        self.whole(&[], give)?;
+        self.line = Line::Start;
+        self.push(&rest, holds, give)
+    }
+
     /// What is held of a line that is not whole.
     pub fn held(&self) -> &[u8] {
         &self.held
@@ -264,6 +292,39 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_appended_is_as_what_is_pushed(
+            stream in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'{'), Just(b' '), any::<u8>()], 0..200),
+            size in 1_usize..40,
+            least in 1_usize..8,
+        ) {
+            let mut out = Vec::new();
+            let mut give = |piece: Piece<'_>| -> Result<(), ()> {
+                out.push(match piece {
+                    Piece::Message(line) => (true, line.to_vec()),
+                    Piece::Through(bytes, _) => (false, bytes.to_vec()),
+                });
+                Ok(())
+            };
+            let mut splitter = Splitter::default();
+            for chunk in stream.chunks(size) {
+                if let Some(held) = splitter.continuation(least) {
+                    let before = held.len();
+                    held.extend_from_slice(chunk);
+                    splitter.appended(before, &mut || true, &mut give).unwrap();
+                } else {
+                    splitter.push(chunk, &mut || true, &mut give).unwrap();
+                }
+            }
+            splitter.end(&mut give).unwrap();
+            let messages = |all: Vec<(bool, Vec<u8>)>| -> Vec<Vec<u8>> {
+                all.into_iter().filter(|(message, _)| *message).map(|(_, line)| line).collect()
+            };
+            let all: Vec<u8> = out.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+            prop_assert_eq!(all, stream.clone());
+            prop_assert_eq!(messages(out), messages(pieces(&stream, size, true)));
+        }
+
         #[test]
         fn nothing_is_lost_or_added(
             stream in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'{'), Just(b' '), any::<u8>()], 0..200),

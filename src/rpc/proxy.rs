@@ -48,7 +48,7 @@ pub enum Source {
     Other,
 }
 
-/// The three threads.
+/// Those that have something left to deliver when the guest has ended.
 #[derive(Debug)]
 pub struct Proxy {
     outputs: Vec<JoinHandle<()>>,
@@ -122,21 +122,33 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
     let mut first_bytes = Vec::new();
     let mut reads = true;
     loop {
-        match from.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
+        let long = if reads { to.continuation(CHUNK) } else { None };
+        let read = match long {
+            // By then the first bytes are known.
+            Some(message) => {
+                let before = message.len();
+                rustix::io::read(&from, rustix::buffer::spare_capacity(message))
+                    .map(|count| (count, Some(before)))
+                    .map_err(io::Error::from)
+            }
+            None => from.read(&mut buffer).map(|count| (count, None)),
+        };
+        match read {
+            Ok((0, _)) => break,
+            Ok((_, Some(before))) => reads = to.appended(before).is_ok(),
+            Ok((count, None)) => {
                 if first_bytes.len() < FIRST_BYTES {
                     first_bytes.extend_from_slice(&buffer[..count.min(FIRST_BYTES)]);
                 }
                 reads = reads && to.push(&buffer[..count]).is_ok();
-                // The guest reads no more. A client has not left for that: its own end is waited for. To a
-                // program that only writes, a closed pipe says it.
-                if !reads && !speaks_json_rpc(&first_bytes) {
-                    break;
-                }
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
+        }
+        // The guest reads no more. A client has not left for that: its own end is waited for. To a
+        // program that only writes, a closed pipe says it.
+        if !reads && !speaks_json_rpc(&first_bytes) {
+            break;
         }
     }
     if reads {
@@ -203,9 +215,9 @@ fn wait_for_hangup(fd: &OwnedFd) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    struct None;
+    struct Nothing;
 
-    impl Files for None {
+    impl Files for Nothing {
         fn share(&mut self, _: &super::super::identify::Named) -> super::super::translate::Answer {
             super::super::translate::Answer::Leave
         }
@@ -213,7 +225,7 @@ mod tests {
 
     fn inward(to: File) -> Inward {
         let out = File::options().write(true).open("/dev/null").unwrap();
-        Inward::new(&Wire::new(Translator::default(), Box::new(None), out), to)
+        Inward::new(&Wire::new(Translator::default(), Box::new(Nothing), out), to)
     }
 
     #[test]

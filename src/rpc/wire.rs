@@ -111,6 +111,16 @@ impl Inward {
         Ok(())
     }
 
+    /// The message that is held, when it is long; what is read into it goes to [`appended`](Self::appended).
+    pub(super) fn continuation(&mut self, size: usize) -> Option<&mut Vec<u8>> {
+        self.splitter.continuation(size)
+    }
+
+    pub(super) fn appended(&mut self, before: usize) -> io::Result<()> {
+        let Self { wire, splitter, to } = self;
+        splitter.appended(before, &mut || true, &mut |piece| forward(wire, to, piece))
+    }
+
     pub(super) fn end(&mut self) -> io::Result<()> {
         let Self { wire, splitter, to } = self;
         splitter.end(&mut |piece| forward(wire, to, piece))
