@@ -8,7 +8,7 @@ use crate::config::{LinkChoice, Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
-use crate::session::{Installed, Survey, Translated};
+use crate::session::{Installed, Survey, Translated, shares_its_cwd};
 use crate::storage::GUEST_DATA;
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
@@ -75,11 +75,19 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         row("storage", format!("{GUEST_DATA} (read-write), kept below {}", run.directories.data.display()));
     }
     if run.mounts.is_empty() {
-        row("files", "none of this machine's".to_owned());
+        row("mounts", "none".to_owned());
     }
-    if run.mount_mode == Access::ReadWrite {
-        row("writes", format!("files in {} that a client names", run.cwd.display()));
-    }
+    let cwd = run.cwd.display();
+    row(
+        "shares",
+        match run.mount_mode {
+            _ if !shares_its_cwd(run) => {
+                format!("no files that calls name: {cwd} is too wide (--cwd DIR)")
+            }
+            Access::ReadOnly => format!("copies of files in {cwd} that calls name"),
+            Access::ReadWrite => format!("files in {cwd} that calls name, and brings back what is written"),
+        },
+    );
     let names: Vec<_> = run.env.keys().map(ToString::to_string).collect();
     row(
         "environment",

@@ -66,7 +66,7 @@ pub struct Options {
     /// Show it the working directory with everything in it, read-only
     #[arg(long, help_heading = "Files and environment")]
     pub no_isolate: bool,
-    /// Directory that relative paths start from, and where it starts if a mount has it
+    /// Directory that relative paths start from and whose files calls may share; it starts there if a mount has it
     #[arg(long, value_name = "DIR", help_heading = "Files and environment")]
     pub cwd: Option<String>,
 

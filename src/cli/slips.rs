@@ -11,7 +11,7 @@ use crate::runtime::Mount;
 /// Options that change what a package is granted. Behind the spec they are the package's own and grant nothing, which
 /// looks like a sandbox that does not work. Others that packages often have themselves (`--config`, `--cwd`) are left
 /// out.
-const GRANTS: [&str; 13] = [
+const GRANTS: [&str; 15] = [
     "--allow",
     "--allow-private",
     "--allow-install",
@@ -21,6 +21,8 @@ const GRANTS: [&str; 13] = [
     "--publish",
     "--mount",
     "--write",
+    "--persist",
+    "--no-isolate",
     "--env",
     "--memory",
     "--cpus",

@@ -66,6 +66,11 @@ pub fn preview(resolved: &Resolved) -> Vec<Translated> {
     translated.collect()
 }
 
+/// Whether files of the working directory can be shared at all; it may be too wide.
+pub fn shares_its_cwd(resolved: &Resolved) -> bool {
+    files::scope(resolved, &resolved.mounts, HostEnv::current().home).is_open()
+}
+
 /// Whether the package gets this path of the host under whatever name, because it is one of its arguments.
 pub fn is_shared(resolved: &Resolved, path: &Path) -> bool {
     let scope = files::scope(resolved, &resolved.mounts, HostEnv::current().home);

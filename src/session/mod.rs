@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-pub use self::arguments::{Translated, is_shared, preview};
+pub use self::arguments::{Translated, is_shared, preview, shares_its_cwd};
 pub use self::ground::chosen_apple;
 #[cfg(target_os = "linux")]
 pub use self::ground::chosen_engine;
