@@ -114,6 +114,42 @@ fn holders(ancestor: u32, target: &str) -> Vec<u32> {
     pids.filter(below).filter(has).collect()
 }
 
+/// Who may write into a mount must not leave others a program there that runs with the user's rights.
+#[test]
+fn row_39_nothing_in_a_mount_becomes_setuid() {
+    for who in everyone() {
+        let shared = directory(who, "setuid");
+        let steps = json!([{"do": "run", "code": "
+            const fs = require('fs');
+            const seen = {};
+            const note = (what, act) => { try { act(); seen[what] = 'done'; } catch (error) { seen[what] = error.code; } };
+            for (const bits of [0o4000, 0o2000, 0o6000]) {
+                const mode = bits | 0o755, name = bits.toString(8), path = `${GIVEN}/${name}`;
+                fs.writeFileSync(path, '#!/bin/sh\\n', { mode: 0o644 });
+                note(`chmod ${name}`, () => fs.chmodSync(path, mode));
+                note(`fchmod ${name}`, () => fs.fchmodSync(fs.openSync(path), mode));
+                note(`open ${name}`, () => fs.openSync(`${path}-new`, 'w', mode));
+                note(`mkdir ${name}`, () => fs.mkdirSync(`${path}-directory`, { mode }));
+            }
+            note('plain', () => { fs.chmodSync(`${GIVEN}/4000`, 0o1755); fs.openSync(`${GIVEN}/new`, 'w', 0o755); });
+            // Whatever stands in the place of a mode that does not count.
+            note('reading', () => fs.openSync(`${GIVEN}/new`, 'r', 0o4755));
+            return seen;".replace("${GIVEN}", &shared.display().to_string())}]);
+        let mount = format!("{}:rw", shared.display());
+        let seen = attack(who, &steps).option("--mount", mount).run();
+        let results: BTreeMap<String, String> = serde_json::from_value(seen.at(0).clone()).unwrap();
+        assert_eq!(results.len(), 14, "{seen:?}");
+        for (what, result) in &results {
+            let harmless = ["mkdir", "plain", "reading"].iter().any(|word| what.starts_with(word));
+            assert_eq!(result, if harmless { "done" } else { "EPERM" }, "{what}");
+        }
+        let made = fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().path());
+        let modes: Vec<_> =
+            made.map(|path| (rustix::fs::stat(&path).unwrap().st_mode & 0o6000, path)).collect();
+        assert!(modes.len() > 3 && modes.iter().all(|(bits, _)| *bits == 0), "{modes:?}");
+    }
+}
+
 #[test]
 fn row_39_unix_sockets_in_mounts_are_refused() {
     for who in everyone() {

@@ -1,5 +1,5 @@
 //! The system call filters. Several, because one answers with one errno only: what is denied gets EPERM, socket
-//! families get EAFNOSUPPORT, and what programs know how to do without gets ENOSYS (`clone3`, whose flags a
+//! families get EAFNOSUPPORT, and what programs know how to do without gets ENOSYS (`clone3` and `openat2`, whose flags a
 //! filter cannot see, and every call newer than this list). Changing `RLIMIT_CORE` seems to work and does
 //! nothing: see [`super::limits`].
 //!
@@ -171,6 +171,7 @@ pub(super) fn install() -> Result<(), Failure> {
     for (name, program) in [
         ("denied", denied()),
         ("sockets", sockets()),
+        ("setuid", setuid()),
         ("unsupported", unsupported()),
         ("core dumps", core_dumps()),
     ] {
@@ -288,8 +289,50 @@ fn sockets() -> Compiled {
     compile(rules, libc::EAFNOSUPPORT)
 }
 
+/// Nothing becomes set-user-ID or set-group-ID: in a mount that may be written it would be so on the host as well, where
+/// others may execute it, with the rights of whoever runs npxc. (A new directory never is: mkdir(2) leaves the bits out.)
+fn setuid() -> Compiled {
+    const FCHMODAT2: i64 = 452;
+    let bits = [libc::S_ISUID, libc::S_ISGID].map(u64::from);
+    let with = |argument: u8| bits.map(|bit| rule(&[(argument, Length::Dword, Compare::MaskedEq(bit), bit)]));
+    let mut rules = Rules::new();
+    for (number, mode) in [
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_chmod, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_creat, 1),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_mknod, 1),
+        (libc::SYS_fchmod, 1),
+        (libc::SYS_fchmodat, 2),
+        (FCHMODAT2, 2),
+        (libc::SYS_mknodat, 2),
+    ] {
+        rules.insert(number, with(mode).into_iter().collect::<Result<_, _>>()?);
+    }
+    // The mode counts only where a file may be made. The lone bit of O_TMPFILE, without O_DIRECTORY's.
+    let made =
+        [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY].map(|flag| u64::from(flag.unsigned_abs()));
+    for (number, flags) in [
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, 1),
+        (libc::SYS_openat, 2),
+    ] {
+        let pairs = made.into_iter().flat_map(|flag| bits.map(|bit| (flag, bit)));
+        let opens = pairs.map(|(flag, bit)| {
+            rule(&[
+                (flags, Length::Dword, Compare::MaskedEq(flag), flag),
+                (flags + 1, Length::Dword, Compare::MaskedEq(bit), bit),
+            ])
+        });
+        rules.insert(number, opens.collect::<Result<_, _>>()?);
+    }
+    compile(rules, libc::EPERM)
+}
+
 fn unsupported() -> Compiled {
-    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+    let numbers = [libc::SYS_clone3, libc::SYS_openat2];
+    compile(numbers.map(|number| (number, Vec::new())).into(), libc::ENOSYS)
 }
 
 fn core_dumps() -> Compiled {
