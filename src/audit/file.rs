@@ -28,6 +28,15 @@ pub enum Target {
     File(PathBuf),
 }
 
+impl Target {
+    /// The directory, or the file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Directory { directory: path, .. } | Self::File(path) => path,
+        }
+    }
+}
+
 /// Characters of a session's id.
 const UUID: usize = 36;
 

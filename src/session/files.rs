@@ -36,7 +36,9 @@ pub(super) fn mount(shelf: &Shelf) -> Mount {
 
 /// What the session's client may share by naming it; `granted` is what is mounted anyway.
 pub(super) fn scope(resolved: &Resolved, granted: &[Mount], home: PathBuf) -> Scope {
-    let own = resolved.directories.own().into_iter().cloned().collect();
+    let mut own: Vec<PathBuf> = resolved.directories.own().into_iter().cloned().collect();
+    // Logs of other sessions lie there, too.
+    own.push(resolved.audit.path().to_owned());
     let ground = Ground { cwd: resolved.cwd.clone(), home, own };
     Scope::new(ground, granted, resolved.guest_cwd.is_some())
 }

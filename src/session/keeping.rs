@@ -30,8 +30,8 @@ impl Keeping {
         let (mut name, mut owner) = (String::new(), None);
         if resolved.persist {
             let request = resolved.request.resolve(host)?;
-            let mut named = request.request.packages.iter().zip(&request.packages);
-            name = named.next().map(|(spec, source)| storage::name(spec, source)).unwrap_or_default();
+            let named = request.request.packages.iter().zip(&request.packages);
+            name = storage::name(named);
             owner = runtime.owner().map_err(SessionError::from)?;
         }
         let storage = Storage::of(&Wanted {
@@ -73,11 +73,16 @@ impl Keeping {
 }
 
 /// Says what is lost of what the package wrote, if anybody would miss it.
-pub(super) fn tell(written: Option<OwnedFd>, entry: &Entry, words: &dyn Progress) {
+pub(super) fn tell(written: Option<OwnedFd>, entry: &Entry, persists: bool, words: &dyn Progress) {
     let lost = written.and_then(|written| Written::of(written).ok()?.words(&entry.manifest.title()));
     if let Some(lost) = lost {
         words.warning(&lost);
-        words.hint("--persist keeps it");
+        // Where that was asked for, a warning has said why it cannot be.
+        words.hint(if persists {
+            "/data lasts: let the package write there, or put XDG_DATA_HOME on a file system that can hold it"
+        } else {
+            "--persist keeps it"
+        });
     }
 }
 

@@ -186,7 +186,7 @@ impl Bench {
             words.warning(&warning);
         }
         drop((lease, keeping));
-        keeping::tell(written, entry, words);
+        keeping::tell(written, entry, resolved.persist, words);
         begin(self.runtime.link())?;
         let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
         let (denied, path) = (recorder.totals().denied, log.path().to_owned());

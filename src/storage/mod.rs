@@ -94,26 +94,36 @@ impl Storage {
 
 /// The package's name as a path component, the same for all its versions. Injective: what is no registry's package by its
 /// own name starts with `=`, which cannot stand in one, and a local package is known by its path, whatever it calls
-/// itself.
-pub fn name(spec: &PackageSpec, source: &Source) -> String {
-    let hashed = |parts: [&[u8]; 2]| {
-        let mut hash = Sha256::new();
-        for part in parts {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        format!("={}", hex(&hash.finalize()[..16]))
-    };
+/// itself. Several packages together are none of them: one may not write what another one keeps.
+pub fn name<'a>(packages: impl Iterator<Item = (&'a PackageSpec, &'a Source)>) -> String {
+    let mut names: Vec<String> = packages.map(|(spec, source)| name_of(spec, source)).collect();
+    if names.len() == 1 {
+        return names.remove(0);
+    }
+    // An alias and a path are two parts.
+    hashed([b"".as_slice(), b""].into_iter().chain(names.iter().map(String::as_bytes)))
+}
+
+fn name_of(spec: &PackageSpec, source: &Source) -> String {
     match spec {
         PackageSpec::Registry { name, .. } => name.path_component(),
         PackageSpec::Alias { alias, name, .. } => {
-            hashed([alias.as_str().as_bytes(), name.as_str().as_bytes()])
+            hashed([alias.as_str().as_bytes(), name.as_str().as_bytes()].into_iter())
         }
         PackageSpec::Directory(_) | PackageSpec::Tarball(_) => {
             let path = source.local().map(|path| path.as_os_str().as_encoded_bytes());
-            hashed([b"", path.unwrap_or_default()])
+            hashed([b"", path.unwrap_or_default()].into_iter())
         }
     }
+}
+
+fn hashed<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    format!("={}", hex(&hash.finalize()[..16]))
 }
 
 /// What tells one state of an installed folder from the next: it is replaced as a whole, never changed.

@@ -46,7 +46,15 @@ const UPPER: &str = "data/packages/p/folder/upper/node_modules/p";
 fn named(spec: &str, cwd: &Path) -> String {
     let host = HostEnv { vars: [].into(), cwd: cwd.to_owned(), home: cwd.to_owned() };
     let request = Request::of(spec.parse().unwrap()).resolve(&host).unwrap();
-    name(&request.request.packages[0], &request.packages[0])
+    name(request.request.packages.iter().zip(&request.packages))
+}
+
+/// Of packages that are installed together.
+fn together(specs: &[&str], cwd: &Path) -> String {
+    let host = HostEnv { vars: [].into(), cwd: cwd.to_owned(), home: cwd.to_owned() };
+    let resolve = |spec: &&str| Request::of(spec.parse().unwrap()).resolve(&host).unwrap();
+    let all: Vec<_> = specs.iter().map(resolve).collect();
+    name(all.iter().map(|one| (&one.request.packages[0], &one.packages[0])))
 }
 
 #[test]
@@ -59,8 +67,10 @@ fn no_two_packages_have_the_same_place() {
     world.write("one.tgz", "");
     let specs =
         ["@a/b", "a-b", "a_b", "A-b", "x@npm:a-b", "y@npm:a-b", "x@npm:@a/b", "./one", "./two", "./one.tgz"];
-    let names: BTreeSet<String> = specs.iter().map(|spec| named(spec, &world.base)).collect();
-    assert_eq!(names.len(), specs.len(), "{names:?}");
+    let mut names: BTreeSet<String> = specs.iter().map(|spec| named(spec, &world.base)).collect();
+    let several = [&["a-b", "x"][..], &["x", "a-b"], &["a-b", "./one"], &["a-b", "x", "./one"]];
+    names.extend(several.map(|specs| together(specs, &world.base)));
+    assert_eq!(names.len(), specs.len() + several.len(), "{names:?}");
     assert!(names.iter().all(|name| !name.contains('/') && !name.starts_with('.')), "{names:?}");
     // All versions of one do, and a local one however its path is written.
     assert_eq!(named("a-b@1.2.3", &world.base), named("a-b@next", &world.base));

@@ -221,6 +221,27 @@ fn only_the_first_of_the_strategies_that_find_it_is_named() {
 }
 
 /// Whether the schema of an argument makes it one of paths: name, rest of its schema, expected.
+/// What a server stores as it is must not come to hold the guest's paths.
+#[test]
+fn content_is_not_judged_by_its_looks() {
+    let schema = ToolSchema::read(&json!({"properties": {"content": {"type": "string"}}}));
+    for keys in [&["content"][..], &["edits", "newText"], &["entities", "observations"], &["commit_message"]]
+    {
+        for value in ["/home/me/notes.txt", "./notes.txt", "file:///home/me/notes.txt"] {
+            let found = explain(&Configured::default(), Some(&schema), "tool", keys, value);
+            assert_eq!(found, Err(Other::Content), "{keys:?}");
+        }
+    }
+    // Somebody has said so.
+    let said = Configured {
+        paths: Arguments::from([("*".to_owned(), vec!["content".to_owned()])]),
+        ..Configured::default()
+    };
+    assert!(identify(&said, Some(&schema), "tool", &["content"], "/home/me/notes.txt").is_some());
+    // Not what stands in it.
+    assert!(identify(&Configured::default(), None, "tool", &["content", "file"], "/home/me/a.txt").is_some());
+}
+
 #[test]
 fn names_and_descriptions_of_real_servers() {
     let string = json!({"type": "string"});

@@ -113,6 +113,8 @@ pub enum Other {
     Configured,
     /// The value cannot be one.
     Value(NoPath),
+    /// Its name is that of a text, which is stored or sent as it is.
+    Content,
     /// Nothing says that it is one.
     Unsaid,
 }
@@ -122,6 +124,7 @@ impl fmt::Display for Other {
         match self {
             Self::Configured => f.write_str("[non_path_arguments] names it"),
             Self::Value(why) => why.fmt(f),
+            Self::Content => f.write_str("its name is that of a text, whatever it looks like"),
             Self::Unsaid => {
                 f.write_str("neither its name, nor its description, nor its value is that of a path")
             }
@@ -161,6 +164,8 @@ pub fn explain(
         Reason::Configured
     } else if let Some(sign) = sign() {
         Reason::Schema(sign)
+    } else if keys.last().is_some_and(|key| sign::is_content(key)) {
+        return Err(Other::Content);
     } else if strategies.heuristic && shape::speaks_for_itself(value) {
         Reason::Shape
     } else {

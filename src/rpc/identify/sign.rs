@@ -88,6 +88,31 @@ const REMOTE: [&str; 24] = [
     "instance_id",
 ];
 
+/// Last words of names of what is stored or sent as it is: what looks like a path in it is somebody's text.
+const CONTENT: [&str; 16] = [
+    "content",
+    "contents",
+    "text",
+    "body",
+    "message",
+    "description",
+    "title",
+    "summary",
+    "comment",
+    "note",
+    "notes",
+    "observation",
+    "observations",
+    "thought",
+    "prompt",
+    "snippet",
+];
+
+/// Whether an argument of this name is content.
+pub(super) fn is_content(name: &str) -> bool {
+    CONTENT.contains(&last_word(name).as_str())
+}
+
 /// Whether a tool with this argument works on another machine's files.
 pub(super) fn is_remote(name: &str) -> bool {
     REMOTE.contains(&name.to_ascii_lowercase().as_str())

@@ -56,7 +56,7 @@ fn a_hostile_schema_ends() {
 fn values_are_judged_by_their_shape() {
     let nothing = json!({});
     for value in ["/home/me/a.txt", "~/notes", "./x", "../x/y", "file:///a/b%20c", "/a b/c d.txt"] {
-        assert_eq!(reason(&nothing, &["text"], value), Some(Reason::Shape), "{value}");
+        assert_eq!(reason(&nothing, &["input"], value), Some(Reason::Shape), "{value}");
     }
     for value in [
         "",
@@ -75,7 +75,7 @@ fn values_are_judged_by_their_shape() {
         "file:///a?b",
         "file:///%ff/a",
     ] {
-        assert_eq!(reason(&nothing, &["text"], value), None, "{value}");
+        assert_eq!(reason(&nothing, &["input"], value), None, "{value}");
     }
     let read = shape::read("file:///a/b%20%C3%A9").unwrap();
     assert_eq!((read.path.as_str(), read.uri), ("/a/b \u{e9}", true));

@@ -91,7 +91,7 @@ mod tests {
         };
         assert_eq!(of("path"), [Ok(("a.txt", Reason::Schema(Sign::Name)))]);
         assert_eq!(of("url"), [Err(Other::Value(NoPath::Url))]);
-        assert_eq!(of("text"), [Err(Other::Unsaid)]);
+        assert_eq!(of("text"), [Err(Other::Content)]);
         assert_eq!(of("list"), [Ok(("/home/me/x", Reason::Shape))]);
         assert_eq!(of("command"), [Ok(("/home/me/y", Reason::Text))]);
         assert_eq!(of("json"), [Ok(("/home/me/z", Reason::Shape))]);
