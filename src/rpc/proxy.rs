@@ -206,7 +206,7 @@ mod tests {
     struct None;
 
     impl Files for None {
-        fn share(&mut self, _: &super::super::identify::Named) -> super::super::translate::Answer {
+        fn share(&self, _: &super::super::identify::Named) -> super::super::translate::Answer {
             super::super::translate::Answer::Leave
         }
     }

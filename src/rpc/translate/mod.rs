@@ -4,7 +4,7 @@
 //! For each line of the client [`Translator::client`]; when it names paths, each of them is put before the workspace
 //! ([`Files`]), without this state being held, and [`Translator::answered`] says what goes on: the line as it is, the line with
 //! guest paths in it, or an error that goes back to the client. For each line of the server [`Translator::server`]. After
-//! either, [`Translator::hint`] has what a person should hear.
+//! either, [`Translator::hints`] has what a person should hear.
 //!
 //! Out of the lines comes what a tool's and a prompt's arguments are (the lists that were asked for), and what the server has
 //! asked the client, each by its request's id. Nothing else is remembered, so that neither `initialize` nor a revision of the
@@ -70,14 +70,19 @@ pub enum Answer {
 }
 
 /// Who decides about paths and makes them visible.
-pub trait Files: Send {
+pub trait Files: Send + Sync {
     /// Makes what is named visible for the guest, as it is now.
-    fn share(&mut self, named: &Named) -> Answer;
+    fn share(&self, named: &Named) -> Answer;
 
     /// Brings to the client's files what the guest has written to these copies; returns what could not be.
-    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
         let _ = written;
         Vec::new()
+    }
+
+    /// Tells a person; whoever calls does not wait until it is read.
+    fn say(&self, words: &str) {
+        let _ = words;
     }
 }
 
@@ -106,8 +111,13 @@ pub enum Outcome {
     Changed(Vec<u8>),
     /// Nothing to the guest, and this line to the client.
     Reply(Vec<u8>),
-    /// This line to the guest, and these lines to the client: a part of a batch was refused.
-    Both(Vec<u8>, Vec<u8>),
+    /// A part of a batch was refused.
+    Both {
+        /// What goes on to the guest.
+        line: Vec<u8>,
+        /// What goes back to the client: one line or several.
+        reply: Vec<u8>,
+    },
 }
 
 /// What is known of a session.
@@ -250,7 +260,7 @@ impl Translator {
             (Some((index, error)), Some(batch)) => {
                 errors.insert(index, error);
                 match batch.without(line, splices, &errors) {
-                    (Some(line), reply) => Outcome::Both(line, reply),
+                    (Some(line), reply) => Outcome::Both { line, reply },
                     (None, reply) => Outcome::Reply(reply),
                 }
             }
@@ -274,9 +284,9 @@ impl Translator {
         }
     }
 
-    /// What a person should hear, once.
-    pub fn hint(&mut self) -> Option<String> {
-        self.hints.pop()
+    /// What a person should hear, in order, each once.
+    pub fn hints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.hints)
     }
 
     /// Whether lines of the server have to be looked at, however long they are.
