@@ -288,3 +288,30 @@ fn templates_keep_their_braces_and_directories_their_end() {
         assert_eq!(serde_json::from_str::<Value>(&there).unwrap(), with(&line, "/params/ref/uri", after));
     }
 }
+
+#[test]
+fn completions_and_answers_are_looked_at_as_the_configuration_says() {
+    use crate::rpc::identify::Strategies;
+    let path = "/home/me/a";
+    let complete = json!({"id": 1, "method": "completion/complete", "params": {
+        "argument": {"value": path, "name": "x"}, "ref": {"type": "ref/prompt", "name": "p"}}});
+    let context = json!({"id": 1, "method": "completion/complete", "params": {
+        "ref": {"name": "p"}, "context": {"arguments": {"x": path}}, "argument": {"name": "y", "value": ""}}});
+    let form = json!({"id": 3, "result": {"content": {"x": path}}});
+    let key = json!({"id": 3, "result": {"content": {"x": {path: 1}}}});
+    let all = [complete, context, form, key];
+    let looks = Strategies { heuristic: false, ..Strategies::default() };
+    let others = |tool: &str| [(tool.to_owned(), vec!["x".to_owned()])].into();
+    let by_looks = Configured { strategies: looks, ..Configured::default() };
+    for (configured, expected) in [
+        (Configured::default(), [true; 4]),
+        (by_looks, [false; 4]),
+        (Configured { others: others("*"), ..Configured::default() }, [false; 4]),
+        (Configured { others: others("p"), ..Configured::default() }, [false, false, true, true]),
+        (Configured { others: others("q"), ..Configured::default() }, [true; 4]),
+    ] {
+        let changed =
+            all.each_ref().map(|message| inward(&mut Translator::new(configured.clone()), message).is_some());
+        assert_eq!(changed, expected, "{configured:?}");
+    }
+}
