@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
-use super::json::{Splice, splice};
-use super::translate::{Answer, Files, Outcome, Translator};
+use super::translate::{Answer, Due, Files, Outcome, Translator};
 
 /// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
@@ -202,26 +201,14 @@ fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
     match piece {
         Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
         Piece::Message(line) => {
-            let failed = collect(wire, line);
-            let line = failed.as_deref().unwrap_or(line);
-            let changed = wire.translator().server(line);
+            let heard = wire.translator().heard(line);
+            // What the calls wrote that this line answers comes before the line.
+            let collect = |due: &Due| due.instead(line, &wire.files.collect(&due.writes));
+            let errors = heard.due.iter().filter_map(collect).collect();
+            let changed = heard.instead(line, errors);
             wire.client().write(changed.as_deref().unwrap_or(line), line.ends_with(b"\n"))
         }
     }
-}
-
-/// Brings what the calls wrote that this line answers to the client's files; returns the line with errors in it for
-/// what could not be.
-fn collect(wire: &Wire, line: &[u8]) -> Option<Vec<u8>> {
-    let due = wire.translator().due(line);
-    let errors: Vec<Splice> = due
-        .iter()
-        .filter_map(|due| {
-            let unsaved = wire.files.collect(&due.writes);
-            due.instead(line, &unsaved)
-        })
-        .collect();
-    (!errors.is_empty()).then(|| splice(line, &errors))
 }
 
 #[cfg(test)]

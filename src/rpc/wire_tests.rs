@@ -210,3 +210,15 @@ fn hints_are_the_sessions_to_say_in_their_order() {
     assert_eq!(said, ["a", "b"].map(|name| format!("the client's root file:///no/{name} is not to be had")));
     assert_eq!(ends.close().0, roots);
 }
+
+#[test]
+fn a_cancelled_call_is_waited_for_no_more() {
+    let mut ends = Ends::new();
+    ends.inward.push(call("/scope/rw/lost").as_bytes()).unwrap();
+    let cancel =
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
+    ends.inward.push(cancel.as_bytes()).unwrap();
+    let late = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
+    ends.outward.push(late.as_bytes()).unwrap();
+    assert_eq!(ends.close().1, late);
+}
