@@ -57,7 +57,7 @@ fn line(data: &[u8]) {
     let answers = answers.collect();
     match translator.answered(data, &call, answers) {
         Outcome::Forward => {}
-        Outcome::Reply(_) | Outcome::Both(..) => panic!("nothing was refused"),
+        Outcome::Reply(_) | Outcome::Both { .. } => panic!("nothing was refused"),
         Outcome::Changed(there) => {
             let values = |line: &[u8]| {
                 let mut translator = Translator::new(Configured::default());

@@ -48,7 +48,7 @@ pub struct Layer {
     pub mount_mode: Option<Access>,
     /// `[paths] strategies`: how paths are found.
     pub strategies: Option<Vec<Strategy>>,
-    /// `[paths.heuristic] enabled`.
+    /// `[paths.heuristic] enabled`: `false` wins over `strategies`, `true` adds nothing to them.
     pub heuristic: Option<bool>,
     /// `[path_arguments]`: arguments that are paths, by tool.
     pub path_arguments: Arguments,

@@ -36,7 +36,7 @@ pub(super) struct PathsTable {
     pub(super) heuristic: HeuristicTable,
 }
 
-/// `[paths.heuristic]`.
+/// `[paths.heuristic]`: takes "heuristic" away from the strategies, and adds it to none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HeuristicTable {

@@ -199,7 +199,8 @@ fn union<T: Clone + PartialEq>(layers: &[Layer], list: impl Fn(&Layer) -> &Vec<T
     out
 }
 
-/// How paths are found: what was said, or every way.
+/// How paths are found: what was said, or every way. Looks count only if neither `strategies` nor `[paths.heuristic]`
+/// is against it.
 pub(super) fn strategies(layers: &[Layer]) -> Strategies {
     let named = first(layers, |layer| layer.strategies.clone());
     let has = |one| named.as_ref().is_none_or(|named| named.contains(&one));

@@ -1,6 +1,10 @@
 //! Path B: the client's messages to the guest and back.
 //!
-//! Nothing here may write a byte of its own to stdout, but the error for a request that npxc itself stops.
+//! `frame` cuts the streams into lines, `json` reads them, `identify` says what is a path, `translate` what becomes of it: all of
+//! that is pure. `wire` and `proxy` are the shells that read, write and ask the workspace.
+//!
+//! On stdout npxc writes errors alone: for a request that it stops itself, and in the place of a reply whose files could not be
+//! brought back. Only what people should hear goes to the session, which says it.
 
 pub mod frame;
 pub mod identify;

@@ -218,7 +218,7 @@ mod tests {
     struct Nothing;
 
     impl Files for Nothing {
-        fn share(&mut self, _: &super::super::identify::Named) -> super::super::translate::Answer {
+        fn share(&self, _: &super::super::identify::Named) -> super::super::translate::Answer {
             super::super::translate::Answer::Leave
         }
     }

@@ -10,9 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
-use super::json::{Splice, splice};
-use super::translate::{Answer, Files, Outcome, Translator};
-use crate::audit::escape::printable;
+use super::translate::{Answer, Due, Files, Outcome, Translator};
 
 /// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
@@ -20,6 +18,10 @@ const FIRST_LINE: usize = 4096;
 /// The server's lines up to this length are always looked at, for what it asks the client. Longer ones go on as they come,
 /// unless something in them is expected.
 const LONG_LINE: usize = 16 << 10;
+
+/// Errors that wait for the end of the server's line, bytes: some thousand. Whoever leaves a line open for longer than that has
+/// written a prompt, or has stopped; waiting any longer could be for what the client sends next.
+const MOST_WAITING: usize = 1 << 20;
 
 /// Whether these first bytes are a JSON-RPC message.
 pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
@@ -34,7 +36,8 @@ pub(super) struct Wire {
     /// The client speaks JSON-RPC.
     spoken: AtomicBool,
     translator: Mutex<Translator>,
-    files: Mutex<Box<dyn Files>>,
+    /// Asked when no lock is held: copying takes its time.
+    files: Box<dyn Files>,
     client: Mutex<Client>,
 }
 
@@ -43,27 +46,25 @@ pub(super) struct Wire {
 struct Client {
     out: File,
     at_line_start: bool,
+    /// npxc's lines, as long as the server is in the middle of one.
     waiting: Vec<u8>,
+    /// Nothing more comes from the server.
+    ended: bool,
 }
 
 impl Wire {
     pub(super) fn new(translator: Translator, files: Box<dyn Files>, out: File) -> Arc<Self> {
-        let client = Client { out, at_line_start: true, waiting: Vec::new() };
+        let client = Client { out, at_line_start: true, waiting: Vec::new(), ended: false };
         Arc::new(Self {
             spoken: AtomicBool::new(false),
             translator: Mutex::new(translator),
-            files: Mutex::new(files),
+            files,
             client: Mutex::new(client),
         })
     }
 
     fn translator(&self) -> MutexGuard<'_, Translator> {
         self.translator.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Taken when no other lock is held: copying takes its time.
-    fn files(&self) -> MutexGuard<'_, Box<dyn Files>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
@@ -78,13 +79,26 @@ impl Client {
         if self.at_line_start { self.between(&[]) } else { Ok(()) }
     }
 
-    /// Writes a line of npxc's own, when the server is not in the middle of one.
-    fn between(&mut self, line: &[u8]) -> io::Result<()> {
-        self.waiting.extend_from_slice(line);
-        if self.at_line_start && !self.waiting.is_empty() {
+    /// Writes lines of npxc's own, when the server is not in the middle of one. A line whose end does not come is ended.
+    fn between(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.waiting.extend_from_slice(lines);
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        if !self.at_line_start && (self.ended || self.waiting.len() > MOST_WAITING) {
+            self.out.write_all(b"\n")?;
+            self.at_line_start = true;
+        }
+        if self.at_line_start {
             self.out.write_all(&std::mem::take(&mut self.waiting))?;
         }
         Ok(())
+    }
+
+    /// The server has written all it will.
+    fn end(&mut self) -> io::Result<()> {
+        self.ended = true;
+        self.between(&[])
     }
 }
 
@@ -141,16 +155,13 @@ fn forward(wire: &Wire, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
     let call = wire.translator().client(line);
     let Some(call) = call else { return to.write_all(line) };
     // Copying takes its time; the server's messages go on meanwhile.
-    let answers: Vec<Answer> = {
-        let mut files = wire.files();
-        call.named().map(|named| files.share(named)).collect()
+    let answers: Vec<Answer> = call.named().map(|named| wire.files.share(named)).collect();
+    let (outcome, hints) = {
+        let mut translator = wire.translator();
+        (translator.answered(line, &call, answers), translator.hints())
     };
-    let outcome = wire.translator().answered(line, &call, answers);
-    while let Some(hint) = wire.translator().hint() {
-        if tracing::enabled!(tracing::Level::WARN) {
-            // For nobody, if stderr is closed.
-            let _ = writeln!(io::stderr().lock(), "npxc: hint: {}", printable(&hint, 2000));
-        }
+    for hint in hints {
+        wire.files.say(&hint);
     }
     match outcome {
         Outcome::Forward => to.write_all(line),
@@ -160,7 +171,7 @@ fn forward(wire: &Wire, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
             let _ = wire.client().between(&reply);
             Ok(())
         }
-        Outcome::Both(line, reply) => {
+        Outcome::Both { line, reply } => {
             let _ = wire.client().between(&reply);
             to.write_all(&line)
         }
@@ -191,7 +202,8 @@ impl Outward {
 
     pub(super) fn end(&mut self) -> io::Result<()> {
         let Self { wire, splitter } = self;
-        splitter.end(&mut |piece| backward(wire, piece))
+        splitter.end(&mut |piece| backward(wire, piece))?;
+        wire.client().end()
     }
 }
 
@@ -199,26 +211,14 @@ fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
     match piece {
         Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
         Piece::Message(line) => {
-            let failed = collect(wire, line);
-            let line = failed.as_deref().unwrap_or(line);
-            let changed = wire.translator().server(line);
+            let heard = wire.translator().heard(line);
+            // What the calls wrote that this line answers comes before the line.
+            let collect = |due: &Due| due.instead(line, &wire.files.collect(&due.writes));
+            let errors = heard.due.iter().filter_map(collect).collect();
+            let changed = heard.instead(line, errors);
             wire.client().write(changed.as_deref().unwrap_or(line), line.ends_with(b"\n"))
         }
     }
-}
-
-/// Brings what the calls wrote that this line answers to the client's files; returns the line with errors in it for
-/// what could not be.
-fn collect(wire: &Wire, line: &[u8]) -> Option<Vec<u8>> {
-    let due = wire.translator().due(line);
-    let errors: Vec<Splice> = due
-        .iter()
-        .filter_map(|due| {
-            let unsaved = wire.files().collect(&due.writes);
-            due.instead(line, &unsaved)
-        })
-        .collect();
-    (!errors.is_empty()).then(|| splice(line, &errors))
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use super::super::identify::{Configured, Named};
 use super::super::translate::{Refusal, Unsaved, Write};
 use super::*;
 
-/// Shares what is below `/scope`, refuses what is below `/no`.
-struct Fake;
+/// Shares what is below `/scope`, refuses what is below `/no`; keeps what is said.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Vec<String>>>);
 
 impl Files for Fake {
-    fn share(&mut self, named: &Named) -> Answer {
+    fn share(&self, named: &Named) -> Answer {
         match named.written.path.strip_prefix("/scope/") {
             Some(name) => Answer::Shared {
                 place: 1,
@@ -24,8 +25,12 @@ impl Files for Fake {
         }
     }
 
+    fn say(&self, words: &str) {
+        self.0.lock().unwrap().push(words.to_owned());
+    }
+
     /// Loses what is called so.
-    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
         let lost = written.iter().filter(|write| write.name.ends_with("lost"));
         lost.map(|write| Unsaved {
             path: format!("/scope/{}", write.name),
@@ -41,15 +46,18 @@ struct Ends {
     outward: Outward,
     guest: File,
     client: File,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Ends {
     fn new() -> Self {
         let (guest, to_guest) = std::io::pipe().unwrap();
         let (client, to_client) = std::io::pipe().unwrap();
+        let fake = Fake::default();
+        let said = Arc::clone(&fake.0);
         let wire = Wire::new(
             Translator::new(Configured::default()),
-            Box::new(Fake),
+            Box::new(fake),
             File::from(std::os::fd::OwnedFd::from(to_client)),
         );
         let to_guest = File::from(std::os::fd::OwnedFd::from(to_guest));
@@ -59,12 +67,13 @@ impl Ends {
             outward: Outward::new(&wire),
             guest: file(guest),
             client: file(client),
+            said,
         }
     }
 
     /// What reached the guest and the client.
     fn close(self) -> (String, String) {
-        let Self { mut inward, mut outward, mut guest, mut client } = self;
+        let Self { mut inward, mut outward, mut guest, mut client, said: _ } = self;
         inward.end().unwrap();
         outward.end().unwrap();
         drop((inward, outward));
@@ -146,4 +155,70 @@ fn what_is_no_json_rpc_is_not_held() {
     let mut seen = [0; 5];
     ends.client.read_exact(&mut seen).unwrap();
     assert_eq!(&seen, b"{\"a\":");
+}
+
+#[test]
+fn a_refusal_is_not_lost_with_a_line_that_has_no_end() {
+    let mut ends = Ends::new();
+    ends.outward.push(b"words without an end").unwrap();
+    ends.inward.push(call("/no/f").as_bytes()).unwrap();
+    ends.outward.end().unwrap();
+    // The guest has gone: what comes now does not wait for it.
+    ends.inward.push(call("/no/g").as_bytes()).unwrap();
+    let (_, outside) = ends.close();
+    let lines: Vec<_> = outside.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "words without an end"), "{outside}");
+    assert!(lines[1].contains("/no/f is not to be had") && lines[2].contains("/no/g is not"), "{outside}");
+
+    let mut ends = Ends::new();
+    ends.inward.push(call("/f").as_bytes()).unwrap();
+    ends.outward.push(b"words without an end").unwrap();
+    assert_eq!(ends.close().1, "words without an end");
+}
+
+#[test]
+fn refusals_wait_for_an_end_of_line_only_so_long() {
+    let mut ends = Ends::new();
+    ends.outward.push(b"? ").unwrap();
+    let Ends { mut inward, outward, guest, mut client, said: _ } = ends;
+    let reader = std::thread::spawn(move || {
+        let mut out = String::new();
+        client.read_to_string(&mut out).unwrap();
+        out
+    });
+    let call = call("/no/f");
+    let mut calls = 0;
+    while !inward.wire.client().at_line_start {
+        inward.push(call.as_bytes()).unwrap();
+        calls += 1;
+        assert!(inward.wire.client().waiting.len() <= MOST_WAITING);
+        assert!(calls <= MOST_WAITING, "nothing is that short");
+    }
+    assert!(calls > 1000, "{calls}");
+    drop((inward, outward, guest));
+    let out = reader.join().unwrap();
+    assert_eq!(out.lines().next(), Some("? "));
+    assert_eq!(out.lines().skip(1).filter(|line| line.contains("/no/f is not to be had")).count(), calls);
+}
+
+#[test]
+fn hints_are_the_sessions_to_say_in_their_order() {
+    let mut ends = Ends::new();
+    let roots = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"roots\":[{\"uri\":\"file:///no/a\"},{\"uri\":\"file:///no/b\"}]}}\n";
+    ends.inward.push(roots.as_bytes()).unwrap();
+    let said = ends.said.lock().unwrap().clone();
+    assert_eq!(said, ["a", "b"].map(|name| format!("the client's root file:///no/{name} is not to be had")));
+    assert_eq!(ends.close().0, roots);
+}
+
+#[test]
+fn a_cancelled_call_is_waited_for_no_more() {
+    let mut ends = Ends::new();
+    ends.inward.push(call("/scope/rw/lost").as_bytes()).unwrap();
+    let cancel =
+        "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
+    ends.inward.push(cancel.as_bytes()).unwrap();
+    let late = "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
+    ends.outward.push(late.as_bytes()).unwrap();
+    assert_eq!(ends.close().1, late);
 }

@@ -9,7 +9,7 @@ use super::SessionError;
 use crate::audit::Recorder;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
-use crate::rpc::translate::GUEST_DIRECTORY;
+use crate::rpc::translate::{GUEST_DIRECTORY, Mounts};
 use crate::runtime::{Mount, Runtime};
 use crate::workspace::scope::Scope;
 use crate::workspace::shelf::{Lease, Shelf};
@@ -41,6 +41,12 @@ pub(super) fn scope(resolved: &Resolved, granted: &[Mount], home: PathBuf) -> Sc
     own.push(resolved.audit.path().to_owned());
     let ground = Ground { cwd: resolved.cwd.clone(), home, own };
     Scope::new(ground, granted, resolved.guest_cwd.is_some())
+}
+
+/// What the client and the guest call the user's own mounts. Where the package keeps its data has one name only: the client
+/// does not know it by the host's.
+pub(super) fn names(own: &[Mount]) -> Mounts {
+    Mounts::new(own.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?))))
 }
 
 /// Whoever decides about files, and what that has to say to people.

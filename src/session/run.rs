@@ -31,7 +31,7 @@ use crate::package::{
 };
 use crate::policy::{Policy, PolicySpec, Rule};
 use crate::rpc::proxy::{GuestEnds, Proxy};
-use crate::rpc::translate::{Mounts, Translator};
+use crate::rpc::translate::Translator;
 use crate::runtime::{Access, Launch, LimitHit, Limits, Mount, Runtime, Status, Stdio3};
 use crate::workspace::Handle;
 
@@ -165,8 +165,8 @@ impl Bench {
             // What is shared is on record, and the session's begin before it.
             begin(self.runtime.link())?;
         }
-        let names = granted.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?)));
-        let mut translator = Translator::new(resolved.arguments.clone()).mounts(Mounts::new(names));
+        let names = files::names(&resolved.mounts);
+        let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
         let (mut files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
         arguments::translate(&mut launch, resolved, &mut translator, &mut files);
         let parts = Parts {

@@ -19,7 +19,7 @@ mod words;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::publish::Copy;
 use self::scope::{Place, Scope};
@@ -71,6 +71,14 @@ impl Workspace {
         Self { scope, shelf, recorder, voice, attic, copies, trees }
     }
 
+    fn share(&mut self, named: &Named) -> Answer {
+        self.judge(named).unwrap_or_else(Answer::Refused)
+    }
+
+    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+        self.bring_back(written)
+    }
+
     fn writes(&self) -> bool {
         self.shelf.access() == Access::ReadWrite
     }
@@ -117,16 +125,6 @@ impl Workspace {
     }
 }
 
-impl Files for Workspace {
-    fn share(&mut self, named: &Named) -> Answer {
-        self.judge(named).unwrap_or_else(Answer::Refused)
-    }
-
-    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
-        self.bring_back(written)
-    }
-}
-
 /// A session's workspace, for the thread that forwards messages and for whoever ends the session.
 #[derive(Clone)]
 pub struct Handle(Arc<Mutex<Workspace>>);
@@ -139,17 +137,25 @@ impl Handle {
 
     /// The guest has ended: what it has written and no reply has spoken of is brought to the host's files.
     pub fn finish(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        self.workspace().finish();
+    }
+
+    fn workspace(&self) -> MutexGuard<'_, Workspace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Files for Handle {
-    fn share(&mut self, named: &Named) -> Answer {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).share(named)
+    fn share(&self, named: &Named) -> Answer {
+        self.workspace().share(named)
     }
 
-    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).collect(written)
+    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
+        self.workspace().collect(written)
+    }
+
+    fn say(&self, words: &str) {
+        (self.workspace().voice)(words);
     }
 }
 

@@ -141,6 +141,17 @@ fn a_mount_under_another_name_has_the_clients_in_its_answers() {
 }
 
 #[test]
+fn where_a_package_keeps_its_data_has_no_other_name() {
+    let cwd = world().scratch("paths");
+    let path = cwd.join("note.txt").display().to_string();
+    fs::write(&path, "/data/x is kept in /data").unwrap();
+    let mut client = start(&cwd, &["--persist"]);
+    client.tools();
+    assert_eq!(read(&mut client, &path), json!({"path": path, "text": "/data/x is kept in /data"}));
+    assert!(client.close().0.success());
+}
+
+#[test]
 fn arguments_and_variables_that_are_paths_are_the_guests() {
     let (cwd, place) = (world().scratch("paths"), world().scratch("paths"));
     fs::write(cwd.join("a.txt"), "shared").unwrap();

@@ -174,15 +174,11 @@ pub fn explain(
     Ok(Named { text: value.to_owned(), written, reason })
 }
 
-/// Whether an object's key, below `keys`, is a path: as those of `{"/home/me/a.txt": "new content"}` are.
-pub fn identify_key(configured: &Configured, tool: &str, keys: &[&str], key: &str) -> Option<Named> {
-    let none = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
-    (!none).then(|| by_itself(key)).flatten()
-}
-
-/// The path that a value is by itself.
-pub fn by_itself(value: &str) -> Option<Named> {
-    let written = shape::read(value).filter(|_| shape::speaks_for_itself(value))?;
+/// The path that a value is by itself, unless the configuration has it otherwise: where nobody says what is meant. Also
+/// of an object's key below `keys`, as those of `{"/home/me/a.txt": "new content"}` are.
+pub fn by_shape(configured: &Configured, tool: &str, keys: &[&str], value: &str) -> Option<Named> {
+    let excluded = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
+    let written = shape::read(value).filter(|_| !excluded && shape::speaks_for_itself(value))?;
     Some(Named { text: value.to_owned(), written, reason: Reason::Shape })
 }
 

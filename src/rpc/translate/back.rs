@@ -9,46 +9,64 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::envelope::keys;
-use super::mounts::Mounts;
+use super::mounts::{Mounts, SCHEME};
 use crate::rpc::identify::shape::percent_encode;
-use crate::rpc::json::{Kind, Scanner, Splice, splice, text};
+use crate::rpc::json::{Kind, Scanner, Splice, Token, text};
 
 /// The part of the guest's directory that looks the same in a path, an URI and JSON.
 const MARK: &[u8] = b"npxc-shared";
 /// What stands before it, plain or with the solidus escaped.
 const BEFORE: [&[u8]; 2] = [b"\\/opt\\/", b"/opt/"];
-/// What stands before a path in an URI.
-const SCHEME: [&[u8]; 2] = [b"file://", b"file:\\/\\/"];
 
-/// The line with the client's names, if the guest's are in it.
-pub(super) fn restore(line: &[u8], places: &BTreeMap<usize, String>, mounts: &Mounts) -> Option<Vec<u8>> {
-    let may_be_in =
-        |bytes: &[u8]| (!places.is_empty() && memmem::find(bytes, MARK).is_some()) || mounts.may_be_in(bytes);
-    if !may_be_in(line) {
-        return None;
+/// Finds them while a line is read.
+pub(super) struct Back<'a> {
+    line: &'a [u8],
+    places: &'a BTreeMap<usize, String>,
+    mounts: &'a Mounts,
+    splices: Vec<Splice>,
+}
+
+impl<'a> Back<'a> {
+    /// `None` if none of the guest's names can be in the line.
+    pub(super) fn new(
+        line: &'a [u8],
+        places: &'a BTreeMap<usize, String>,
+        mounts: &'a Mounts,
+    ) -> Option<Self> {
+        let back = Self { line, places, mounts, splices: Vec::new() };
+        back.may_be_in(line).then_some(back)
     }
-    let mut splices = Vec::new();
-    let mut scanner = Scanner::new(line);
-    while let Some(token) = scanner.next().ok()? {
+
+    fn may_be_in(&self, bytes: &[u8]) -> bool {
+        (!self.places.is_empty() && memmem::find(bytes, MARK).is_some()) || self.mounts.may_be_in(bytes)
+    }
+
+    /// The next part of the line.
+    pub(super) fn see(&mut self, token: &Token, scanner: &Scanner<'_>) {
+        let line = self.line;
         if !matches!(token.kind, Kind::String | Kind::Key) {
-            continue;
+            return;
         }
-        let Some(raw) = line.get(token.span.clone()).filter(|raw| may_be_in(raw)) else { continue };
-        let position = scanner.position(&token).unwrap_or_default();
+        let Some(raw) = line.get(token.span.clone()).filter(|raw| self.may_be_in(raw)) else { return };
+        let position = scanner.position(token).unwrap_or_default();
         if keys(line, position).iter().any(|key| key == super::OPAQUE) {
-            continue;
+            return;
         }
         let mut text = Text { raw, offset: token.span.start, is_json: None };
-        let before = splices.len();
-        string(&mut text, places, &mut splices);
-        if mounts.may_be_in(raw) {
-            for named in mounts.named(raw) {
-                splices.push(text.put(named.span.clone(), &named.written()));
+        let before = self.splices.len();
+        string(&mut text, self.places, &mut self.splices);
+        if self.mounts.may_be_in(raw) {
+            for named in self.mounts.named(raw) {
+                self.splices.push(text.put(named.span.clone(), &named.written()));
             }
-            splices[before..].sort_by_key(|splice| splice.span.start);
+            self.splices[before..].sort_by_key(|splice| splice.span.start);
         }
     }
-    (!splices.is_empty()).then(|| splice(line, &splices))
+
+    /// The client's names, each in the place of a guest's.
+    pub(super) fn splices(self) -> Vec<Splice> {
+        self.splices
+    }
 }
 
 /// One string of the line.

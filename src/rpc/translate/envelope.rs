@@ -13,6 +13,8 @@ pub(super) struct Messages {
     /// In order. In a batch everything has its place here, also what is no message.
     pub(super) all: Vec<Envelope>,
     pub(super) batch: bool,
+    /// A batch that is too long: then `all` is empty.
+    pub(super) too_many: bool,
 }
 
 /// A single message. Something ambiguous (a key of these twice) has a place in its line and nothing else.
@@ -36,12 +38,22 @@ pub(super) struct Envelope {
 }
 
 impl Messages {
-    /// `None` for what is malformed.
+    /// `None` for what is malformed, or too long a batch.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
+        Self::read_with(line, &mut |_, _| {}).filter(|messages| !messages.too_many)
+    }
+
+    /// The same in one pass with whoever wants to `see` every part of the line. `None` for what is malformed: then that
+    /// has seen what does not count.
+    pub(super) fn read_with(line: &[u8], see: &mut dyn FnMut(&Token, &Scanner<'_>)) -> Option<Self> {
         let mut scanner = Scanner::new(line);
         let mut out = Self::default();
         let mut reader = Reader::default();
         while let Some(token) = scanner.next().ok()? {
+            see(&token, &scanner);
+            if out.too_many {
+                continue;
+            }
             let base = usize::from(out.batch);
             if token.depth == 0 && token.kind == Kind::Open && line.get(token.span.clone())? == b"[" {
                 out.batch = true;
@@ -59,7 +71,7 @@ impl Messages {
                     }
                 }
                 if out.all.len() > MOST_MESSAGES {
-                    return None;
+                    out = Self { batch: true, too_many: true, all: Vec::new() };
                 }
             } else if token.depth <= base + 2 {
                 let position = scanner.position(&token)?;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::envelope::keys;
 use super::positions::{Kinds, Role};
 use crate::rpc::identify::{
-    Configured, Named, Reason, ToolSchema, by_itself, embedded, identify, identify_key, shape, within,
+    Configured, Named, Reason, ToolSchema, by_shape, embedded, identify, shape, within,
 };
 use crate::rpc::json::{Kind, Scanner, text};
 
@@ -50,6 +50,8 @@ impl Message<'_> {
     pub(super) fn paths(&self, line: &[u8], region: Range<usize>, out: &mut Vec<Found>) {
         let offset = region.start;
         let Some(region) = line.get(region) else { return };
+        let completed =
+            if self.kinds == Kinds::Completion { Completed::read(region) } else { Completed::default() };
         let mut scanner = Scanner::new(region);
         while let Ok(Some(token)) = scanner.next() {
             if !matches!(token.kind, Kind::String | Kind::Key) || out.len() >= MOST_PATHS {
@@ -71,7 +73,14 @@ impl Message<'_> {
                 }
                 Role::Resource => self.uri(&place, Reason::Shape, &value, out),
                 Role::Root => self.uri(&place, Reason::Root, &value, out),
-                Role::Unfinished => self.put(&place, by_itself(&value), out),
+                Role::Unfinished => {
+                    let name = match keys[..] {
+                        ["context", .., name] => name,
+                        _ => completed.argument.as_str(),
+                    };
+                    let named = by_shape(self.configured, &completed.prompt, &[name], &value);
+                    self.put(&place, named, out);
+                }
                 Role::Value => {
                     let keys =
                         keys.get(keys.iter().position(|key| *key == "content").map_or(0, |at| at + 1)..);
@@ -86,7 +95,7 @@ impl Message<'_> {
     fn argument(&self, place: &Place<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
         let Self { configured, schema, tool, .. } = *self;
         if kind == Kind::Key {
-            let named = keys.split_last().and_then(|(_, above)| identify_key(configured, tool, above, value));
+            let named = keys.split_last().and_then(|(_, above)| by_shape(configured, tool, above, value));
             return self.put(place, named, out);
         }
         let named =
@@ -145,7 +154,10 @@ impl Message<'_> {
         }
         let named = match (kind, self.schema) {
             (Kind::String, Some(schema)) => identify(self.configured, Some(schema), self.tool, keys, value),
-            _ => by_itself(value),
+            (Kind::Key, _) => {
+                keys.split_last().and_then(|(_, above)| by_shape(self.configured, self.tool, above, value))
+            }
+            _ => by_shape(self.configured, self.tool, keys, value),
         };
         self.put(place, named, out);
     }
@@ -205,6 +217,34 @@ impl Message<'_> {
                 known,
             });
         }
+    }
+}
+
+/// What is being completed.
+#[derive(Default)]
+struct Completed {
+    prompt: String,
+    argument: String,
+}
+
+impl Completed {
+    /// From the `params`; the names may stand behind the value.
+    fn read(params: &[u8]) -> Self {
+        let mut out = Self::default();
+        let mut scanner = Scanner::new(params);
+        while let Ok(Some(token)) = scanner.next() {
+            if token.kind != Kind::String || token.depth != 2 {
+                continue;
+            }
+            let keys = keys(params, scanner.position(&token).unwrap_or_default());
+            let name = match keys.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["ref", "name"] => &mut out.prompt,
+                ["argument", "name"] => &mut out.argument,
+                _ => continue,
+            };
+            *name = params.get(token.span).and_then(text::decode).unwrap_or_default().into_owned();
+        }
+        out
     }
 }
 

@@ -3,8 +3,9 @@
 //! # Call order
 //! For each line of the client [`Translator::client`]; when it names paths, each of them is put before the workspace
 //! ([`Files`]), without this state being held, and [`Translator::answered`] says what goes on: the line as it is, the line with
-//! guest paths in it, or an error that goes back to the client. For each line of the server [`Translator::server`]. After
-//! either, [`Translator::hint`] has what a person should hear.
+//! guest paths in it, or an error that goes back to the client. [`Translator::hints`] then has what a person should hear. For each
+//! line of the server [`Translator::heard`]; what the calls that it answers have written is collected, again without this state
+//! being held, and [`Heard::instead`] says what goes on.
 //!
 //! Out of the lines comes what a tool's and a prompt's arguments are (the lists that were asked for), and what the server has
 //! asked the client, each by its request's id. Nothing else is remembered, so that neither `initialize` nor a revision of the
@@ -24,6 +25,7 @@ mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use self::back::Back;
 use self::batch::Batch;
 use self::envelope::{Envelope, Messages};
 pub use self::explain::Explained;
@@ -36,7 +38,7 @@ use self::positions::Kinds;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
-use crate::rpc::json::{Splice, splice, text};
+use crate::rpc::json::{Scanner, Splice, Token, splice, text};
 
 /// Where the guest sees what is shared with it: below it a directory's number and a file's name.
 pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
@@ -70,14 +72,19 @@ pub enum Answer {
 }
 
 /// Who decides about paths and makes them visible.
-pub trait Files: Send {
+pub trait Files: Send + Sync {
     /// Makes what is named visible for the guest, as it is now.
-    fn share(&mut self, named: &Named) -> Answer;
+    fn share(&self, named: &Named) -> Answer;
 
     /// Brings to the client's files what the guest has written to these copies; returns what could not be.
-    fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
+    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
         let _ = written;
         Vec::new()
+    }
+
+    /// Tells a person; whoever calls does not wait until it is read.
+    fn say(&self, words: &str) {
+        let _ = words;
     }
 }
 
@@ -106,8 +113,34 @@ pub enum Outcome {
     Changed(Vec<u8>),
     /// Nothing to the guest, and this line to the client.
     Reply(Vec<u8>),
-    /// This line to the guest, and these lines to the client: a part of a batch was refused.
-    Both(Vec<u8>, Vec<u8>),
+    /// A part of a batch was refused.
+    Both {
+        /// What goes on to the guest.
+        line: Vec<u8>,
+        /// What goes back to the client: one line or several.
+        reply: Vec<u8>,
+    },
+}
+
+/// What a line of the server's comes to, in one look at it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// The calls it answers and whose copies the guest may have written: they are collected ([`Files::collect`]) before the
+    /// line goes on.
+    pub due: Vec<Due>,
+    /// The client's names in the place of the guest's.
+    restored: Vec<Splice>,
+}
+
+impl Heard {
+    /// The line that goes on in the place of this one, if another does; `errors` are of what was [`due`](Self::due).
+    pub fn instead(self, line: &[u8], errors: Vec<Splice>) -> Option<Vec<u8>> {
+        let mut splices = self.restored;
+        splices.retain(|one| !errors.iter().any(|error| error.span.contains(&one.span.start)));
+        splices.extend(errors);
+        splices.sort_by_key(|splice| splice.span.start);
+        (!splices.is_empty()).then(|| splice(line, &splices))
+    }
 }
 
 /// What is known of a session.
@@ -178,7 +211,10 @@ impl Translator {
                 ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
                 ("notifications/cancelled", None) => {
                     let about = message.about.clone().and_then(|span| line.get(span));
-                    about.and_then(|id| self.lists.take(id));
+                    if let Some(id) = about {
+                        self.lists.take(id);
+                        self.pending.forget(id);
+                    }
                 }
                 _ => {}
             }
@@ -250,7 +286,7 @@ impl Translator {
             (Some((index, error)), Some(batch)) => {
                 errors.insert(index, error);
                 match batch.without(line, splices, &errors) {
-                    (Some(line), reply) => Outcome::Both(line, reply),
+                    (Some(line), reply) => Outcome::Both { line, reply },
                     (None, reply) => Outcome::Reply(reply),
                 }
             }
@@ -274,9 +310,9 @@ impl Translator {
         }
     }
 
-    /// What a person should hear, once.
-    pub fn hint(&mut self) -> Option<String> {
-        self.hints.pop()
+    /// What a person should hear, in order, each once.
+    pub fn hints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.hints)
     }
 
     /// Whether lines of the server have to be looked at, however long they are.
@@ -284,23 +320,33 @@ impl Translator {
         !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty()
     }
 
-    /// The calls that a line of the server answers and whose copies the guest may have written. They are collected
-    /// ([`Files::collect`]) before the line goes on, without this state being held.
-    pub fn due(&mut self, line: &[u8]) -> Vec<Due> {
-        self.pending.due(line)
+    /// Looks at a line of the server, once: what it asks, what it answers, and where the guest's paths are in it.
+    pub fn heard(&mut self, line: &[u8]) -> Heard {
+        let learns = !self.lists.is_empty() || line.len() <= MOST_ASKED;
+        let mut back = Back::new(line, &self.places, &self.mounts);
+        if !learns && self.pending.is_empty() && back.is_none() {
+            return Heard::default();
+        }
+        let mut see = |token: &Token, scanner: &Scanner<'_>| {
+            if let Some(back) = &mut back {
+                back.see(token, scanner);
+            }
+        };
+        let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
+        let restored = back.map(Back::splices).unwrap_or_default();
+        if learns {
+            self.learn(line, &messages);
+        }
+        Heard { due: self.pending.due(line, &messages), restored }
     }
 
-    /// Looks at a line of the server; returns another one in its place where the guest's paths are in it.
+    /// The same where no call may write: another line in the place of this one.
     pub fn server(&mut self, line: &[u8]) -> Option<Vec<u8>> {
-        if !self.lists.is_empty() || line.len() <= MOST_ASKED {
-            self.learn(line);
-        }
-        back::restore(line, &self.places, &self.mounts)
+        self.heard(line).instead(line, Vec::new())
     }
 
     /// Remembers what the server asks for, and reads the results of lists.
-    fn learn(&mut self, line: &[u8]) {
-        let Some(messages) = Messages::read(line) else { return };
+    fn learn(&mut self, line: &[u8], messages: &Messages) {
         for message in &messages.all {
             let Some(whole) = line.get(message.whole.clone()) else { continue };
             let id = message.id.clone().and_then(|span| line.get(span));

@@ -11,7 +11,7 @@ use crate::rpc::json::text;
 /// port only where a letter or digit stands alone before it.
 const BEFORE: &[u8] = b" \"'`=,;(<>[{|&@:";
 /// What stands before a path in an URI, plain or with solidi escaped.
-const SCHEME: [&[u8]; 2] = [b"file://", b"file:\\/\\/"];
+pub(super) const SCHEME: [&[u8]; 2] = [b"file://", b"file:\\/\\/"];
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

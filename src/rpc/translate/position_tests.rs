@@ -10,7 +10,7 @@ const HOME: &str = "/home/me";
 
 /// What the guest gets of a message; `None` when it goes on as it is.
 fn inward(translator: &mut Translator, message: &Value) -> Option<Value> {
-    match through(translator, &mut Below(HOME), message.to_string().as_bytes()) {
+    match through(translator, &Below(HOME), message.to_string().as_bytes()) {
         Outcome::Forward => None,
         other => Some(serde_json::from_str(&changed(other)).unwrap()),
     }
@@ -135,7 +135,7 @@ fn keys_and_json_in_strings_are_arguments() {
         ),
     ] {
         let line = call(arguments);
-        assert_eq!(changed(through(&mut translator, &mut Below(HOME), line.as_bytes())), call(there));
+        assert_eq!(changed(through(&mut translator, &Below(HOME), line.as_bytes())), call(there));
     }
     for same in [
         r#"{"edits":"[{\"path\":\"/home/me/a\"}"}"#,
@@ -143,7 +143,7 @@ fn keys_and_json_in_strings_are_arguments() {
         r#"{"command":"ls /elsewhere/x; /outside/no"}"#,
     ] {
         let line = call(same);
-        assert_eq!(through(&mut translator, &mut Below(HOME), line.as_bytes()), Outcome::Forward, "{same}");
+        assert_eq!(through(&mut translator, &Below(HOME), line.as_bytes()), Outcome::Forward, "{same}");
     }
 }
 
@@ -177,7 +177,7 @@ fn answers_belong_to_what_was_asked() {
     // Nobody can be refused for an answer.
     let no = Answer::Refused(Refusal { code: "x", reason: "is not".to_owned(), hint: None });
     assert_eq!(translator.answered(filled.to_string().as_bytes(), &call, vec![no]), Outcome::Forward);
-    assert_eq!(translator.hint(), None);
+    assert_eq!(translator.hints(), [""; 0]);
     // Cancelled: the id may be used again.
     translator.server(br#"{"id":5,"method":"ping"}"#);
     translator.server(br#"{"method":"notifications/cancelled","params":{"requestId":5}}"#);
@@ -202,12 +202,12 @@ fn a_root_that_cannot_be_seen_is_hinted_at_once() {
     for _ in 0..2 {
         assert_eq!(inward(&mut translator, &roots), None);
     }
-    let mut hints: Vec<_> = std::iter::from_fn(|| translator.hint()).collect();
-    hints.sort();
     assert_eq!(
-        hints,
-        ["x", "y"].map(|name| format!("the client's root file:///outside/{name} is outside; --mount \"x\""))
+        translator.hints(),
+        ["x", "y"].map(|name| format!("the client's root file:///outside/{name} is outside; --mount \"x\"")),
+        "in their order"
     );
+    assert_eq!(translator.hints(), [""; 0]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_refused_request_leaves_its_batch() {
         format!(r#"{{"id":{id},"method":"tools/call","params":{{"name":"t","arguments":{{"x":"{path}"}}}}}}"#)
     };
     let line = format!("[{},{},{}]\n", call(1, "/home/me/a"), call(2, "/outside/b"), call(3, "/home/me/c"));
-    let Outcome::Both(there, reply) = through(&mut translator, &mut Below(HOME), line.as_bytes()) else {
+    let Outcome::Both { line: there, reply } = through(&mut translator, &Below(HOME), line.as_bytes()) else {
         panic!()
     };
     let rest = format!("[{},{}]\n", call(1, "/opt/npxc-shared/1/a"), call(3, "/opt/npxc-shared/1/c"));
@@ -238,7 +238,7 @@ fn a_refused_request_leaves_its_batch() {
     let reply: Value = serde_json::from_slice(&reply).unwrap();
     assert_eq!((&reply["id"], &reply["error"]["data"]["path"]), (&json!(2), &json!("/outside/b")));
     let line = format!("[{},{}]\n", call(1, "/outside/a"), call(2, "/outside/b"));
-    let Outcome::Reply(reply) = through(&mut translator, &mut Below(HOME), line.as_bytes()) else { panic!() };
+    let Outcome::Reply(reply) = through(&mut translator, &Below(HOME), line.as_bytes()) else { panic!() };
     let reply: Value = serde_json::from_slice(&reply).unwrap();
     assert_eq!((&reply[0]["id"], &reply[1]["id"]), (&json!(1), &json!(2)));
     // The answers of a batch come back in one as well.
@@ -274,7 +274,7 @@ fn mounts_have_the_clients_names_in_what_the_server_says() {
 fn templates_keep_their_braces_and_directories_their_end() {
     struct Mounted;
     impl Files for Mounted {
-        fn share(&mut self, named: &Named) -> Answer {
+        fn share(&self, named: &Named) -> Answer {
             let path = named.written.path.trim_end_matches('/');
             path.strip_prefix(HOME).map_or(Answer::Leave, |rest| Answer::At(format!("/data{rest}")))
         }
@@ -284,7 +284,34 @@ fn templates_keep_their_braces_and_directories_their_end() {
         [("file:///home/me/{name}", "file:///data/{name}"), ("file:///home/me/d/", "file:///data/d/")]
     {
         let line = json!({"id": 1, "method": "completion/complete", "params": {"ref": {"uri": before}}});
-        let there = changed(through(&mut translator, &mut Mounted, line.to_string().as_bytes()));
+        let there = changed(through(&mut translator, &Mounted, line.to_string().as_bytes()));
         assert_eq!(serde_json::from_str::<Value>(&there).unwrap(), with(&line, "/params/ref/uri", after));
+    }
+}
+
+#[test]
+fn completions_and_answers_are_looked_at_as_the_configuration_says() {
+    use crate::rpc::identify::Strategies;
+    let path = "/home/me/a";
+    let complete = json!({"id": 1, "method": "completion/complete", "params": {
+        "argument": {"value": path, "name": "x"}, "ref": {"type": "ref/prompt", "name": "p"}}});
+    let context = json!({"id": 1, "method": "completion/complete", "params": {
+        "ref": {"name": "p"}, "context": {"arguments": {"x": path}}, "argument": {"name": "y", "value": ""}}});
+    let form = json!({"id": 3, "result": {"content": {"x": path}}});
+    let key = json!({"id": 3, "result": {"content": {"x": {path: 1}}}});
+    let all = [complete, context, form, key];
+    let looks = Strategies { heuristic: false, ..Strategies::default() };
+    let others = |tool: &str| [(tool.to_owned(), vec!["x".to_owned()])].into();
+    let by_looks = Configured { strategies: looks, ..Configured::default() };
+    for (configured, expected) in [
+        (Configured::default(), [true; 4]),
+        (by_looks, [false; 4]),
+        (Configured { others: others("*"), ..Configured::default() }, [false; 4]),
+        (Configured { others: others("p"), ..Configured::default() }, [false, false, true, true]),
+        (Configured { others: others("q"), ..Configured::default() }, [true; 4]),
+    ] {
+        let changed =
+            all.each_ref().map(|message| inward(&mut Translator::new(configured.clone()), message).is_some());
+        assert_eq!(changed, expected, "{configured:?}");
     }
 }

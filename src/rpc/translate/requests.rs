@@ -43,7 +43,7 @@ impl<T> Requests<T> {
 }
 
 /// An id whatever its escapes: the answer may spell a string otherwise. `7` and `"7"` are not the same.
-fn key(id: &[u8]) -> Vec<u8> {
+pub(super) fn key(id: &[u8]) -> Vec<u8> {
     let inside = id.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     match inside.and_then(text::decode) {
         Some(text) => [b"\"", text.as_bytes()].concat(),

@@ -8,7 +8,7 @@ use super::*;
 pub(super) struct Below(pub(super) &'static str);
 
 impl Files for Below {
-    fn share(&mut self, named: &Named) -> Answer {
+    fn share(&self, named: &Named) -> Answer {
         let path = &named.written.path;
         match path.strip_prefix(self.0).and_then(|rest| rest.strip_prefix('/')) {
             Some(name) => Answer::Shared {
@@ -27,7 +27,7 @@ impl Files for Below {
     }
 }
 
-pub(super) fn through(translator: &mut Translator, files: &mut dyn Files, line: &[u8]) -> Outcome {
+pub(super) fn through(translator: &mut Translator, files: &dyn Files, line: &[u8]) -> Outcome {
     let Some(call) = translator.client(line) else { return Outcome::Forward };
     let answers = call.named().map(|named| files.share(named)).collect();
     translator.answered(line, &call, answers)
@@ -45,7 +45,7 @@ fn versed(directory: &'static str) -> Translator {
     let mut translator = Translator::new(Configured::default());
     let call = json!({"id": 1, "method": "tools/call", "params":
         {"name": "t", "arguments": {"x": format!("{directory}/f.txt")}}});
-    changed(through(&mut translator, &mut Below(directory), call.to_string().as_bytes()));
+    changed(through(&mut translator, &Below(directory), call.to_string().as_bytes()));
     translator
 }
 
@@ -54,7 +54,7 @@ fn only_the_path_changes() {
     let mut translator = Translator::default();
     let line = b" {\"n\":1.10,\"n\":1e400,\"id\":\"7\",\"method\":\"tools/call\",\"params\":{\"name\":\"t\",\
         \"arguments\":{\"x\":\"\\u00e9\",\"a\":[\"/home/me\\/a \\u00e9.txt\",\"file:///home/me/b%20c\"]}}}\r\n";
-    let line = changed(through(&mut translator, &mut Below("/home/me"), line));
+    let line = changed(through(&mut translator, &Below("/home/me"), line));
     assert_eq!(
         line,
         " {\"n\":1.10,\"n\":1e400,\"id\":\"7\",\"method\":\"tools/call\",\"params\":{\"name\":\"t\",\
@@ -89,7 +89,7 @@ fn a_refusal_answers_the_caller() {
     let mut translator = Translator::default();
     let call =
         br#"{"id":"a","method":"tools/call","params":{"name":"t","arguments":{"p":"/outside/\"q\""}}}"#;
-    let Outcome::Reply(line) = through(&mut translator, &mut Below("/home/me"), call) else { panic!() };
+    let Outcome::Reply(line) = through(&mut translator, &Below("/home/me"), call) else { panic!() };
     assert_eq!(line.last(), Some(&b'\n'));
     let reply: Value = serde_json::from_slice(&line).unwrap();
     assert_eq!(reply["id"], "a");
@@ -97,7 +97,7 @@ fn a_refusal_answers_the_caller() {
     assert_eq!(reply["error"]["message"], "npxc: /outside/\"q\" is outside (--mount \"x\")");
     assert_eq!(reply["error"]["data"]["path"], "/outside/\"q\"");
     let without_id = br#"{"method":"tools/call","params":{"name":"t","arguments":{"p":"/outside/q"}}}"#;
-    assert_eq!(through(&mut translator, &mut Below("/home/me"), without_id), Outcome::Forward);
+    assert_eq!(through(&mut translator, &Below("/home/me"), without_id), Outcome::Forward);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_is_no_call_goes_on_as_it_is() {
         br#"{"id":1,"result":{"p":"/home/me/x"}}"#,
         br#"{"id":1,"method":"tools/call","params":{"name":"t","arguments":"/home/me/x"}}"#,
     ] {
-        assert_eq!(through(&mut Translator::default(), &mut Below("/home/me"), line), Outcome::Forward);
+        assert_eq!(through(&mut Translator::default(), &Below("/home/me"), line), Outcome::Forward);
     }
 }
 
@@ -158,7 +158,7 @@ proptest! {
         let value = if uri { format!("file://{}", shape::percent_encode(&path)) } else { path };
         let line = json!({"id": 1, "method": "tools/call", "params": {"name": "t", "arguments": {"x": value}}});
         let line = line.to_string();
-        let there = changed(through(&mut translator, &mut Below("/home/me"), line.as_bytes()));
+        let there = changed(through(&mut translator, &Below("/home/me"), line.as_bytes()));
         prop_assert!(!there.contains("/home/me"));
         prop_assert_eq!(translator.server(there.as_bytes()).unwrap(), line.as_bytes());
     }
@@ -166,7 +166,7 @@ proptest! {
     #[test]
     fn bytes_without_a_path_stay(line in proptest::collection::vec(any::<u8>(), 0..200)) {
         let mut translator = versed("/home/me");
-        prop_assert_eq!(through(&mut translator, &mut Below("/home/me"), &line), Outcome::Forward);
+        prop_assert_eq!(through(&mut translator, &Below("/home/me"), &line), Outcome::Forward);
         prop_assert_eq!(translator.server(&line), None);
     }
 }
