@@ -13,6 +13,7 @@ mod replace;
 pub mod scope;
 pub mod shelf;
 mod stamp;
+mod sweep;
 mod tree;
 mod words;
 
@@ -44,6 +45,10 @@ pub struct Workspace {
     copies: HashMap<Key, Copy>,
     /// Directories that were named.
     trees: HashSet<Key>,
+    /// Directories and links of theirs that the guest was given; of a link what it says.
+    others: HashMap<Key, Option<PathBuf>>,
+    /// What could not be saved when its copy was made anew, until a reply tells of it.
+    unsaved: HashMap<Key, Unsaved>,
 }
 
 /// What a path that is in the scope was written as.
@@ -68,7 +73,8 @@ impl Workspace {
         voice: Box<dyn Fn(&str) + Send>,
     ) -> Self {
         let (copies, trees) = (HashMap::new(), HashSet::new());
-        Self { scope, shelf, recorder, voice, attic, copies, trees }
+        let (others, unsaved) = (HashMap::new(), HashMap::new());
+        Self { scope, shelf, recorder, voice, attic, copies, trees, others, unsaved }
     }
 
     fn writes(&self) -> bool {
