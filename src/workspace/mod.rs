@@ -2,8 +2,8 @@
 //!
 //! [`scope`] says what may be shared, [`beneath`] opens it so that what was checked is what is read, [`shelf`] holds
 //! the copies, which `publish` makes. Where the scope may be written, `collect` takes what the guest has made of them and has
-//! `replace` put it in the place of the host's files. Data comes from `rpc`, which finds the paths in messages; it
-//! goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
+//! `replace` put it in the place of the host's files. `sweep` removes the copies in the end. Data
+//! comes from `rpc`, which finds the paths in messages; it goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
 //! anything shared or written: only what the client names is.
 
 pub mod beneath;

@@ -117,7 +117,7 @@ impl Workspace {
                 return Ok(());
             }
             // It may have changed within one tick of the file system's clock.
-            if let Some(digest) = self.is_as_copied(key, &opened.file, digest)
+            if self.is_as_copied(key, &opened.file, digest)
                 && let Some(copy) = self.copies.get_mut(key)
             {
                 copy.host = Some((seen, digest));
@@ -151,16 +151,15 @@ impl Workspace {
         !self.writes() || self.shelf.has(key.0, &key.1)
     }
 
-    /// Whether a file's content is what was copied; then what is known of its digest. Where the guest cannot write, none is
-    /// taken when it is copied, and the copy itself tells.
-    fn is_as_copied(&self, key: &Key, file: &File, before: Option<Digest>) -> Option<Option<Digest>> {
-        let now = stamp::digest(file, MOST_OF_ONE).ok()?;
-        let copied = match before {
-            Some(before) => before,
-            None if self.writes() => return None,
-            None => stamp::digest(&self.shelf.open(key.0, &key.1).ok()?.file, MOST_OF_ONE).ok()?,
+    /// Whether a file's content is what was copied. Where the guest cannot write, no digest is taken when a file is copied,
+    /// and the copy itself tells.
+    fn is_as_copied(&self, key: &Key, file: &File, before: Option<Digest>) -> bool {
+        let of_copy = || {
+            let opened = self.shelf.open(key.0, &key.1).ok().filter(|_| !self.writes())?;
+            stamp::digest(&opened.file, MOST_OF_ONE).ok()
         };
-        (now == copied).then_some(before)
+        let copied = before.or_else(of_copy);
+        copied.is_some() && copied == stamp::digest(file, MOST_OF_ONE).ok()
     }
 
     /// A path at which nothing is: the guest may make a file or a directory there.

@@ -19,7 +19,7 @@ fn locked_nested_and_linked_things_go_and_nothing_else() {
     fs::write(root.join("lock"), "").unwrap();
     symlink(&outside, root.join("files/locked/inner/link")).unwrap();
     for name in ["files/locked/inner", "files/locked"] {
-        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o0)).unwrap();
     }
     let mut at = rustix::fs::open(&root, OFlags::RDONLY | DIRECTORY, Mode::empty()).unwrap();
     for _ in 0..3000 {
