@@ -8,6 +8,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+/// What becomes of what the package wrote to a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Collected {
+    /// It is a file where none was.
+    New,
+    /// It takes the host's file's place.
+    Changed,
+    /// It is kept beside the file that it was meant for, which had changed meanwhile, or with npxc.
+    Kept,
+}
+
 /// One line of the audit log, tagged by `event` (`flow.open`, `flow.deny`, ...).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event")]
@@ -160,8 +172,8 @@ pub enum Event {
         guest: String,
         /// Its size.
         bytes: u64,
-        /// `new`, `changed`, or `kept`: beside the file that it was meant for, which had changed meanwhile.
-        how: String,
+        /// What becomes of it.
+        how: Collected,
     },
     /// Part of a directory that the client named was left out.
     #[serde(rename = "file.leave")]

@@ -14,6 +14,6 @@ mod throttle;
 pub mod writer;
 
 pub use error::AuditError;
-pub use event::Event;
+pub use event::{Collected, Event};
 pub use file::{Target, newest};
 pub use writer::{Log, Recorder, Totals, Unavailable};

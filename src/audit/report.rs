@@ -9,8 +9,8 @@ use std::io::{self, BufRead, Read as _};
 
 use serde::Serialize;
 
-use super::Event;
 use super::chain::{Header, MAX_LINE};
+use super::event::{Collected, Event};
 use super::queue::denial;
 
 /// Rows of each kind that are kept; a guest may try any number of destinations.
@@ -32,6 +32,8 @@ pub struct Report {
     pub shared: BTreeSet<String>,
     /// Files that the package wrote, by the host's path.
     pub written: BTreeSet<String>,
+    /// Files whose new version the package made and that were left as they are; it is kept beside them, or with npxc.
+    pub kept: BTreeSet<String>,
     /// What was left out of shared directories, and why.
     pub left: BTreeSet<String>,
     /// Names that were answered.
@@ -210,9 +212,13 @@ impl Fold {
                     self.report.shared.insert(path);
                 }
             }
-            Event::FileCollect { path, .. } => {
-                if self.report.written.len() < MAX_ROWS {
-                    self.report.written.insert(path);
+            Event::FileCollect { path, how, .. } => {
+                let paths = match how {
+                    Collected::New | Collected::Changed => &mut self.report.written,
+                    Collected::Kept => &mut self.report.kept,
+                };
+                if paths.len() < MAX_ROWS {
+                    paths.insert(path);
                 }
             }
             Event::FileLeave { path, reason } => {
@@ -393,6 +399,21 @@ mod tests {
         assert_eq!(names(&report.not_resolved), ["slow.example.com"]);
         assert_eq!(names(&report.resolved), ["late.example.com"]);
         assert!(report.denied.is_empty());
+    }
+
+    #[test]
+    fn what_was_kept_is_not_what_was_written() {
+        let collect = |path: &str, how: &str| {
+            line(&format!(
+                "\"event\":\"file.collect\",\"path\":\"{path}\",\"guest\":\"/g\",\"bytes\":1,\"how\":\"{how}\""
+            ))
+        };
+        let log =
+            [collect("/n", "new"), collect("/c", "changed"), collect("/k", "kept"), collect("/x", "other")];
+        let report = read(log.concat().as_bytes()).unwrap();
+        assert_eq!(report.written.iter().collect::<Vec<_>>(), ["/c", "/n"]);
+        assert_eq!(report.kept.iter().collect::<Vec<_>>(), ["/k"]);
+        assert_eq!(report.unreadable, 1);
     }
 
     #[test]

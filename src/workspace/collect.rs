@@ -14,14 +14,17 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, Stat, fstat, mkdirat};
 
 use super::beneath::{self, Links, OpenError, Opened, OpenedDirectory};
-use super::publish::Copy;
+use super::publish::{Copy, MOST_NAMES};
 use super::replace::{Fresh, Standing, may_write, standing};
 use super::shelf::MOST_OF_ONE;
 use super::stamp::{self, Digest, Seen, Stamp};
 use super::tree::{self, Kind};
 use super::{Key, Workspace, guest_path, words};
-use crate::audit::Event;
+use crate::audit::{Collected, Event};
 use crate::rpc::translate::{Refusal, Unsaved, Write};
+
+/// Files that were not saved and are said one by one.
+const MOST_SAID: usize = 3;
 
 /// What becomes of a file of the guest's.
 enum Fate {
@@ -38,7 +41,10 @@ impl Workspace {
     pub(super) fn bring_back(&mut self, written: &[Write]) -> Vec<Unsaved> {
         let mut unsaved = Vec::new();
         for write in written {
-            self.named(&(write.place, PathBuf::from(&write.name)), &mut unsaved);
+            let key = (write.place, PathBuf::from(&write.name));
+            self.named(&key, &mut unsaved);
+            let rescued = |(place, name): &Key, _: &mut Unsaved| *place == key.0 && name.starts_with(&key.1);
+            unsaved.extend(self.unsaved.extract_if(rescued).map(|(_, unsaved)| unsaved));
         }
         unsaved
     }
@@ -56,18 +62,29 @@ impl Workspace {
         self.say(&unsaved);
     }
 
-    /// What would be lost when a copy is made anew; nobody waits for it, so it is only said.
+    /// What would be lost when a copy is made anew. A call that waits may have written it, or one that was answered, so it
+    /// is said, and kept for the reply of whichever call names it next.
     pub(super) fn rescue(&mut self, key: &Key) {
         if self.writes() && self.copies.contains_key(key) {
+            let told = self.copies.get(key).and_then(|copy| copy.told.clone());
             let mut unsaved = Vec::new();
             self.one(key, &mut unsaved);
             self.say(&unsaved);
+            // What a reply has told already is not told again.
+            unsaved.retain(|unsaved| told.as_ref() != Some(&unsaved.refusal));
+            if self.unsaved.len() < MOST_NAMES {
+                self.unsaved.extend(unsaved.pop().map(|unsaved| (key.clone(), unsaved)));
+            }
         }
     }
 
     fn say(&self, unsaved: &[Unsaved]) {
-        for Unsaved { path, refusal } in unsaved {
+        for Unsaved { path, refusal } in unsaved.iter().take(MOST_SAID) {
             (self.voice)(&format!("{path} {}", refusal.reason));
+        }
+        let more = unsaved.len().saturating_sub(MOST_SAID);
+        if more > 0 {
+            (self.voice)(&format!("{more} more files of the package's were not written (npxc audit show)"));
         }
     }
 
@@ -109,6 +126,10 @@ impl Workspace {
             }
             let inner = (key.0, key.1.join(&name));
             if !self.copies.contains_key(&inner) {
+                if self.room().is_err() {
+                    unsaved.push(lost(&path, words::too_many_made()));
+                    break;
+                }
                 let target = self.target_of(&inner.1);
                 let copy = Copy::of_nothing(path.join(&name), target);
                 self.copies.insert(inner.clone(), copy);
@@ -126,34 +147,42 @@ impl Workspace {
 
     /// One file.
     fn one(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
-        let Some(copy) = self.copies.get(key) else { return };
-        let path = copy.path.clone();
+        let Some(refusal) = self.brought(key) else { return };
+        let Some(copy) = self.copies.get_mut(key) else { return };
+        copy.told = Some(refusal.clone());
+        unsaved.push(lost(&copy.path, refusal));
+    }
+
+    /// Brings a file to the host, if there is anything to bring; why it could not be.
+    fn brought(&mut self, key: &Key) -> Option<Refusal> {
+        let copy = self.copies.get(key)?;
         let opened = match self.shelf.open(key.0, &key.1) {
             Ok(opened) => opened,
             // Not made, or taken away: the host's file stays.
-            Err(error) if error.is_missing() => return,
-            Err(error) => return unsaved.push(lost(&path, words::untaken(&error))),
+            Err(error) if error.is_missing() => return None,
+            Err(error) => return Some(words::untaken(&error)),
         };
         let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
         if copy.guest.is_some_and(|before| before.is_still(&stamp)) {
-            return;
+            return None;
         }
-        let fate = self.taken(key, copy, opened);
-        let Some(copy) = self.copies.get_mut(key) else { return };
+        let fate = match self.taken(key, copy, opened) {
+            Ok(fate) => fate,
+            Err(refusal) => return Some(refusal),
+        };
+        let copy = self.copies.get_mut(key)?;
+        copy.guest = Some(seen);
         match fate {
-            Ok(fate) => {
-                copy.guest = Some(seen);
-                match fate {
-                    Fate::Same => {}
-                    Fate::Saved(host, digest) => copy.host = Some((host, Some(digest))),
-                    // It is not kept again at every reply.
-                    Fate::Kept(digest, refusal) => {
-                        copy.kept = Some(digest);
-                        unsaved.push(lost(&path, refusal));
-                    }
-                }
+            Fate::Same => None,
+            Fate::Saved(host, digest) => {
+                copy.host = Some((host, Some(digest)));
+                None
             }
-            Err(refusal) => unsaved.push(lost(&path, refusal)),
+            // It is not kept again at every reply.
+            Fate::Kept(digest, refusal) => {
+                copy.kept = Some(digest);
+                Some(refusal)
+            }
         }
     }
 
@@ -218,9 +247,9 @@ impl Workspace {
         io::Seek::rewind(file)?;
         let mut fresh = Fresh::write(parent, file, MOST_OF_ONE, as_shared.as_ref().and_then(Option::as_ref))?;
         let how = match &as_shared {
-            None => "kept",
-            Some(None) => "new",
-            Some(Some(_)) => "changed",
+            None => Collected::Kept,
+            Some(None) => Collected::New,
+            Some(Some(_)) => Collected::Changed,
         };
         self.record(key, &copy.path, fresh.bytes, how)?;
         let placed = match &as_shared {
@@ -232,16 +261,16 @@ impl Workspace {
             let stat = fresh.is_now(name)?;
             return Ok(Fate::Saved(Seen::of(&stat), fresh.digest));
         }
-        if how != "kept" {
-            self.record(key, &copy.path, fresh.bytes, "kept")?;
+        if how != Collected::Kept {
+            self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         }
         let beside = fresh.keep_beside(name)?;
         Ok(Fate::Kept(digest, words::conflict(&copy.path.with_file_name(beside))))
     }
 
     /// No record, no write.
-    fn record(&self, key: &Key, path: &Path, bytes: u64, how: &str) -> Result<(), NotWritten> {
-        let (path, guest, how) = (path.display().to_string(), guest_path(key), how.to_owned());
+    fn record(&self, key: &Key, path: &Path, bytes: u64, how: Collected) -> Result<(), NotWritten> {
+        let (path, guest) = (path.display().to_string(), guest_path(key));
         let event = Event::FileCollect { path, guest, bytes, how };
         self.recorder.record(event).map_err(|_| NotWritten::Refused(words::unrecorded_write()))
     }
@@ -275,7 +304,7 @@ impl Workspace {
         let name = copy.target.file_name().unwrap_or(OsStr::new("file"));
         io::Seek::rewind(file)?;
         let mut fresh = Fresh::write(&directory, file, MOST_OF_ONE, None)?;
-        self.record(key, &copy.path, fresh.bytes, "kept")?;
+        self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         let name = fresh.keep_beside(name)?;
         Ok(fs::canonicalize(&self.attic)?.join(name))
     }

@@ -2,8 +2,8 @@
 //!
 //! [`scope`] says what may be shared, [`beneath`] opens it so that what was checked is what is read, [`shelf`] holds
 //! the copies, which `publish` makes. Where the scope may be written, `collect` takes what the guest has made of them and has
-//! `replace` put it in the place of the host's files. Data comes from `rpc`, which finds the paths in messages; it
-//! goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
+//! `replace` put it in the place of the host's files. `sweep` removes the copies in the end. Data
+//! comes from `rpc`, which finds the paths in messages; it goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
 //! anything shared or written: only what the client names is.
 
 pub mod beneath;
@@ -13,6 +13,7 @@ mod replace;
 pub mod scope;
 pub mod shelf;
 mod stamp;
+mod sweep;
 mod tree;
 mod words;
 
@@ -44,6 +45,10 @@ pub struct Workspace {
     copies: HashMap<Key, Copy>,
     /// Directories that were named.
     trees: HashSet<Key>,
+    /// Directories and links of theirs that the guest was given; of a link what it says.
+    others: HashMap<Key, Option<PathBuf>>,
+    /// What could not be saved when its copy was made anew, until a reply tells of it.
+    unsaved: HashMap<Key, Unsaved>,
 }
 
 /// What a path that is in the scope was written as.
@@ -68,7 +73,8 @@ impl Workspace {
         voice: Box<dyn Fn(&str) + Send>,
     ) -> Self {
         let (copies, trees) = (HashMap::new(), HashSet::new());
-        Self { scope, shelf, recorder, voice, attic, copies, trees }
+        let (others, unsaved) = (HashMap::new(), HashMap::new());
+        Self { scope, shelf, recorder, voice, attic, copies, trees, others, unsaved }
     }
 
     fn share(&mut self, named: &Named) -> Answer {

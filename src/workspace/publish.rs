@@ -1,17 +1,19 @@
 //! Copies what a call names to where the guest sees it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::beneath::{self, Links, OpenError, Opened};
-use super::stamp::{Digest, Seen, Stamp};
+use super::shelf::MOST_OF_ONE;
+use super::stamp::{self, Digest, Seen, Stamp};
 use super::tree::{self, Kind};
 use super::{Key, Word, Workspace, guest_path, words};
 use crate::audit::Event;
 use crate::rpc::translate::{Answer, Refusal};
 
 /// Names that are remembered, those of files that are still to be made included.
-const MOST_NAMES: usize = 8192;
+pub(super) const MOST_NAMES: usize = 8192;
 
 /// What is known of a copy.
 #[derive(Debug)]
@@ -26,12 +28,14 @@ pub(super) struct Copy {
     pub(super) guest: Option<Seen>,
     /// What was kept elsewhere the last time.
     pub(super) kept: Option<Digest>,
+    /// Why it could not be saved the last time.
+    pub(super) told: Option<Refusal>,
 }
 
 impl Copy {
     /// Of a file that is still to be made.
     pub(super) fn of_nothing(path: PathBuf, target: PathBuf) -> Self {
-        Self { path, target, host: None, guest: None, kept: None }
+        Self { path, target, host: None, guest: None, kept: None, told: None }
     }
 }
 
@@ -52,12 +56,16 @@ impl Workspace {
                 let may = self.writes() && (word.sure || !word.relative);
                 if !(may && self.may_be_made(below, word.sure)?) {
                     let leaves = word.relative || !word.sure;
-                    return if leaves { Ok(Answer::Leave) } else { Err(words::unopened(&error, path)) };
+                    return if leaves {
+                        Ok(Answer::Leave)
+                    } else {
+                        Err(words::unopened(&error, path, self.writes()))
+                    };
                 }
                 None
             }
             Err(OpenError::Directory) => None,
-            Err(error) => return Err(words::unopened(&error, path)),
+            Err(error) => return Err(words::unopened(&error, path, self.writes())),
             Ok(opened) => Some(opened),
         };
         let place = self.shelf.place(directory).map_err(|error| words::unkept(&error.into()))?;
@@ -69,7 +77,7 @@ impl Workspace {
                 Ok(_) if word.root => return Err(words::root(path)),
                 Ok(_) => self.tree(&key, path)?,
                 Err(error) if error.is_missing() => self.nothing(&key, path)?,
-                Err(error) => return Err(words::unopened(&error, path)),
+                Err(error) => return Err(words::unopened(&error, path, self.writes())),
             },
         }
         Ok(Answer::Shared {
@@ -101,9 +109,20 @@ impl Workspace {
             return Err(words::own());
         }
         let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
-        let known = self.copies.get(key).and_then(|copy| copy.host.as_ref());
-        if known.is_some_and(|(before, _)| before.is(&stamp)) && self.is_in_place(key) {
-            return Ok(());
+        let known = self.copies.get(key).and_then(|copy| copy.host);
+        if let Some((before, digest)) = known.filter(|(before, _)| before.is(&stamp))
+            && self.is_in_place(key)
+        {
+            if before.is_still(&stamp) {
+                return Ok(());
+            }
+            // It may have changed within one tick of the file system's clock.
+            if self.is_as_copied(key, &opened.file, digest)
+                && let Some(copy) = self.copies.get_mut(key)
+            {
+                copy.host = Some((seen, digest));
+                return Ok(());
+            }
         }
         let target = opened.path.as_deref().and_then(|path| self.scope.below_root(path));
         let target = target.unwrap_or_else(|| key.1.clone());
@@ -121,6 +140,7 @@ impl Workspace {
             host: Some((seen, put.digest)),
             guest: put.seen,
             kept: None,
+            told: None,
         };
         self.copies.insert(key.clone(), copy);
         Ok(())
@@ -129,6 +149,17 @@ impl Workspace {
     /// The guest cannot change a copy that it can only read.
     fn is_in_place(&self, key: &Key) -> bool {
         !self.writes() || self.shelf.has(key.0, &key.1)
+    }
+
+    /// Whether a file's content is what was copied. Where the guest cannot write, no digest is taken when a file is copied,
+    /// and the copy itself tells.
+    fn is_as_copied(&self, key: &Key, file: &File, before: Option<Digest>) -> bool {
+        let of_copy = || {
+            let opened = self.shelf.open(key.0, &key.1).ok().filter(|_| !self.writes())?;
+            stamp::digest(&opened.file, MOST_OF_ONE).ok()
+        };
+        let copied = before.or_else(of_copy);
+        copied.is_some() && copied == stamp::digest(file, MOST_OF_ONE).ok()
     }
 
     /// A path at which nothing is: the guest may make a file or a directory there.
@@ -164,31 +195,44 @@ impl Workspace {
 
     /// A directory with all that is in it, within bounds.
     fn tree(&mut self, key: &Key, path: &Path) -> Result<(), Refusal> {
-        let opened = self.scope.open_directory(&key.1).map_err(|error| words::unopened(&error, path))?;
+        let opened = self
+            .scope
+            .open_directory(&key.1)
+            .map_err(|error| words::unopened(&error, path, self.writes()))?;
         if self.scope.is_own(opened.path.as_deref()) {
             return Err(words::own());
         }
         let found = tree::walk(&opened.fd, &|path| self.scope.is_own(path))
-            .map_err(|error| words::unopened(&error.into(), path))?;
+            .map_err(|error| words::unopened(&error.into(), path, self.writes()))?;
         if found.is_cut {
             return Err(words::too_wide(path));
         }
         let first = self.trees.insert(key.clone());
         let mut left = found.left;
-        let files = found.entries.iter().filter(|(_, kind)| *kind == Kind::File);
-        let files: HashSet<PathBuf> = files.map(|(name, _)| key.1.join(name)).collect();
+        let (mut files, mut others) = (HashSet::new(), HashMap::new());
+        for (name, kind) in &found.entries {
+            match kind {
+                Kind::File => drop(files.insert(key.1.join(name))),
+                Kind::Directory => drop(others.insert(key.1.join(name), None)),
+                Kind::Link(target) => drop(others.insert(key.1.join(name), Some(target.clone()))),
+            }
+        }
         // First, since a directory may stand where a file stood.
-        self.forget(key, &files);
+        self.forget(key, &files, &others);
         let system = |error: std::io::Error| words::unkept(&error.into());
         self.shelf.make_directories(key.0, &key.1).map_err(system)?;
         for (name, kind) in found.entries {
             let inner = (key.0, key.1.join(&name));
             match kind {
-                Kind::Directory => drop(self.shelf.make_directories(inner.0, &inner.1).map_err(system)?),
+                Kind::Directory => {
+                    self.remember(inner.clone(), None)?;
+                    self.shelf.make_directories(inner.0, &inner.1).map_err(system)?;
+                }
                 Kind::Link(target) => {
                     // Where its text leads, not the name: that may be another thing by now.
                     let leads_to = name.parent().unwrap_or(Path::new("")).join(&target);
                     if beneath::leads_inside(&opened.fd, &leads_to) {
+                        self.remember(inner.clone(), Some(target.clone()))?;
                         self.shelf.link(inner.0, &inner.1, &target).map_err(system)?;
                     } else {
                         left.push((name, "is a link that leads out of the directory"));
@@ -207,8 +251,22 @@ impl Workspace {
         Ok(())
     }
 
-    /// Files that are gone on the host are gone for the guest.
-    fn forget(&mut self, (place, below): &Key, files: &HashSet<PathBuf>) {
+    /// A directory or link of a tree that the guest is given.
+    fn remember(&mut self, key: Key, link: Option<PathBuf>) -> Result<(), Refusal> {
+        if !self.others.contains_key(&key) {
+            self.room()?;
+        }
+        self.others.insert(key, link);
+        Ok(())
+    }
+
+    /// What is gone on the host is gone for the guest; directories in which the guest has something of its own stay.
+    fn forget(
+        &mut self,
+        (place, below): &Key,
+        files: &HashSet<PathBuf>,
+        others: &HashMap<PathBuf, Option<PathBuf>>,
+    ) {
         let gone: Vec<Key> = self
             .copies
             .iter()
@@ -221,6 +279,19 @@ impl Workspace {
             self.rescue(&key);
             self.shelf.remove(key.0, &key.1);
             self.copies.remove(&key);
+        }
+        let is_gone = |(at, name): &Key, link: &Option<PathBuf>| {
+            at == place && name != below && name.starts_with(below) && others.get(name) != Some(link)
+        };
+        let mut gone: Vec<(Key, Option<PathBuf>)> =
+            self.others.extract_if(|key, link| is_gone(key, link)).collect();
+        // What is in a directory before the directory itself.
+        gone.sort_by(|(one, _), (other, _)| other.cmp(one));
+        for ((place, name), link) in gone {
+            match link {
+                Some(_) => self.shelf.unlink(place, &name),
+                None => self.shelf.remove_directory(place, &name),
+            }
         }
     }
 
@@ -240,11 +311,8 @@ impl Workspace {
         }
     }
 
-    fn room(&self) -> Result<(), Refusal> {
-        if self.copies.len() < MOST_NAMES {
-            Ok(())
-        } else {
-            Err(words::unkept(&super::shelf::ShelfError::Full))
-        }
+    /// Whether one more name can be remembered.
+    pub(super) fn room(&self) -> Result<(), Refusal> {
+        if self.copies.len() + self.others.len() < MOST_NAMES { Ok(()) } else { Err(words::too_many_names()) }
     }
 }

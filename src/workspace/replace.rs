@@ -1,7 +1,10 @@
 //! Puts a new content in a file's place on the host: written beside it, then renamed over it.
 //!
 //! Nothing here follows a link, and nothing is written outside of the directory that is held open. What the rename takes
-//! away is looked at once more: when it is not what was expected, it is put back.
+//! away is looked at once more: when it is not what was expected, it is put back. A file system that cannot exchange two
+//! names leaves a window: there the name is looked at right before a plain rename, and what another program puts there
+//! between the two is lost. Contents are on the disk before they get their name: a power cut leaves the old file or the
+//! new one, whole.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -62,7 +65,15 @@ pub(super) struct Fresh<'a> {
     /// Its digest.
     pub(super) digest: Digest,
     stat: Stat,
+    /// What has its name now is not to be removed.
     placed: bool,
+}
+
+/// What has a name, a link itself included.
+type Look = fn(&OwnedFd, &OsStr) -> rustix::io::Result<Stat>;
+
+fn look(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<Stat> {
+    statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 impl<'a> Fresh<'a> {
@@ -90,6 +101,7 @@ impl<'a> Fresh<'a> {
             }
             fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o777))?;
         }
+        file.sync_all()?;
         fresh.stat = fstat(&file)?;
         Ok(fresh)
     }
@@ -104,6 +116,7 @@ impl<'a> Fresh<'a> {
         match renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::NOREPLACE) {
             Ok(()) => {
                 self.placed = true;
+                self.sync_names();
                 Ok(true)
             }
             Err(Errno::EXIST) => Ok(false),
@@ -115,39 +128,74 @@ impl<'a> Fresh<'a> {
     /// The same where the file system knows no rename that replaces nothing. The name beside goes when this is dropped.
     fn place_by_link(&self, name: &OsStr) -> io::Result<bool> {
         match rustix::fs::linkat(self.parent, &self.name, self.parent, name, AtFlags::empty()) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                self.sync_names();
+                Ok(true)
+            }
             Err(Errno::EXIST) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// Has the directory written to the disk. Where that fails the file has its name all the same, and a power cut may give
+    /// the old one back, whole.
+    fn sync_names(&self) {
+        let _ = rustix::fs::fsync(self.parent);
+    }
+
     /// Takes the place of the file `of`; whether it did, and nothing else was there.
     pub(super) fn place_over(&mut self, name: &OsStr, of: &Stat) -> io::Result<bool> {
-        match renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::EXCHANGE) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(false),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                renameat(self.parent, &self.name, self.parent, name)?;
-                self.placed = true;
-                return Ok(true);
-            }
-            Err(error) => return Err(error.into()),
+        match self.exchange(name) {
+            Ok(()) => self.recognise(name, of, look),
+            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.rename_over(name, of),
+            Err(error) => Err(error.into()),
         }
-        let out = statat(self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if Stamp::of(&out).is_moved(&Stamp::of(of)) {
+    }
+
+    /// Changes places with `name`. What is beside then may be anybody's: it stays until it is recognised.
+    fn exchange(&mut self, name: &OsStr) -> rustix::io::Result<()> {
+        renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::EXCHANGE)?;
+        self.placed = true;
+        Ok(())
+    }
+
+    /// After an exchange: whether what it took away was `of`, which goes. Anything else goes back to where it was.
+    fn recognise(&mut self, name: &OsStr, of: &Stat, look: Look) -> io::Result<bool> {
+        let out = look(self.parent, &self.name);
+        if out.is_ok_and(|out| Stamp::of(&out).is_moved(&Stamp::of(of))) {
+            self.sync_names();
             // The old one; `drop` removes it.
+            self.placed = false;
             return Ok(true);
         }
-        // Somebody was faster: theirs goes back to where it was.
-        self.placed = true;
-        renameat_with(self.parent, &self.name, self.parent, name, RenameFlags::EXCHANGE)?;
-        let back = statat(self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        self.exchange(name).map_err(|error| {
+            let there = self.name.display();
+            io::Error::other(format!("{error}; what was there before is beside it now, as {there}"))
+        })?;
+        let back = look(self.parent, &self.name)?;
         // Unless it is npxc's own again, it is a third one, and stays.
         self.placed = !Stamp::of(&back).is_moved(&Stamp::of(&self.stat));
         if self.placed {
             return Err(io::Error::other("other programs change it at the same time"));
         }
         Ok(false)
+    }
+
+    /// The same where the file system cannot exchange names: what comes to have the name after the look is lost.
+    fn rename_over(&mut self, name: &OsStr, of: &Stat) -> io::Result<bool> {
+        let there = match look(self.parent, name) {
+            Ok(there) => there,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if !Stamp::of(&there).is_moved(&Stamp::of(of)) {
+            return Ok(false);
+        }
+        renameat(self.parent, &self.name, self.parent, name)?;
+        self.placed = true;
+        self.sync_names();
+        Ok(true)
     }
 
     /// Stays beside `name` under a name of its own; returns that.
@@ -175,3 +223,7 @@ impl Drop for Fresh<'_> {
 pub(super) fn may_write(parent: &OwnedFd, name: &OsStr) -> bool {
     accessat(parent, Path::new(name), Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
+
+#[cfg(test)]
+#[path = "replace_tests.rs"]
+mod tests;

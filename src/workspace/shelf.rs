@@ -12,16 +12,18 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, Uid, fchown, flock, fstat, mkdirat, openat,
-    renameat, statat, symlinkat, unlinkat,
+    readlinkat, renameat, statat, symlinkat, unlinkat,
 };
 
 use super::beneath::{self, Links, OpenError, Opened};
 use super::stamp::{self, Digest, Seen, Stamp};
+use super::sweep;
 use crate::audit::Unavailable;
 use crate::runtime::Access;
 
@@ -178,15 +180,14 @@ impl Shelf {
         let parent = self.make_parents(place, below)?;
         // Beside the directory that the guest sees: it sees whole files only.
         let fresh = self.directory.join("fresh");
-        let put =
-            self.copy(opened.file, &fresh).map_err(ShelfError::from).and_then(|(file, bytes, digest)| {
-                record(bytes)?;
-                let before = fstat(&file).map_err(io::Error::from)?;
-                renameat(CWD, &fresh, &parent, name).map_err(io::Error::from)?;
-                let after = fstat(&file).map_err(io::Error::from)?;
-                let same = Stamp::of(&before).is_moved(&Stamp::of(&after));
-                Ok(Put { bytes, digest, seen: same.then(|| Seen::of(&after)) })
-            });
+        let put = self.copy(opened.file, &fresh, MOST_OF_ONE).and_then(|(file, bytes, digest)| {
+            record(bytes)?;
+            let before = fstat(&file).map_err(io::Error::from)?;
+            renameat(CWD, &fresh, &parent, name).map_err(io::Error::from)?;
+            let after = fstat(&file).map_err(io::Error::from)?;
+            let same = Stamp::of(&before).is_moved(&Stamp::of(&after));
+            Ok(Put { bytes, digest, seen: same.then(|| Seen::of(&after)) })
+        });
         let put = put.inspect_err(|_| drop(fs::remove_file(&fresh)))?;
         self.bytes = self.bytes - freed + put.bytes;
         self.sizes.insert(key, put.bytes);
@@ -194,25 +195,30 @@ impl Shelf {
     }
 
     /// Copies what is there; where the guest may write, its digest is taken on the way.
-    fn copy(&self, mut from: File, to: &Path) -> io::Result<(File, u64, Option<Digest>)> {
+    fn copy(&self, mut from: File, to: &Path, most: u64) -> Result<(File, u64, Option<Digest>), ShelfError> {
+        let bounded = |error: io::Error| match error.kind() {
+            io::ErrorKind::FileTooLarge => ShelfError::TooLarge,
+            _ => ShelfError::System(error),
+        };
         let mut options = OpenOptions::new();
         let mut fresh = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(to)?;
         let writable = self.access == Access::ReadWrite;
         let (copied, digest) = match reflink(&fresh, &from) {
             Ok(()) => {
                 let size = fresh.metadata()?.len();
-                let digest = if writable { Some(stamp::digest(&fresh, MOST_OF_ONE)?) } else { None };
+                let digest =
+                    if writable { Some(stamp::digest(&fresh, most).map_err(bounded)?) } else { None };
                 (size, digest)
             }
             Err(_) if writable => {
-                let (copied, digest) = stamp::copy(&mut from, &mut fresh, MOST_OF_ONE)?;
+                let (copied, digest) = stamp::copy(&mut from, &mut fresh, most).map_err(bounded)?;
                 (copied, Some(digest))
             }
             // The standard library has the kernel copy.
-            Err(_) => (io::copy(&mut io::Read::take(from, MOST_OF_ONE + 1), &mut fresh)?, None),
+            Err(_) => (io::copy(&mut io::Read::take(from, most + 1), &mut fresh)?, None),
         };
-        if copied > MOST_OF_ONE {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        if copied > most {
+            return Err(ShelfError::TooLarge);
         }
         fresh.set_permissions(Permissions::from_mode(if writable { 0o644 } else { 0o444 }))?;
         self.give(&fresh)?;
@@ -255,27 +261,49 @@ impl Shelf {
         }
     }
 
-    /// Repeats a link that leads to something in the same tree.
+    /// Repeats a link that leads to something in the same tree; one that says something else is replaced. What the guest has
+    /// made itself under that name stays.
     pub(super) fn link(&self, place: usize, below: &Path, target: &Path) -> io::Result<()> {
         let name = below.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = self.make_parents(place, below)?;
-        match symlinkat(target, &parent, name) {
-            Err(rustix::io::Errno::EXIST) => Ok(()),
-            other => Ok(other?),
+        match readlinkat(&parent, name, Vec::new()) {
+            Ok(there) if there.to_bytes() == target.as_os_str().as_bytes() => return Ok(()),
+            Err(rustix::io::Errno::INVAL) => return Ok(()),
+            Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
         }
+        let fresh = self.directory.join("fresh");
+        symlinkat(target, CWD, &fresh)?;
+        Ok(renameat(CWD, &fresh, &parent, name).inspect_err(|_| drop(fs::remove_file(&fresh)))?)
+    }
+
+    /// Takes a link away that is not there any more.
+    pub(super) fn unlink(&self, place: usize, below: &Path) {
+        self.take_away(place, below, FileType::Symlink);
+    }
+
+    /// Takes a directory away that is not there any more, if nothing is in it.
+    pub(super) fn remove_directory(&self, place: usize, below: &Path) {
+        self.take_away(place, below, FileType::Directory);
     }
 
     /// Takes a copy away that has no file any more.
     pub(super) fn remove(&mut self, place: usize, below: &Path) {
         // One that the guest has made itself was not counted.
         self.bytes -= self.sizes.remove(&(place, below.to_owned())).unwrap_or(0);
+        self.take_away(place, below, FileType::RegularFile);
+    }
+
+    /// Takes away what is there, if it is of that kind.
+    fn take_away(&self, place: usize, below: &Path, kind: FileType) {
         let (Ok(root), Some(name)) = (self.root(place), below.file_name()) else { return };
         let parent = below.parent().unwrap_or(Path::new(""));
         let Ok(parent) = beneath::open_directory(root, parent, Links::No) else { return };
-        let is_file = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_file) {
+        let is_it = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) == kind;
+        if statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(is_it) {
+            let flags = if kind == FileType::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             // What the guest has taken away itself is gone.
-            let _ = unlinkat(&parent.fd, name, AtFlags::empty());
+            let _ = unlinkat(&parent.fd, name, flags);
         }
     }
 }
@@ -286,23 +314,9 @@ impl Drop for Lease {
     }
 }
 
-/// Removes a session's directory, whose guest has ended. What cannot be removed is tried again by the next npxc.
+/// Removes a session's directory. What cannot be removed is tried again by the next npxc, while its lock is still in it.
 fn remove(directory: &Path) {
-    if fs::remove_dir_all(directory).is_ok() {
-        return;
-    }
-    // The guest may have taken the permission away.
-    let mut directories = vec![directory.to_owned()];
-    while let Some(at) = directories.pop() {
-        let _ = fs::set_permissions(&at, Permissions::from_mode(0o700));
-        let entries = fs::read_dir(&at).into_iter().flatten().flatten();
-        directories.extend(
-            entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
-        );
-    }
-    let _ = fs::remove_dir_all(directory);
+    let _ = sweep::remove(directory, "lock");
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
@@ -317,4 +331,23 @@ fn reflink(to: &File, from: &File) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn reflink(_: &File, _: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_grows_while_it_is_copied_is_too_large() {
+        let directory = tempfile::tempdir().unwrap();
+        let from = directory.path().join("from");
+        fs::write(&from, "12345").unwrap();
+        for (name, access) in [("r", Access::ReadOnly), ("w", Access::ReadWrite)] {
+            let (_lease, shelf) = Shelf::new(&directory.path().join("shared"), name, access, None).unwrap();
+            let copy = |most| shelf.copy(File::open(&from).unwrap(), &shelf.directory.join("fresh"), most);
+            assert!(matches!(copy(4), Err(ShelfError::TooLarge)), "{access:?}");
+            assert_eq!(copy(5).unwrap().1, 5, "{access:?}");
+        }
+    }
 }

@@ -4,8 +4,10 @@ use std::io;
 use std::path::Path;
 
 use super::beneath::OpenError;
+use super::publish::MOST_NAMES;
 use super::shelf::{MOST_OF_ONE, ShelfError};
 use super::tree;
+use crate::paths::shell_word;
 use crate::rpc::translate::Refusal;
 
 fn refusal(code: &'static str, reason: impl Into<String>, hint: Option<String>) -> Refusal {
@@ -13,11 +15,7 @@ fn refusal(code: &'static str, reason: impl Into<String>, hint: Option<String>) 
 }
 
 fn mount(path: &Path) -> String {
-    let path = path.display().to_string();
-    // As a shell takes it.
-    let plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@~".contains(c));
-    let word = if plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) };
-    format!("start npxc with --mount {word}")
+    format!("start npxc with --mount {}", shell_word(&path.to_string_lossy()))
 }
 
 pub(super) fn not_text() -> Refusal {
@@ -36,7 +34,8 @@ pub(super) fn unrecorded() -> Refusal {
     refusal("unrecorded", "cannot be shared: the audit log takes no more lines", None)
 }
 
-pub(super) fn unopened(error: &OpenError, path: &Path) -> Refusal {
+/// `writes` when the package may make files there.
+pub(super) fn unopened(error: &OpenError, path: &Path, writes: bool) -> Refusal {
     match error {
         OpenError::Leaves => refusal(
             "outside-scope",
@@ -46,6 +45,9 @@ pub(super) fn unopened(error: &OpenError, path: &Path) -> Refusal {
         OpenError::Directory => refusal("directory", "is a directory where a file was", Some(mount(path))),
         OpenError::Special => refusal("special", "is not a regular file, and is not shared", None),
         OpenError::System(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if writes => {
+                refusal("missing", "is not there, and nothing can be made there", None)
+            }
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => refusal(
                 "missing",
                 "is not there, and the package cannot make it",
@@ -73,6 +75,27 @@ pub(super) fn unkept(error: &ShelfError) -> Refusal {
         ShelfError::Unrecorded(_) => unrecorded(),
         ShelfError::System(_) => refusal("unreadable", error.to_string(), None),
     }
+}
+
+/// One name more than are remembered.
+pub(super) fn too_many_names() -> Refusal {
+    refusal(
+        "too-many",
+        format!("is one name too many: a session remembers {MOST_NAMES} of shared files and directories"),
+        Some("start npxc with --mount and their directory".to_owned()),
+    )
+}
+
+/// The same, of what the package made.
+pub(super) fn too_many_made() -> Refusal {
+    let reason = format!(
+        "was not written as a whole: a session remembers {MOST_NAMES} names of files and directories"
+    );
+    refusal(
+        "not-saved",
+        reason,
+        Some("start npxc with --mount DIRECTORY:rw to have no such bound".to_owned()),
+    )
 }
 
 /// Not in the scope; `open` when the working directory is one.

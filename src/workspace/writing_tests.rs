@@ -315,3 +315,127 @@ fn a_directory_that_holds_too_much_is_refused() {
     assert_eq!(names(&copy(&workspace, &answer)), ["in.txt"]);
     assert!(!copy(&workspace, &answer).join(".cache").exists());
 }
+
+#[test]
+fn what_could_not_be_saved_is_told_by_the_next_reply() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    let file = world.cwd.join("in.txt");
+    let answer = share(&mut workspace, "in.txt");
+    fs::write(copy(&workspace, &answer), "the package's").unwrap();
+    fs::write(&file, "USERS!").unwrap();
+    // Another call names it before the first one's reply is there.
+    assert_eq!(share(&mut workspace, "in.txt"), answer);
+    let unsaved = collect(&mut workspace, &[&answer]);
+    assert_eq!(codes(&unsaved), ["changed-meanwhile"]);
+    assert_eq!(unsaved[0].path, file.display().to_string());
+    assert_eq!(collect(&mut workspace, &[&answer]), [], "once");
+}
+
+#[test]
+fn a_package_s_files_are_remembered_within_the_bound() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    fs::create_dir(world.cwd.join("docs")).unwrap();
+    let answer = share(&mut workspace, "docs");
+    for number in 1..publish::MOST_NAMES {
+        let name = PathBuf::from(format!("absent/{number}"));
+        workspace.copies.insert((1, name.clone()), Copy::of_nothing(world.cwd.join(&name), name));
+    }
+    for name in ["a", "b", "c"] {
+        fs::write(copy(&workspace, &answer).join(name), name).unwrap();
+    }
+    let unsaved = collect(&mut workspace, &[&answer]);
+    assert_eq!(codes(&unsaved), ["not-saved"]);
+    let bound = publish::MOST_NAMES.to_string();
+    assert!(unsaved[0].refusal.reason.contains(&bound), "{unsaved:?}");
+    assert_eq!(names(&world.cwd.join("docs")).len(), 1);
+    assert_eq!(workspace.copies.len(), publish::MOST_NAMES);
+    // And a client's.
+    let Answer::Refused(refusal) = share(&mut workspace, "in.txt") else { panic!() };
+    assert!(refusal.code == "too-many" && refusal.reason.contains(&bound), "{refusal:?}");
+}
+
+#[test]
+fn many_files_that_could_not_be_saved_are_said_in_few_lines() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    for number in 0..5 {
+        let name = format!("{number}.txt");
+        let answer = share(&mut workspace, &name);
+        fs::write(copy(&workspace, &answer), "the package's").unwrap();
+        fs::write(world.cwd.join(name), "the user's").unwrap();
+    }
+    workspace.finish();
+    let said = world.said.lock().unwrap();
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[3].starts_with("2 more"), "{said:?}");
+}
+
+#[test]
+fn a_directory_is_as_it_is_now_with_its_links_and_directories() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    let docs = world.cwd.join("docs");
+    for name in ["gone/inner", "used", "file", "link-to-directory"] {
+        fs::create_dir_all(docs.join(name)).unwrap();
+    }
+    fs::write(docs.join("a"), "a").unwrap();
+    fs::write(docs.join("b"), "b").unwrap();
+    fs::write(docs.join("file/inner"), "").unwrap();
+    for name in ["moved", "dropped", "out", "directory"] {
+        symlink("a", docs.join(name)).unwrap();
+    }
+    let answer = share(&mut workspace, "docs");
+    let copied = copy(&workspace, &answer);
+    fs::write(copied.join("used/own"), "the guest's").unwrap();
+    symlink("a", copied.join("own")).unwrap();
+    for name in ["gone", "used", "file", "link-to-directory"] {
+        fs::remove_dir_all(docs.join(name)).unwrap();
+    }
+    for name in ["moved", "dropped", "out", "directory"] {
+        fs::remove_file(docs.join(name)).unwrap();
+    }
+    fs::write(docs.join("file"), "a file").unwrap();
+    fs::create_dir(docs.join("directory")).unwrap();
+    for (name, target) in [("moved", "b"), ("out", "/etc/passwd"), ("link-to-directory", "directory")] {
+        symlink(target, docs.join(name)).unwrap();
+    }
+    assert_eq!(share(&mut workspace, "docs"), answer);
+    assert_eq!(names(&copied), ["a", "b", "directory", "file", "link-to-directory", "moved", "own", "used"]);
+    assert_eq!(fs::read_link(copied.join("moved")).unwrap(), Path::new("b"));
+    assert_eq!(fs::read_link(copied.join("link-to-directory")).unwrap(), Path::new("directory"));
+    assert_eq!(fs::read_to_string(copied.join("file")).unwrap(), "a file");
+    assert!(fs::symlink_metadata(copied.join("directory")).unwrap().is_dir());
+    assert_eq!(names(&copied.join("used")), ["own"]);
+}
+
+#[test]
+fn a_change_within_one_tick_of_the_clock_is_seen() {
+    let world = World::new();
+    for mut workspace in [world.here(), world.writable()] {
+        let file = world.cwd.join("in.txt");
+        fs::write(&file, "inside").unwrap();
+        let answer = share(&mut workspace, "in.txt");
+        fs::write(&file, "INSIDE").unwrap();
+        // As if the file system's clock had stood still.
+        let seen = stamp::Seen::of(&rustix::fs::stat(&file).unwrap());
+        let copied = workspace.copies.values_mut().next().unwrap();
+        copied.host = copied.host.map(|(_, digest)| (seen, digest));
+        assert_eq!(share(&mut workspace, "in.txt"), answer);
+        assert_eq!(fs::read_to_string(copy(&workspace, &answer)).unwrap(), "INSIDE");
+    }
+}
+
+#[test]
+fn a_refusal_does_not_advise_what_is_on() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    let below = world.cwd.join("in.txt/new");
+    let Answer::Refused(refusal) = share(&mut workspace, below.to_str().unwrap()) else { panic!() };
+    assert_eq!(refusal.code, "missing");
+    assert!(!format!("{refusal:?}").contains("--write"), "{refusal:?}");
+    let refusal = words::too_wide(Path::new("/home/me/~a b"));
+    assert!(refusal.hint.unwrap().ends_with("--mount '/home/me/~a b'"));
+    assert!(words::too_wide(Path::new("/home/é~")).hint.unwrap().ends_with("'/home/é~'"));
+}

@@ -9,8 +9,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
 use super::{STAGE, tree};
@@ -20,6 +22,10 @@ use crate::spec::{Bind, Layer};
 const UPPER: &str = "upper";
 const WORK: &str = "work";
 const LOWER: &str = "lower";
+/// How long a place's lock is waited for: a sandbox whose npxc was killed has it for about a second.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How often it is tried meanwhile.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A mounted layer.
 pub(super) struct Layered {
@@ -63,10 +69,25 @@ pub(super) fn probe() -> io::Result<()> {
 fn on_disk(lowers: &[&OwnedFd], kept: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let place = rustix::fs::open(kept, flags, Mode::empty())?;
-    // Waits for a sandbox whose npxc was killed: about a second at the most.
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&place, FlockOperation::LockExclusive))?;
+    lock(&place, LOCK_WAIT)?;
     let mount = overlay(lowers, &below(&place, UPPER)?, &below(&place, WORK)?)?;
     Ok((mount, place))
+}
+
+/// Takes the lock on a place. The kernel's own waiting has no end, and whoever has the lock may be stopped.
+fn lock(place: &OwnedFd, wait: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + wait;
+    loop {
+        match rustix::fs::flock(place, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                let wait = wait.as_secs();
+                return Err(io::Error::other(format!("another sandbox has used it for {wait} seconds")));
+            }
+            other => return Ok(other?),
+        }
+    }
 }
 
 /// The kernel takes layers only from what is mounted in this namespace: the tmpfs stands on the stage meanwhile. Without
@@ -122,4 +143,31 @@ fn directory(path: &Path) -> io::Result<OwnedFd> {
 
 fn below(place: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(place, name, DIRECTORY, Mode::empty())?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_never_given_up_is_not_waited_for_without_end() {
+        let place = std::env::temp_dir().join(format!("npxc-layer-lock-{}", std::process::id()));
+        std::fs::create_dir(&place).unwrap();
+        let open = || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(&place, flags, Mode::empty()).unwrap()
+        };
+        let (first, second) = (open(), open());
+        lock(&first, Duration::ZERO).unwrap();
+        // On another thread, so that waiting without end fails instead of hanging.
+        let (done, result) = mpsc::channel();
+        std::thread::spawn(move || done.send(lock(&second, Duration::from_millis(50)).is_err()));
+        assert!(result.recv_timeout(Duration::from_mins(1)).unwrap());
+        drop(first);
+        lock(&open(), LOCK_WAIT).unwrap();
+        std::fs::remove_dir(&place).unwrap();
+    }
 }
