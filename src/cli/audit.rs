@@ -172,6 +172,7 @@ pub(super) fn destinations(report: &Report) -> String {
     for (title, paths) in [
         ("Files that calls named, copied for the package:", &report.shared),
         ("Files that the package wrote:", &report.written),
+        ("Left as they were; the package's versions are kept beside them, or with npxc:", &report.kept),
         ("Left out of directories that calls named:", &report.left),
     ] {
         if paths.is_empty() {

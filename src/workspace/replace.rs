@@ -94,12 +94,19 @@ impl<'a> Fresh<'a> {
         let mut fresh = Self { parent, name, bytes: 0, digest: Digest::default(), stat, placed: false };
         (fresh.bytes, fresh.digest) = stamp::copy(from, &mut file, most)?;
         if let Some(like) = like {
-            let own = (fresh.stat.st_uid, fresh.stat.st_gid);
-            if own != (like.st_uid, like.st_gid) {
-                // Only root may give files away; for anybody else the file is their own now.
-                let _ = fchown(&file, Some(Uid::from_raw(like.st_uid)), Some(Gid::from_raw(like.st_gid)));
+            let mut mode = like.st_mode & 0o777;
+            if (fresh.stat.st_uid, fresh.stat.st_gid) != (like.st_uid, like.st_gid) {
+                // Only root may give files away; for anybody else the file is their own now, and of its group if that is one
+                // of theirs.
+                let (user, group) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+                let given =
+                    fchown(&file, Some(user), Some(group)).or_else(|_| fchown(&file, None, Some(group)));
+                if given.is_err() && fresh.stat.st_gid != like.st_gid {
+                    // Another group is not to have what this one had.
+                    mode &= !0o070;
+                }
             }
-            fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o777))?;
+            fchmod(&file, Mode::from_raw_mode(mode))?;
         }
         file.sync_all()?;
         fresh.stat = fstat(&file)?;

@@ -73,7 +73,7 @@ impl Messages {
                 if out.all.len() > MOST_MESSAGES {
                     out = Self { batch: true, too_many: true, all: Vec::new() };
                 }
-            } else if token.depth <= base + 2 {
+            } else if token.depth <= base + 2 && !reader.ambiguous {
                 let position = scanner.position(&token)?;
                 if !position.get(base..)?.contains(&Frame::Array) {
                     reader.token(line, &keys(line, position), &token);
@@ -90,6 +90,7 @@ struct Reader {
     start: usize,
     found: Envelope,
     seen: Vec<String>,
+    /// Nothing more is read then: a line of nothing but one key would cost a name for each.
     ambiguous: bool,
     /// Where the container that is being read was opened.
     opened: usize,
