@@ -73,7 +73,7 @@ fn become_setuid(seen: &mut Attempts) {
     // The same without the bits: what is refused above is refused for them.
     let plainly = [
         call(libc::SYS_fchmodat, &[here, plain, 0o755]),
-        call(libc::SYS_mknodat, &[here, fresh, file | 0o755, 0]),
+        call(libc::SYS_mknodat, &[here, c"/tmp/other".as_ptr() as usize, file | 0o755, 0]),
         call(libc::SYS_openat, &[here, directory, nameless, 0o755]),
     ];
     assert!(plainly.iter().all(|result| *result >= 0), "{plainly:?}");
