@@ -40,7 +40,43 @@ pub(super) fn kernel(seen: &mut Attempts) {
         &[number(libc::AT_FDCWD).wrapping_neg(), device.as_ptr() as usize, 0o020_666, 0x0103],
     );
     seen.note("device", made);
+    become_setuid(seen);
     seen.note("personality", call(libc::SYS_personality, &[0x0040_0000]));
+}
+
+/// Every call that can give a file the rights of its owner, past what a language's library offers.
+fn become_setuid(seen: &mut Attempts) {
+    const FCHMODAT2: i64 = 452;
+    std::fs::write("/tmp/plain", "").unwrap();
+    let here = number(libc::AT_FDCWD).wrapping_neg();
+    let (plain, fresh, directory) = (c"/tmp/plain", c"/tmp/fresh", c"/tmp");
+    let [plain, fresh, directory] = [plain, fresh, directory].map(|path| path.as_ptr() as usize);
+    let file = libc::S_IFREG as usize;
+    let nameless = number(libc::O_TMPFILE | libc::O_RDWR);
+    // open_how: flags, mode, resolve (openat2(2)).
+    let how = [(libc::O_CREAT | libc::O_RDWR) as u64, 0o4755, 0];
+    for (what, number, arguments) in [
+        ("setuid by fchmodat", libc::SYS_fchmodat, vec![here, plain, 0o4755]),
+        ("setgid by fchmodat2", FCHMODAT2, vec![here, plain, 0o2755, 0]),
+        ("setuid by mknodat", libc::SYS_mknodat, vec![here, fresh, file | 0o4755, 0]),
+        ("setgid without a name", libc::SYS_openat, vec![here, directory, nameless, 0o2755]),
+        ("setuid by openat2", libc::SYS_openat2, vec![here, fresh, how.as_ptr() as usize, 24]),
+        #[cfg(target_arch = "x86_64")]
+        ("setuid by chmod", libc::SYS_chmod, vec![plain, 0o4755]),
+        #[cfg(target_arch = "x86_64")]
+        ("setuid by creat", libc::SYS_creat, vec![fresh, 0o4755]),
+        #[cfg(target_arch = "x86_64")]
+        ("setuid by mknod", libc::SYS_mknod, vec![fresh, file | 0o4755, 0]),
+    ] {
+        seen.note(what, call(number, &arguments));
+    }
+    // The same without the bits: what is refused above is refused for them.
+    let plainly = [
+        call(libc::SYS_fchmodat, &[here, plain, 0o755]),
+        call(libc::SYS_mknodat, &[here, c"/tmp/other".as_ptr() as usize, file | 0o755, 0]),
+        call(libc::SYS_openat, &[here, directory, nameless, 0o755]),
+    ];
+    assert!(plainly.iter().all(|result| *result >= 0), "{plainly:?}");
 }
 
 /// Other processes: pid 1 is npxc's own code, inside.
