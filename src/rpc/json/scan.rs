@@ -10,6 +10,9 @@ use memchr::memchr2;
 /// Levels whose positions are kept; deeper ones are only counted. Memory is bounded by it, whatever is sent.
 const MOST_FRAMES: usize = 512;
 
+/// Strings of at least so many bytes need not be scanned twice.
+const LONG: usize = 4096;
+
 /// The text is not one whole JSON value, as far as was looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
@@ -40,6 +43,13 @@ pub struct Token {
     pub depth: usize,
 }
 
+impl Token {
+    /// Whether it is a string that a second scan of the same text should not read again.
+    pub fn is_long(&self) -> bool {
+        matches!(self.kind, Kind::Key | Kind::String) && self.span.len() >= LONG
+    }
+}
+
 /// One level of a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
@@ -57,12 +67,21 @@ pub struct Scanner<'a> {
     frames: Vec<Frame>,
     /// Levels below those that `frames` has.
     deeper: usize,
+    /// Long strings that are known, in order, as far as they are still to come.
+    long: &'a [Range<usize>],
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner at the start of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, frames: Vec::new(), deeper: 0 }
+        Self { text, at: 0, frames: Vec::new(), deeper: 0, long: &[] }
+    }
+
+    /// A scanner of one value in a text that has been scanned; `long` are the strings of the text that were
+    /// [`is_long`](Token::is_long), in order.
+    pub fn again(text: &'a [u8], value: Range<usize>, long: &'a [Range<usize>]) -> Self {
+        let long = long.get(long.partition_point(|one| one.start < value.start)..).unwrap_or_default();
+        Self { at: value.start, long, ..Self::new(text.get(..value.end).unwrap_or_default()) }
     }
 
     /// The containers around a token that was just returned; `None` deeper than positions are kept.
@@ -130,7 +149,7 @@ impl<'a> Scanner<'a> {
 
     fn string(&mut self) -> Result<Token, Malformed> {
         let start = self.at + 1;
-        let mut end = start;
+        let mut end = self.known_end(start);
         loop {
             end += memchr2(b'"', b'\\', self.text.get(end..).ok_or(Malformed)?).ok_or(Malformed)?;
             if self.text[end] == b'"' {
@@ -159,6 +178,17 @@ impl<'a> Scanner<'a> {
         self.at = if is_key { after + 1 } else { end + 1 };
         self.ends()?;
         Ok(Token { kind: if is_key { Kind::Key } else { Kind::String }, span: start..end, depth })
+    }
+
+    /// Where the string that starts here ends, if that is known; otherwise where it starts.
+    fn known_end(&mut self, start: usize) -> usize {
+        while let Some((first, rest)) = self.long.split_first().filter(|(first, _)| first.start <= start) {
+            self.long = rest;
+            if first.start == start {
+                return first.end;
+            }
+        }
+        start
     }
 
     fn scalar(&mut self) -> Result<Token, Malformed> {

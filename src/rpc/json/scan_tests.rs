@@ -115,6 +115,37 @@ proptest! {
     }
 }
 
+#[test]
+fn a_second_scan_of_a_value_finds_the_same() {
+    let long = "\\\"x ".repeat(LONG / 4);
+    let text = format!(r#"{{"a":["{long}",{{"k":"v","{long}":[1,"{long}"]}},"s"],"b":"{long}"}}"#);
+    let text = text.as_bytes();
+    let (mut all, mut values, mut long) = (Vec::new(), Vec::new(), Vec::new());
+    let mut scanner = Scanner::new(text);
+    while let Some(token) = scanner.next().unwrap() {
+        long.extend(token.is_long().then(|| token.span.clone()));
+        match token.kind {
+            Kind::Open => values.push(token.span.start..0),
+            Kind::Close => {
+                values.iter_mut().rfind(|value| value.end == 0).unwrap().end = token.span.end;
+            }
+            Kind::Key | Kind::String | Kind::Scalar => {}
+        }
+        all.push(token);
+    }
+    assert_eq!((long.len(), values.len()), (4, 4));
+    for value in values {
+        let mut scanner = Scanner::again(text, value.clone(), &long);
+        let inside =
+            all.iter().filter(|token| value.start <= token.span.start && token.span.end <= value.end);
+        for expected in inside {
+            let found = scanner.next().unwrap().unwrap();
+            assert_eq!((found.kind, found.span), (expected.kind, expected.span.clone()));
+        }
+        assert_eq!(scanner.next(), Ok(None));
+    }
+}
+
 fn count(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::String(_) => 1,

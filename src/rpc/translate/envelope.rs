@@ -15,6 +15,8 @@ pub(super) struct Messages {
     pub(super) batch: bool,
     /// A batch that is too long: then `all` is empty.
     pub(super) too_many: bool,
+    /// The line's long strings.
+    pub(super) long: Vec<Range<usize>>,
 }
 
 /// A single message. Something ambiguous (a key of these twice) has a place in its line and nothing else.
@@ -51,6 +53,9 @@ impl Messages {
         let mut reader = Reader::default();
         while let Some(token) = scanner.next().ok()? {
             see(&token, &scanner);
+            if token.is_long() {
+                out.long.push(token.span.clone());
+            }
             if out.too_many {
                 continue;
             }
@@ -71,7 +76,7 @@ impl Messages {
                     }
                 }
                 if out.all.len() > MOST_MESSAGES {
-                    out = Self { batch: true, too_many: true, all: Vec::new() };
+                    out = Self { batch: true, too_many: true, ..Self::default() };
                 }
             } else if token.depth <= base + 2 && !reader.ambiguous {
                 let position = scanner.position(&token)?;

@@ -34,8 +34,15 @@ impl Translator {
     pub fn explain(&self, tool: &str, arguments: &serde_json::Value) -> Vec<Explained> {
         let line = serde_json::json!({ "arguments": arguments }).to_string().into_bytes();
         let schema = self.learned.tool(tool);
-        let message =
-            Message { kinds: Kinds::Tool, configured: &self.configured, schema, tool, id: None, index: 0 };
+        let message = Message {
+            kinds: Kinds::Tool,
+            configured: &self.configured,
+            schema,
+            tool,
+            id: None,
+            index: 0,
+            long: &[],
+        };
         let mut found = Vec::new();
         message.paths(&line, 0..line.len(), &mut found);
         let mut out = Vec::new();

@@ -43,29 +43,31 @@ pub(super) struct Message<'a> {
     pub(super) tool: &'a str,
     pub(super) id: Option<Range<usize>>,
     pub(super) index: usize,
+    /// The line's long strings.
+    pub(super) long: &'a [Range<usize>],
 }
 
 impl Message<'_> {
     /// The paths in `region` of the line: the message's `params`, or its `result`.
     pub(super) fn paths(&self, line: &[u8], region: Range<usize>, out: &mut Vec<Found>) {
-        let offset = region.start;
-        let Some(region) = line.get(region) else { return };
-        let completed =
-            if self.kinds == Kinds::Completion { Completed::read(region) } else { Completed::default() };
-        let mut scanner = Scanner::new(region);
+        let completed = match self.kinds {
+            Kinds::Completion => Completed::read(line.get(region.clone()).unwrap_or_default()),
+            _ => Completed::default(),
+        };
+        let mut scanner = Scanner::again(line, region, self.long);
         while let Ok(Some(token)) = scanner.next() {
             if !matches!(token.kind, Kind::String | Kind::Key) || out.len() >= MOST_PATHS {
                 continue;
             }
-            let Some(raw) = region.get(token.span.clone()).filter(|raw| raw.len() <= MOST_INSIDE) else {
+            let Some(raw) = line.get(token.span.clone()).filter(|raw| raw.len() <= MOST_INSIDE) else {
                 continue;
             };
             let Some(position) = scanner.position(&token) else { continue };
-            let keys = keys(region, position);
+            let keys = keys(line, position);
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let Some(role) = self.kinds.role(&keys, token.kind) else { continue };
             let Some(value) = text::decode(raw) else { continue };
-            let place = Place { raw, start: offset + token.span.start, levels: 1 };
+            let place = Place { raw, start: token.span.start, levels: 1 };
             match role {
                 Role::Argument(above) => {
                     let keys = keys.get(above..).unwrap_or_default();

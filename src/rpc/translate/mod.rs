@@ -15,6 +15,7 @@ mod back;
 mod batch;
 mod envelope;
 mod explain;
+mod files;
 mod inward;
 mod learned;
 mod mounts;
@@ -27,8 +28,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::back::Back;
 use self::batch::Batch;
-use self::envelope::{Envelope, Messages};
+use self::envelope::Messages;
 pub use self::explain::Explained;
+pub use self::files::{Answer, Files};
 use self::inward::{Found, Message};
 use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
 pub use self::mounts::Mounts;
@@ -48,45 +50,6 @@ const OPAQUE: &str = "requestState";
 const MOST_KNOWN: usize = 4096;
 /// Things that are said to the user.
 const MOST_HINTS: usize = 16;
-
-/// What becomes of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// It stays as it is: the guest has it under this name, or it is not the client's to begin with.
-    Leave,
-    /// The guest has it under another path.
-    At(String),
-    /// A copy lies at [`GUEST_DIRECTORY`]`/place/name`.
-    Shared {
-        /// Number of the directory.
-        place: usize,
-        /// The client's name for the directory.
-        directory: String,
-        /// The file's name, or its path below the directory.
-        name: String,
-        /// The guest may write to it: what it has written is collected before the call's reply goes on.
-        writable: bool,
-    },
-    /// It cannot be had.
-    Refused(Refusal),
-}
-
-/// Who decides about paths and makes them visible.
-pub trait Files: Send + Sync {
-    /// Makes what is named visible for the guest, as it is now.
-    fn share(&self, named: &Named) -> Answer;
-
-    /// Brings to the client's files what the guest has written to these copies; returns what could not be.
-    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
-        let _ = written;
-        Vec::new()
-    }
-
-    /// Tells a person; whoever calls does not wait until it is read.
-    fn say(&self, words: &str) {
-        let _ = words;
-    }
-}
 
 /// A line that names paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,8 +151,8 @@ impl Translator {
     pub fn client(&mut self, line: &[u8]) -> Option<Call> {
         let messages = Messages::read(line)?;
         let mut found = Vec::new();
-        for (index, message) in messages.all.iter().enumerate() {
-            self.message(line, message, index, &mut found);
+        for index in 0..messages.all.len() {
+            self.message(line, &messages, index, &mut found);
         }
         let (known, found): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.known);
         let known: Vec<Splice> = known.iter().filter_map(|found| self.recognized(found)).collect();
@@ -202,7 +165,8 @@ impl Translator {
         Some(Call { found, known, batch })
     }
 
-    fn message(&mut self, line: &[u8], message: &Envelope, index: usize, found: &mut Vec<Found>) {
+    fn message(&mut self, line: &[u8], messages: &Messages, index: usize, found: &mut Vec<Found>) {
+        let Some(message) = messages.all.get(index) else { return };
         let id = message.id.clone().and_then(|span| line.get(span));
         let asked;
         let (kinds, region) = if let Some(method) = message.method.as_deref() {
@@ -234,7 +198,9 @@ impl Translator {
             _ => None,
         };
         let id = message.id.clone().filter(|_| message.method.is_some());
-        Message { kinds, configured: &self.configured, schema, tool, id, index }.paths(line, region, found);
+        let long = &messages.long;
+        Message { kinds, configured: &self.configured, schema, tool, id, index, long }
+            .paths(line, region, found);
     }
 
     /// What goes in the place of a path that words name.
