@@ -225,7 +225,7 @@ async fn ask(runtime: &dyn Runtime) -> Result<String, Failure> {
     };
     let parts = Parts {
         launch,
-        policy: super::run::policy(PolicySpec::default())?,
+        policy: super::network::policy(PolicySpec::default())?,
         dns: dns::Options::default(),
         pinned: super::Pinned::new(),
         published: Vec::new(),

@@ -4,18 +4,21 @@
 //! the command. Teardown is the reverse: the guest tree ends first, then its flows, then the log is closed. The
 //! guest never runs without a router, and the router never without a log.
 //!
-//! [`run()`] is the main job, `step` a sandboxed step of an install, `arguments` the paths that it is started with, `files`
-//! what its client may share, `keeping` what its package may write, `foreground` how a run ends, `survey` and `inspect` what a
-//! run would find.
+//! [`run()`] is the main job, `step` a sandboxed step of an install. What goes into them: `host` what is found on the host
+//! (`ground` the runtime and its node), `network` what was configured about it, `arguments` the paths that a package is started
+//! with, `files` what its client may share, `keeping` what it may write. `record` writes the log's first and last line,
+//! `foreground` says how a run ends, `survey` and `inspect` what a run would find.
 
 mod arguments;
 mod files;
 mod foreground;
 mod ground;
+mod host;
 mod inspect;
 mod keeping;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
+mod network;
 mod record;
 mod run;
 mod step;

@@ -1,8 +1,12 @@
 //! The first and the last line of a session's log, the same for a run and for a step of an install.
 
+use std::cell::Cell;
+use std::path::Path;
+
 use super::SessionError;
 use super::foreground::Cause;
 use crate::audit::{Event, Recorder};
+use crate::package::Entry;
 use crate::policy::Policy;
 use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status};
 
@@ -17,6 +21,39 @@ pub(super) struct Subject {
     pub(super) version: Option<String>,
     /// Its Subresource Integrity string, where the registry gave one.
     pub(super) integrity: Option<String>,
+}
+
+impl Subject {
+    /// A package that is run.
+    pub(super) fn run(entry: &Entry) -> Self {
+        let root = entry.manifest.roots.first();
+        Self {
+            purpose: "run",
+            package: entry.manifest.title(),
+            version: root.map(|root| root.version.clone()),
+            integrity: root.and_then(|root| root.integrity.clone()),
+        }
+    }
+}
+
+/// The first line of a run's log, until it is written: which link there is, is known once the sandbox stands. Nothing in it
+/// runs, and nothing is shared with it, before that.
+pub(super) struct Opening<'a> {
+    start: Cell<Option<Event>>,
+    recorder: Recorder,
+    log: &'a Path,
+}
+
+impl<'a> Opening<'a> {
+    pub(super) fn new(start: Event, recorder: Recorder, log: &'a Path) -> Self {
+        Self { start: Cell::new(Some(start)), recorder, log }
+    }
+
+    /// Writes it, the first time.
+    pub(super) fn write(&self, link: &str) -> Result<(), SessionError> {
+        let Some(start) = self.start.take() else { return Ok(()) };
+        self.recorder.record(over(start, link)).map_err(|_| SessionError::Unrecorded(self.log.to_owned()))
+    }
 }
 
 /// `session.start`. `mounts` are those worth a reviewer's attention.

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use uuid::Uuid;
 
 use super::foreground::Cause;
+use super::network::pinned;
 use super::record::{self, Subject};
-use super::run::pinned;
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ground::DEFAULT_IMAGE;
-use super::run::presets;
+use super::network::presets;
 use crate::config::{Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::package::{HostEnv, Node, NpmConfig, Store};
