@@ -112,8 +112,8 @@ impl Workspace {
             Place::Outside => {
                 let kind = std::fs::symlink_metadata(&path).map(|found| found.is_dir());
                 match kind {
-                    // The guest has directories of its own there.
-                    Ok(true) if scope::is_private(&path) => Ok(Answer::Leave),
+                    // The guest has directories of its own there; a root is the client's for sure.
+                    Ok(true) if scope::is_private(&path) && named.reason != Reason::Root => Ok(Answer::Leave),
                     Ok(_) => Err(self.outside(&path)),
                     // What only looks like a path may be there or not: the server can tell as well.
                     Err(error) if sure && error.kind() == io::ErrorKind::PermissionDenied => {

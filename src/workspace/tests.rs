@@ -126,6 +126,16 @@ fn a_file_of_the_scope_is_copied_and_refreshed() {
 }
 
 #[test]
+fn a_root_that_cannot_be_seen_is_said_wherever_it_is() {
+    // The guest has a directory of its own where these are.
+    let world = World::within(Path::new("/tmp"));
+    let mut workspace = world.here();
+    let home = world.home.to_str().unwrap();
+    assert_eq!(share(&mut workspace, home), Answer::Leave);
+    assert_eq!(code(workspace.share(&named(&format!("file://{home}"), Reason::Root))), "outside-scope");
+}
+
+#[test]
 fn what_leaves_the_scope_is_refused() {
     let world = World::new();
     let mut workspace = world.here();

@@ -216,8 +216,9 @@ refused("a hard link to outside", lambda: os.link(base + "/dist/index.js", "/tmp
 refused("renaming the layer", lambda: os.rename(base, "/tmp/moved"), errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EROFS)
 refused("a device", lambda: os.mknod(base + "/null", 0o20666, os.makedev(1, 3)), errno.EPERM, errno.EACCES)
 
-# Setuid is a mode like any other.
-os.chmod(base + "/dist", 0o7755)
+# Set-user-ID is refused here as anywhere; the sticky bit is a mode like any other.
+refused("set-user-ID", lambda: os.chmod(base + "/dist", 0o7755), errno.EPERM)
+os.chmod(base + "/dist", 0o1755)
 # What cannot be entered or removed is not in anybody's way afterwards.
 os.makedirs(base + "/shut/in"); os.chmod(base + "/shut", 0)
 print("done")
