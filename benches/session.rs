@@ -70,16 +70,10 @@ async fn foreground(role: &str) -> Result<Status> {
         published: Vec::new(),
         journal: Box::new(recorder.clone()),
     };
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
+    let (ends, [stdin, stdout, stderr]) = GuestEnds::pipes()?;
     let mut session = Session::start(&Native::new(), parts, Stdio3 { stdin, stdout, stderr })?;
     let (notices, mut received) = unbounded_channel::<Notice>();
-    let proxy = Proxy::start(
-        GuestEnds { stdin: to_guest, stdout: from_guest, stderr: errors },
-        Translator::default(),
-        Box::new(Handle::new(workspace)),
-        notices,
-    )?;
+    let proxy = Proxy::start(ends, Translator::default(), Box::new(Handle::new(workspace)), notices)?;
     session.release()?;
     let ended = session.wait().await.context("the session was lost")?;
     session.finish();

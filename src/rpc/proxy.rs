@@ -16,6 +16,9 @@ use super::wire::{Inward, Outward, Wire, speaks_json_rpc};
 
 /// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
 const CHUNK: usize = 64 * 1024;
+/// What a pipe to or from the guest holds, bytes: large messages cost fewer turns.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 256 * 1024;
 /// How much of the stream is kept to tell an MCP client from anything else.
 const FIRST_BYTES: usize = 4096;
 
@@ -28,6 +31,22 @@ pub struct GuestEnds {
     pub stdout: OwnedFd,
     /// Read by npxc.
     pub stderr: OwnedFd,
+}
+
+impl GuestEnds {
+    /// Pipes, with the guest's ends of them: its stdin, stdout and stderr.
+    pub fn pipes() -> io::Result<(Self, [OwnedFd; 3])> {
+        let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) =
+            (io::pipe()?, io::pipe()?, io::pipe()?);
+        let guest = [stdin.into(), stdout.into(), stderr.into()];
+        let ends = Self { stdin: to_guest.into(), stdout: from_guest.into(), stderr: errors.into() };
+        #[cfg(target_os = "linux")]
+        for pipe in [&ends.stdin, &ends.stdout] {
+            // What every pipe has is enough to work.
+            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+        }
+        Ok((ends, guest))
+    }
 }
 
 /// What the session has to know about the client.

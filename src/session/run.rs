@@ -143,7 +143,8 @@ async fn relay(
     words: &dyn Progress,
     signals: &mut Signals,
 ) -> Result<(Conclusion, Option<OwnedFd>), SessionError> {
-    let (ends, stdio) = pipes().map_err(SessionError::Stdio)?;
+    let (ends, [stdin, stdout, stderr]) = GuestEnds::pipes().map_err(SessionError::Stdio)?;
+    let stdio = Stdio3 { stdin, stdout, stderr };
     let mut session = Session::start(runtime, parts, stdio)?;
     opening.write(session.link())?;
     for warning in session.warnings() {
@@ -171,13 +172,6 @@ async fn relay(
         () = signals.next(), if !interrupted => {}
     }
     Ok((conclusion, written))
-}
-
-fn pipes() -> std::io::Result<(GuestEnds, Stdio3)> {
-    use std::io::pipe;
-    let ((stdin, to_guest), (from_guest, stdout), (errors, stderr)) = (pipe()?, pipe()?, pipe()?);
-    let ends = GuestEnds { stdin: to_guest.into(), stdout: from_guest.into(), stderr: errors.into() };
-    Ok((ends, Stdio3 { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() }))
 }
 
 /// The exit status, and what is to be said about it. A guest that was asked to end did not end of a limit, whatever

@@ -8,7 +8,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 /// Levels whose positions are kept; deeper ones are only counted. Memory is bounded by it, whatever is sent.
-const MOST_FRAMES: usize = 512;
+const MOST_LEVELS: usize = 512;
 
 /// Strings of at least so many bytes need not be scanned twice.
 const LONG: usize = 4096;
@@ -52,7 +52,7 @@ impl Token {
 
 /// One level of a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
+pub enum Level {
     /// In an object: where the key is written, once it has been read.
     Object(Option<Range<usize>>),
     /// In an array.
@@ -64,8 +64,8 @@ pub enum Frame {
 pub struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
-    frames: Vec<Frame>,
-    /// Levels below those that `frames` has.
+    levels: Vec<Level>,
+    /// Levels below those that `levels` has.
     deeper: usize,
     /// Long strings that are known, in order, as far as they are still to come.
     long: &'a [Range<usize>],
@@ -74,7 +74,7 @@ pub struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// A scanner at the start of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, frames: Vec::new(), deeper: 0, long: &[] }
+        Self { text, at: 0, levels: Vec::new(), deeper: 0, long: &[] }
     }
 
     /// A scanner of one value in a text that has been scanned; `long` are the strings of the text that were
@@ -85,8 +85,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// The containers around a token that was just returned; `None` deeper than positions are kept.
-    pub fn position(&self, token: &Token) -> Option<&[Frame]> {
-        self.frames.get(..token.depth)
+    pub fn position(&self, token: &Token) -> Option<&[Level]> {
+        self.levels.get(..token.depth)
     }
 
     /// The next part.
@@ -102,7 +102,7 @@ impl<'a> Scanner<'a> {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => self.at += 1,
                 b',' => {
-                    if let (0, Some(Frame::Object(key))) = (self.deeper, self.frames.last_mut()) {
+                    if let (0, Some(Level::Object(key))) = (self.deeper, self.levels.last_mut()) {
                         *key = None;
                     }
                     if self.depth() == 0 {
@@ -110,8 +110,8 @@ impl<'a> Scanner<'a> {
                     }
                     self.at += 1;
                 }
-                b'{' => return self.open(Frame::Object(None)).map(Some),
-                b'[' => return self.open(Frame::Array).map(Some),
+                b'{' => return self.open(Level::Object(None)).map(Some),
+                b'[' => return self.open(Level::Array).map(Some),
                 b'}' | b']' => return self.close(byte == b'}').map(Some),
                 b'"' => return self.string().map(Some),
                 _ => return self.scalar().map(Some),
@@ -120,14 +120,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn depth(&self) -> usize {
-        self.frames.len() + self.deeper
+        self.levels.len() + self.deeper
     }
 
-    fn open(&mut self, frame: Frame) -> Result<Token, Malformed> {
+    fn open(&mut self, level: Level) -> Result<Token, Malformed> {
         self.value_fits()?;
         let token = Token { kind: Kind::Open, span: self.at..self.at + 1, depth: self.depth() };
-        if self.frames.len() < MOST_FRAMES && self.deeper == 0 {
-            self.frames.push(frame);
+        if self.levels.len() < MOST_LEVELS && self.deeper == 0 {
+            self.levels.push(level);
         } else {
             self.deeper += 1;
         }
@@ -138,7 +138,7 @@ impl<'a> Scanner<'a> {
     fn close(&mut self, object: bool) -> Result<Token, Malformed> {
         if self.deeper > 0 {
             self.deeper -= 1;
-        } else if matches!(self.frames.pop().ok_or(Malformed)?, Frame::Object(_)) != object {
+        } else if matches!(self.levels.pop().ok_or(Malformed)?, Level::Object(_)) != object {
             return Err(Malformed);
         }
         let token = Token { kind: Kind::Close, span: self.at..self.at + 1, depth: self.depth() };
@@ -163,8 +163,8 @@ impl<'a> Scanner<'a> {
             after += 1;
         }
         let colon = self.text.get(after) == Some(&b':');
-        let is_key = match (self.deeper, self.frames.last_mut()) {
-            (0, Some(Frame::Object(key @ None))) => {
+        let is_key = match (self.deeper, self.levels.last_mut()) {
+            (0, Some(Level::Object(key @ None))) => {
                 *key = Some(start..end);
                 true
             }
@@ -208,8 +208,8 @@ impl<'a> Scanner<'a> {
 
     /// A value in an object stands behind a key.
     fn value_fits(&self) -> Result<(), Malformed> {
-        match self.frames.last() {
-            Some(Frame::Object(None)) if self.deeper == 0 => Err(Malformed),
+        match self.levels.last() {
+            Some(Level::Object(None)) if self.deeper == 0 => Err(Malformed),
             Some(_) | None => Ok(()),
         }
     }

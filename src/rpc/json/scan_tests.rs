@@ -12,10 +12,10 @@ fn strings(text: &[u8]) -> Result<Vec<(String, String)>, Malformed> {
             let show = |span: &Range<usize>| String::from_utf8_lossy(&text[span.clone()]).into_owned();
             let position = scanner.position(&token).map_or_else(
                 || "?".to_owned(),
-                |frames| {
-                    let levels = frames.iter().map(|frame| match frame {
-                        Frame::Object(key) => show(key.as_ref().unwrap()),
-                        Frame::Array => "[]".to_owned(),
+                |levels| {
+                    let levels = levels.iter().map(|frame| match frame {
+                        Level::Object(key) => show(key.as_ref().unwrap()),
+                        Level::Array => "[]".to_owned(),
                     });
                     levels.collect::<Vec<_>>().join(".")
                 },
@@ -84,7 +84,7 @@ fn depth_costs_no_memory() {
     assert_eq!(found, [("?".to_owned(), "x".to_owned()), ("?".to_owned(), "y".to_owned())]);
     let mut scanner = Scanner::new(text.as_bytes());
     while scanner.next().unwrap().is_some() {}
-    assert!(scanner.frames.capacity() <= MOST_FRAMES * 2);
+    assert!(scanner.levels.capacity() <= MOST_LEVELS * 2);
 }
 
 proptest! {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rpc::json::{Frame, Kind, Scanner, Token, text};
+use crate::rpc::json::{Kind, Level, Scanner, Token, text};
 
 /// Messages of a batch that are looked at; a longer batch goes on as it is. Only one revision of MCP has batches at all.
 const MOST_MESSAGES: usize = 1024;
@@ -80,7 +80,7 @@ impl Messages {
                 }
             } else if token.depth <= base + 2 && !reader.ambiguous {
                 let position = scanner.position(&token)?;
-                if !position.get(base..)?.contains(&Frame::Array) {
+                if !position.get(base..)?.contains(&Level::Array) {
                     reader.token(line, &keys(line, position), &token);
                 }
             }
@@ -146,14 +146,14 @@ impl Reader {
 }
 
 /// The keys of a position; array levels have none. What is no text is no key that anybody looks for.
-pub(super) fn keys(line: &[u8], frames: &[Frame]) -> Vec<String> {
-    let keys = frames.iter().filter_map(|frame| match frame {
-        Frame::Object(Some(span)) => Some(
+pub(super) fn keys(line: &[u8], levels: &[Level]) -> Vec<String> {
+    let keys = levels.iter().filter_map(|frame| match frame {
+        Level::Object(Some(span)) => Some(
             line.get(span.clone())
                 .and_then(text::decode)
                 .map_or_else(String::new, std::borrow::Cow::into_owned),
         ),
-        Frame::Object(None) | Frame::Array => None,
+        Level::Object(None) | Level::Array => None,
     });
     keys.collect()
 }

@@ -6,7 +6,7 @@ use crate::rpc::json::{Kind, Scanner, text};
 use super::Translator;
 use super::envelope::keys;
 use super::inward::Message;
-use super::positions::Kinds;
+use super::positions::MessageKind;
 
 /// A string of a call's arguments, or a path in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Translator {
         let line = serde_json::json!({ "arguments": arguments }).to_string().into_bytes();
         let schema = self.learned.tool(tool);
         let message = Message {
-            kinds: Kinds::Tool,
+            kinds: MessageKind::Tool,
             configured: &self.configured,
             schema,
             tool,

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::envelope::keys;
-use super::positions::{Kinds, Role};
+use super::positions::{MessageKind, Role};
 use crate::rpc::identify::{
     Configured, Named, Reason, ToolSchema, by_shape, embedded, identify, shape, within,
 };
@@ -36,7 +36,7 @@ pub(super) struct Found {
 
 /// What one message is judged by.
 pub(super) struct Message<'a> {
-    pub(super) kinds: Kinds,
+    pub(super) kinds: MessageKind,
     pub(super) configured: &'a Configured,
     pub(super) schema: Option<&'a ToolSchema>,
     /// The tool's or prompt's name.
@@ -51,7 +51,7 @@ impl Message<'_> {
     /// The paths in `region` of the line: the message's `params`, or its `result`.
     pub(super) fn paths(&self, line: &[u8], region: Range<usize>, out: &mut Vec<Found>) {
         let completed = match self.kinds {
-            Kinds::Completion => Completed::read(line.get(region.clone()).unwrap_or_default()),
+            MessageKind::Completion => Completed::read(line.get(region.clone()).unwrap_or_default()),
             _ => Completed::default(),
         };
         let mut scanner = Scanner::again(line, region, self.long);
@@ -67,63 +67,63 @@ impl Message<'_> {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let Some(role) = self.kinds.role(&keys, token.kind) else { continue };
             let Some(value) = text::decode(raw) else { continue };
-            let place = Place { raw, start: token.span.start, levels: 1 };
+            let literal = Literal { raw, start: token.span.start, levels: 1 };
             match role {
                 Role::Argument(above) => {
                     let keys = keys.get(above..).unwrap_or_default();
-                    self.argument(&place, keys, token.kind, &value, out);
+                    self.argument(&literal, keys, token.kind, &value, out);
                 }
-                Role::Resource => self.uri(&place, Reason::Shape, &value, out),
-                Role::Root => self.uri(&place, Reason::Root, &value, out),
+                Role::Resource => self.uri(&literal, Reason::Shape, &value, out),
+                Role::Root => self.uri(&literal, Reason::Root, &value, out),
                 Role::Unfinished => {
                     let name = match keys[..] {
                         ["context", .., name] => name,
                         _ => completed.argument.as_str(),
                     };
                     let named = by_shape(self.configured, &completed.prompt, &[name], &value);
-                    self.put(&place, named, out);
+                    self.put(&literal, named, out);
                 }
                 Role::Value => {
                     let keys =
                         keys.get(keys.iter().position(|key| *key == "content").map_or(0, |at| at + 1)..);
-                    self.value(&place, keys.unwrap_or_default(), token.kind, &value, out);
+                    self.value(&literal, keys.unwrap_or_default(), token.kind, &value, out);
                 }
-                Role::Words => self.words(&place, &value, out),
+                Role::Words => self.words(&literal, &value, out),
             }
         }
     }
 
     /// An argument: a path, JSON with paths in it, a command with paths in it.
-    fn argument(&self, place: &Place<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
+    fn argument(&self, literal: &Literal<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
         let Self { configured, schema, tool, .. } = *self;
         if kind == Kind::Key {
             let named = keys.split_last().and_then(|(_, above)| by_shape(configured, tool, above, value));
-            return self.put(place, named, out);
+            return self.put(literal, named, out);
         }
         let named =
-            shape::is_short(place.raw).then(|| identify(configured, schema, tool, keys, value)).flatten();
+            shape::is_short(literal.raw).then(|| identify(configured, schema, tool, keys, value)).flatten();
         let by_shape = named.as_ref().is_none_or(|named| named.reason == Reason::Shape);
         if by_shape && value.contains(char::is_whitespace) {
             let inside = within(configured, tool, keys, value);
             if !inside.is_empty() {
-                return self.put_inside(place, inside, false, out);
+                return self.put_inside(literal, inside, false, out);
             }
         }
         match named {
-            Some(named) => self.put(place, Some(named), out),
-            None if place.levels == 1 && value.trim_start().starts_with(['{', '[']) => {
-                self.json(place, keys, value, out);
+            Some(named) => self.put(literal, Some(named), out),
+            None if literal.levels == 1 && value.trim_start().starts_with(['{', '[']) => {
+                self.json(literal, keys, value, out);
             }
             None => {}
         }
     }
 
     /// The arguments in a string that holds JSON.
-    fn json(&self, place: &Place<'_>, above: &[&str], value: &str, out: &mut Vec<Found>) {
+    fn json(&self, literal: &Literal<'_>, above: &[&str], value: &str, out: &mut Vec<Found>) {
         let line = value.as_bytes();
         let before = out.len();
         let mut scanner = Scanner::new(line);
-        let mut offsets = text::Offsets::new(place.raw);
+        let mut offsets = text::Offsets::new(literal.raw);
         loop {
             match scanner.next() {
                 Ok(Some(token)) => {
@@ -139,8 +139,9 @@ impl Message<'_> {
                         continue;
                     }
                     let start = offsets.find(token.span.start);
-                    let end = text::Offsets::new(&place.raw[start..]).find(raw.len()) + start;
-                    let inner = Place { raw: &place.raw[start..end], start: place.start + start, levels: 2 };
+                    let end = text::Offsets::new(&literal.raw[start..]).find(raw.len()) + start;
+                    let inner =
+                        Literal { raw: &literal.raw[start..end], start: literal.start + start, levels: 2 };
                     self.argument(&inner, &keys, token.kind, &value, out);
                 }
                 Ok(None) => return,
@@ -150,8 +151,8 @@ impl Message<'_> {
     }
 
     /// A value of an answer: nobody can be refused for it.
-    fn value(&self, place: &Place<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
-        if !shape::is_short(place.raw) {
+    fn value(&self, literal: &Literal<'_>, keys: &[&str], kind: Kind, value: &str, out: &mut Vec<Found>) {
+        if !shape::is_short(literal.raw) {
             return;
         }
         let named = match (kind, self.schema) {
@@ -161,33 +162,34 @@ impl Message<'_> {
             }
             _ => by_shape(self.configured, self.tool, keys, value),
         };
-        self.put(place, named, out);
+        self.put(literal, named, out);
     }
 
-    fn uri(&self, place: &Place<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
+    fn uri(&self, literal: &Literal<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
         let written = shape::read(value).filter(|written| written.uri);
-        self.put(place, written.map(|written| Named { text: value.to_owned(), written, reason }), out);
+        self.put(literal, written.map(|written| Named { text: value.to_owned(), written, reason }), out);
     }
 
-    fn words(&self, place: &Place<'_>, value: &str, out: &mut Vec<Found>) {
+    fn words(&self, literal: &Literal<'_>, value: &str, out: &mut Vec<Found>) {
         let inside = embedded::paths(value).into_iter().filter_map(|span| {
             let text = &value[span.clone()];
             Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
         });
-        self.put_inside(place, inside.collect(), true, out);
+        self.put_inside(literal, inside.collect(), true, out);
     }
 
-    fn put(&self, place: &Place<'_>, named: Option<Named>, out: &mut Vec<Found>) {
+    fn put(&self, literal: &Literal<'_>, named: Option<Named>, out: &mut Vec<Found>) {
         let Some(named) = named else { return };
-        let span = place.start..place.start + place.raw.len();
+        let span = literal.start..literal.start + literal.raw.len();
         // What only looks like a path may be one of another machine, or a resource's that the server knows better.
         let remote = named.reason == Reason::Shape && self.schema.is_some_and(ToolSchema::is_remote);
-        let arguments =
-            matches!(self.kinds, Kinds::Tool | Kinds::Prompt) && named.reason != Reason::Root && !remote;
+        let arguments = matches!(self.kinds, MessageKind::Tool | MessageKind::Prompt)
+            && named.reason != Reason::Root
+            && !remote;
         out.push(Found {
             named,
             span,
-            levels: place.levels,
+            levels: literal.levels,
             id: self.id.clone(),
             decides: arguments,
             message: self.index,
@@ -198,21 +200,21 @@ impl Message<'_> {
     /// What was found inside a text. It may mean anything else as well: nobody is refused for it.
     fn put_inside(
         &self,
-        place: &Place<'_>,
+        literal: &Literal<'_>,
         inside: Vec<(Named, Range<usize>)>,
         known: bool,
         out: &mut Vec<Found>,
     ) {
-        let middle = text::decode(place.raw).filter(|_| place.levels == 2);
+        let middle = text::decode(literal.raw).filter(|_| literal.levels == 2);
         let mut inner = middle.as_ref().map(|text| text::Offsets::new(text.as_bytes()));
-        let mut outer = text::Offsets::new(place.raw);
-        let mut find = |at| place.start + outer.find(inner.as_mut().map_or(at, |inner| inner.find(at)));
+        let mut outer = text::Offsets::new(literal.raw);
+        let mut find = |at| literal.start + outer.find(inner.as_mut().map_or(at, |inner| inner.find(at)));
         for (named, span) in inside {
             let span = find(span.start)..find(span.end);
             out.push(Found {
                 named,
                 span,
-                levels: place.levels,
+                levels: literal.levels,
                 id: self.id.clone(),
                 decides: false,
                 message: self.index,
@@ -251,7 +253,7 @@ impl Completed {
 }
 
 /// Where a string is written.
-struct Place<'a> {
+struct Literal<'a> {
     raw: &'a [u8],
     start: usize,
     levels: usize,

@@ -36,7 +36,7 @@ use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
 pub use self::mounts::Mounts;
 use self::pending::Pending;
 pub use self::pending::{Due, Unsaved, Write};
-use self::positions::Kinds;
+use self::positions::MessageKind;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
@@ -183,17 +183,17 @@ impl Translator {
                 _ => {}
             }
             asked = None;
-            (Kinds::of(method), message.params.clone())
+            (MessageKind::of(method), message.params.clone())
         } else {
             asked = id.and_then(|id| self.asked.take(id));
             let paths = id.is_some() && !message.error && !matches!(asked, Some(Asked::Else));
-            (paths.then_some(Kinds::Answer), message.result.clone())
+            (paths.then_some(MessageKind::Answer), message.result.clone())
         };
         let (Some(kinds), Some(region)) = (kinds, region) else { return };
         let tool = message.name.as_deref().unwrap_or_default();
         let schema = match (kinds, &asked) {
-            (Kinds::Tool, _) => self.learned.tool(tool),
-            (Kinds::Prompt, _) => self.learned.prompt(tool),
+            (MessageKind::Tool, _) => self.learned.tool(tool),
+            (MessageKind::Prompt, _) => self.learned.prompt(tool),
             (_, Some(Asked::Form(form))) => Some(form),
             _ => None,
         };

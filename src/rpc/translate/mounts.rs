@@ -65,7 +65,7 @@ impl Mounts {
     }
 
     /// The guest's paths in a string as it is written, each with the client's name for it.
-    pub(super) fn named(&self, raw: &[u8]) -> Vec<Named<'_>> {
+    pub(super) fn named(&self, raw: &[u8]) -> Vec<Occurrence<'_>> {
         let mut out = Vec::new();
         let mut done = 0;
         for solidus in memchr_iter(b'/', raw) {
@@ -83,7 +83,7 @@ impl Mounts {
             });
             if let Some((mount, end)) = longest.filter(|(mount, _)| mount.host != mount.guest) {
                 done = end;
-                out.push(Named { span: start..end, path: &mount.host, uri });
+                out.push(Occurrence { span: start..end, path: &mount.host, uri });
             }
         }
         out
@@ -92,7 +92,7 @@ impl Mounts {
 
 /// A mount's path that stands in a string.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named<'a> {
+pub(super) struct Occurrence<'a> {
     pub(super) span: Range<usize>,
     pub(super) path: &'a str,
     pub(super) uri: bool,
@@ -190,7 +190,7 @@ fn escaped(rest: &[u8]) -> Option<(char, usize)> {
     })
 }
 
-impl Named<'_> {
+impl Occurrence<'_> {
     /// The client's path as it is written there, before it is encoded for the string.
     pub(super) fn written(&self) -> String {
         if self.uri { percent_encode(self.path) } else { self.path.to_owned() }

@@ -24,7 +24,7 @@ pub(super) enum Role {
 
 /// A message of the client's, as far as positions go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kinds {
+pub(super) enum MessageKind {
     /// A call of a tool.
     Tool,
     /// A prompt that is asked for.
@@ -39,7 +39,7 @@ pub(super) enum Kinds {
     Answer,
 }
 
-impl Kinds {
+impl MessageKind {
     /// For a request.
     pub(super) fn of(method: &str) -> Option<Self> {
         Some(match method {
@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn every_position_has_its_role() {
-        let tool = |dotted: &str| Kinds::Tool.role(&dotted.split('.').collect::<Vec<_>>(), Kind::String);
+        let tool =
+            |dotted: &str| MessageKind::Tool.role(&dotted.split('.').collect::<Vec<_>>(), Kind::String);
         assert_eq!(tool("arguments.a.b"), Some(Role::Argument(1)));
         assert_eq!(tool("inputResponses.q.roots.uri"), Some(Role::Root));
         assert_eq!(tool("inputResponses.q.content.file"), Some(Role::Value));
@@ -107,17 +108,17 @@ mod tests {
         ] {
             assert_eq!(tool(other), None, "{other}");
         }
-        let completion = |keys: &[&str]| Kinds::Completion.role(keys, Kind::String);
+        let completion = |keys: &[&str]| MessageKind::Completion.role(keys, Kind::String);
         assert_eq!(completion(&["ref", "uri"]), Some(Role::Resource));
         assert_eq!(completion(&["argument", "value"]), Some(Role::Unfinished));
         assert_eq!(completion(&["context", "arguments", "x"]), Some(Role::Unfinished));
         assert_eq!(completion(&["argument", "name"]), None);
-        let said = |keys: &[&str]| Kinds::Answer.role(keys, Kind::String);
+        let said = |keys: &[&str]| MessageKind::Answer.role(keys, Kind::String);
         assert_eq!(said(&["content", "text"]), Some(Role::Words));
         assert_eq!(said(&["content", "input", "path"]), Some(Role::Value));
         assert_eq!(said(&["content", "data"]), None);
         assert_eq!(said(&["model"]), None);
-        assert_eq!(Kinds::of("notifications/cancelled"), None);
-        assert_eq!(Kinds::of("logging/setLevel"), None);
+        assert_eq!(MessageKind::of("notifications/cancelled"), None);
+        assert_eq!(MessageKind::of("logging/setLevel"), None);
     }
 }
