@@ -32,6 +32,7 @@ mod e2e {
     mod publish;
     mod registry;
     mod servers;
+    mod spreadsheet;
     mod stdio;
     mod storage;
     mod suites;
