@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -135,6 +135,45 @@ fn the_main_job_over(link: &str, ground: &Ground) {
     assert_eq!(String::from_utf8_lossy(&networks.unwrap().stdout), "", "a network is left");
 }
 
+/// What calls name is read and written by the client's paths, and the files stay this user's.
+fn files_over(link: &str, ground: &Ground) {
+    let cwd = world().scratch("contained");
+    let file = cwd.join("a note.txt");
+    fs::write(&file, "one").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let (directory, path) = (cwd.display().to_string(), file.display().to_string());
+    let fixture = world().fixture().display().to_string();
+    let start = |option: &[&str]| {
+        let before = ["--cwd", directory.as_str()];
+        let mut client = Client::start(ground.npxc(link, &[&before, option, &[&fixture, "writer"]].concat()));
+        client.tools();
+        client
+    };
+    let mut client = start(&[]);
+    assert_eq!(client.text("read", json!({"file": path})), "one");
+    let outside = world().scratch("contained-outside").join("secret.txt");
+    fs::write(&outside, "secret").unwrap();
+    let named = json!({"name": "read", "arguments": {"file": outside.display().to_string()}});
+    assert_eq!(client.refused("tools/call", named)["data"]["code"], "outside-scope");
+    assert!(client.close().0.success());
+
+    let mut client = start(&["--write"]);
+    assert_eq!(client.text("write", json!({"file": path, "text": "two"})), format!("done {path}"));
+    assert_eq!(fs::read(&file).unwrap(), b"two");
+    let new = cwd.join("new.txt");
+    client.text("save_by_rename", json!({"file": new.display().to_string(), "text": "three"}));
+    assert_eq!(fs::read(&new).unwrap(), b"three");
+    for (path, mode) in [(&file, 0o640), (&new, 0o644)] {
+        let found = fs::metadata(path).unwrap();
+        assert_eq!(
+            (found.uid(), found.mode() & 0o7777),
+            (rustix::process::geteuid().as_raw(), mode),
+            "{path:?}"
+        );
+    }
+    assert!(client.close().0.success());
+}
+
 #[test]
 fn the_main_job_with_podman_over_the_socket_and_over_wireguard() {
     if !have("podman") {
@@ -149,6 +188,7 @@ fn the_main_job_with_podman_over_the_socket_and_over_wireguard() {
     // One after the other: both install into the same store.
     for link in ["socket", "wireguard"] {
         the_main_job_over(link, &ground);
+        files_over(link, &ground);
     }
 }
 
@@ -169,6 +209,7 @@ fn the_main_job_with_docker_over_the_socket_and_over_wireguard() {
     let ground = Ground { kind: "docker", program: &program, runtime: runtime.path() };
     for link in ["socket", "wireguard"] {
         the_main_job_over(link, &ground);
+        files_over(link, &ground);
     }
 }
 
