@@ -26,8 +26,13 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         row("arguments", args.join(" "));
     }
-    for Translated { given, inside } in crate::session::preview(run) {
-        row("", format!("{given} -> {inside}"));
+    match crate::session::preview(run) {
+        Ok(paths) => {
+            for Translated { given, inside } in paths {
+                row("", format!("{given} -> {inside}"));
+            }
+        }
+        Err(failure) => row("", format!("which of them are shared is unknown: {}", failure.message)),
     }
     row("network", network(run));
     let mut rules = |title: &str, rules: &[Rule]| {

@@ -161,14 +161,15 @@ impl Bench {
             recorder.record(start).map_err(|_| SessionError::Unrecorded(log.path().to_owned()))
         };
         let scope = files::scope(resolved, &granted, self.host.home.clone());
-        if arguments::shares(resolved, &scope) {
+        let shared = arguments::shared(resolved, &scope);
+        if !shared.is_empty() {
             // What is shared is on record, and the session's begin before it.
             begin(self.runtime.link())?;
         }
         let names = files::names(&resolved.mounts);
         let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
-        let (mut files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
-        arguments::translate(&mut launch, resolved, &mut translator, &mut files);
+        let (files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
+        arguments::translate(&mut launch, resolved, &shared, &mut translator, &files, words);
         let parts = Parts {
             launch,
             policy,
