@@ -77,7 +77,7 @@ impl World {
 }
 
 fn named(text: &str, reason: Reason) -> Named {
-    Named { text: text.to_owned(), written: shape::read(text).unwrap(), reason }
+    Named { text: text.to_owned(), written: shape::read(text).unwrap(), reason, makes: false }
 }
 
 fn share(workspace: &mut Workspace, text: &str) -> Answer {

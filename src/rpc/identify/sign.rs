@@ -108,6 +108,31 @@ const CONTENT: [&str; 16] = [
     "snippet",
 ];
 
+/// Words of names of tools that make the files which they are given the names of.
+const MAKING: [&str; 7] = ["write", "save", "create", "export", "append", "generate", "download"];
+
+/// Words of names of arguments whose files are made.
+const MADE: [&str; 5] = ["output", "out", "destination", "dest", "save"];
+
+/// Whether a file of this name is one that the tool makes, as far as names say.
+pub(super) fn makes(tool: &str, argument: &str) -> bool {
+    words(tool).any(|word| MAKING.contains(&&*word)) || words(argument).any(|word| MADE.contains(&&*word))
+}
+
+/// `writeFile`, `write_file`, `write-file`: `write` and `file`.
+fn words(name: &str) -> impl Iterator<Item = String> {
+    let parts = name.split(|c: char| !c.is_alphanumeric()).flat_map(|part| {
+        let starts = |(at, c): (usize, char)| {
+            let begins = at == 0 || part[..at].ends_with(|before: char| before.is_ascii_lowercase());
+            (begins && (at == 0 || c.is_ascii_uppercase())).then_some(at)
+        };
+        let starts: Vec<usize> = part.char_indices().filter_map(starts).collect();
+        let ends: Vec<usize> = starts.iter().skip(1).copied().chain([part.len()]).collect();
+        starts.into_iter().zip(ends).map(|(start, end)| part[start..end].to_ascii_lowercase())
+    });
+    parts
+}
+
 /// Whether an argument of this name is content.
 pub(super) fn is_content(name: &str) -> bool {
     CONTENT.contains(&last_word(name).as_str())

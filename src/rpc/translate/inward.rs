@@ -164,13 +164,25 @@ impl Message<'_> {
 
     fn uri(&self, place: &Place<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
         let written = shape::read(value).filter(|written| written.uri);
-        self.put(place, written.map(|written| Named { text: value.to_owned(), written, reason }), out);
+        self.put(
+            place,
+            written.map(|written| Named { text: value.to_owned(), written, reason, makes: false }),
+            out,
+        );
     }
 
     fn words(&self, place: &Place<'_>, value: &str, out: &mut Vec<Found>) {
         let inside = embedded::paths(value).into_iter().filter_map(|span| {
             let text = &value[span.clone()];
-            Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
+            Some((
+                Named {
+                    text: text.to_owned(),
+                    written: shape::read(text)?,
+                    reason: Reason::Text,
+                    makes: false,
+                },
+                span,
+            ))
         });
         self.put_inside(place, inside.collect(), true, out);
     }

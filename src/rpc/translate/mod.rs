@@ -46,6 +46,9 @@ pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
 const OPAQUE: &str = "requestState";
 /// Files whose names are recognized in words; as many as a session shares.
 const MOST_KNOWN: usize = 4096;
+/// Said when the server says that it may not write what it may not.
+const READ_ONLY: &str =
+    "the package may read and not change the files that calls name; --write lets it change them";
 /// Things that are said to the user.
 const MOST_HINTS: usize = 16;
 
@@ -158,6 +161,8 @@ pub struct Translator {
     known: HashMap<String, String>,
     hints: Vec<String>,
     hinted: BTreeSet<String>,
+    /// Something is shared that the guest may not write.
+    read_only: bool,
     pending: Pending,
 }
 
@@ -255,6 +260,7 @@ impl Translator {
                 Answer::Leave => continue,
                 Answer::At(path) => path,
                 Answer::Shared { place, directory, name, writable } => {
+                    self.read_only |= !writable;
                     let path = self.shared(place, directory, &name);
                     if let (true, Some(id)) = (writable, id) {
                         writes.entry((found.message, id)).or_default().push(Write { place, name });
@@ -333,7 +339,11 @@ impl Translator {
             }
         };
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
+        let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
         let restored = back.map(Back::splices).unwrap_or_default();
+        if denied {
+            self.say(READ_ONLY.to_owned());
+        }
         if learns {
             self.learn(line, &messages);
         }
