@@ -105,6 +105,23 @@ pub fn place(data: &Path, name: &str) -> PathBuf {
     data.join("packages").join(name)
 }
 
+/// Whether `data`, npxc's data directory, is where the kernel mounts no layer from, as far as its file system says by itself:
+/// an overlay (as a container's own is), or one of the network's.
+#[cfg(target_os = "linux")]
+pub fn holds_no_layer(data: &Path) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    const NFS: u32 = 0x6969;
+    let there = data.ancestors().find(|path| path.exists());
+    let found = there.and_then(|path| rustix::fs::statfs(path).ok());
+    found.is_some_and(|found| u32::try_from(found.f_type).is_ok_and(|kind| [OVERLAYFS, NFS].contains(&kind)))
+}
+
+/// Layers are Linux's.
+#[cfg(not(target_os = "linux"))]
+pub fn holds_no_layer(_: &Path) -> bool {
+    true
+}
+
 /// The package's name as a path component, the same for all its versions. Injective: what is no registry's package by its
 /// own name starts with `=`, which cannot stand in one, and a local package is known by its path, whatever it calls
 /// itself. Several packages together are none of them: one may not write what another one keeps.
