@@ -257,7 +257,11 @@ fn of_tools(
         }
         for name in schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
             if embedded::is_command(name, "select") {
-                rows.push([tool.clone(), name.clone(), "paths in a command line or a statement".to_owned()]);
+                rows.push([
+                    tool.clone(),
+                    name.clone(),
+                    "if its value is a command line or a statement: the paths in it".to_owned(),
+                ]);
             }
         }
     }
