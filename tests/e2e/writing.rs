@@ -192,7 +192,7 @@ fn without_write_nobody_is_told_that_a_file_was_made() {
     assert_eq!(client.error("read", json!({"file": "new.txt"})), "ENOENT");
     let denied = client.request("tools/call", call("tell", "there.txt"));
     let denied = text_of(&denied);
-    assert!(denied.starts_with("E") && denied.contains(cwd.to_str().unwrap()), "{denied}");
+    assert!(denied.starts_with('E') && denied.contains(cwd.to_str().unwrap()), "{denied}");
     let (status, said, audit) = client.close();
     assert!(status.success(), "{said}");
     assert_eq!(names(&cwd), ["there.txt"]);

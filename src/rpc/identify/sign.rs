@@ -116,21 +116,23 @@ const MADE: [&str; 5] = ["output", "out", "destination", "dest", "save"];
 
 /// Whether a file of this name is one that the tool makes, as far as names say.
 pub(super) fn makes(tool: &str, argument: &str) -> bool {
-    words(tool).any(|word| MAKING.contains(&&*word)) || words(argument).any(|word| MADE.contains(&&*word))
+    let has = |name: &str, known: &[&str]| words(name).iter().any(|word| known.contains(&word.as_str()));
+    has(tool, &MAKING) || has(argument, &MADE)
 }
 
 /// `writeFile`, `write_file`, `write-file`: `write` and `file`.
-fn words(name: &str) -> impl Iterator<Item = String> {
-    let parts = name.split(|c: char| !c.is_alphanumeric()).flat_map(|part| {
-        let starts = |(at, c): (usize, char)| {
-            let begins = at == 0 || part[..at].ends_with(|before: char| before.is_ascii_lowercase());
-            (begins && (at == 0 || c.is_ascii_uppercase())).then_some(at)
-        };
-        let starts: Vec<usize> = part.char_indices().filter_map(starts).collect();
-        let ends: Vec<usize> = starts.iter().skip(1).copied().chain([part.len()]).collect();
-        starts.into_iter().zip(ends).map(|(start, end)| part[start..end].to_ascii_lowercase())
-    });
-    parts
+fn words(name: &str) -> Vec<String> {
+    let (mut words, mut after_lower) = (vec![String::new()], false);
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (after_lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        after_lower = c.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words
 }
 
 /// Whether an argument of this name is content.
