@@ -13,6 +13,7 @@ use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
 use super::schema;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
+use crate::paths::shell_word;
 use crate::runtime::{Access, Mount};
 use crate::storage::GUEST_DATA;
 
@@ -83,8 +84,9 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
                  the one that you work in, with --cwd DIR or --mount DIR"
             )
         } else {
+            let word = shell_word(&shown.to_string());
             format!(
-                "of {shown} the package sees the files that calls name, and it starts in its own home; --mount {shown} \
+                "of {shown} the package sees the files that calls name, and it starts in its own home; --mount {word} \
                  shows it all of the directory"
             )
         });
