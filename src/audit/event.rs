@@ -183,6 +183,16 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// What was named is not shared.
+    #[serde(rename = "file.refuse")]
+    FileRefuse {
+        /// The path as it was written.
+        path: String,
+        /// Stable identifier of the reason, for programs.
+        code: String,
+        /// The reason, for people: it goes on behind the path.
+        reason: String,
+    },
     /// A bound was reached.
     #[serde(rename = "limit")]
     Limit {

@@ -89,6 +89,7 @@ pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
         | Event::FilePublish { .. }
         | Event::FileCollect { .. }
         | Event::FileLeave { .. }
+        | Event::FileRefuse { .. }
         | Event::Limit { .. }
         | Event::SessionEnd { .. } => None,
     }

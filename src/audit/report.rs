@@ -36,6 +36,8 @@ pub struct Report {
     pub kept: BTreeSet<String>,
     /// What was left out of shared directories, and why.
     pub left: BTreeSet<String>,
+    /// What was named and is not shared, and why.
+    pub refused: BTreeSet<String>,
     /// Names that were answered.
     pub resolved: BTreeSet<String>,
     /// Names that were allowed, and that the host's resolver does not know.
@@ -226,6 +228,11 @@ impl Fold {
                     self.report.left.insert(format!("{path} {reason}"));
                 }
             }
+            Event::FileRefuse { path, reason, .. } => {
+                if self.report.refused.len() < MAX_ROWS {
+                    self.report.refused.insert(format!("{path} {reason}"));
+                }
+            }
             Event::Limit { what, detail, count } => {
                 *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
             }
@@ -289,6 +296,7 @@ impl Fold {
             | Event::FilePublish { .. }
             | Event::FileCollect { .. }
             | Event::FileLeave { .. }
+            | Event::FileRefuse { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => return,
         };
@@ -414,6 +422,13 @@ mod tests {
         assert_eq!(report.written.iter().collect::<Vec<_>>(), ["/c", "/n"]);
         assert_eq!(report.kept.iter().collect::<Vec<_>>(), ["/k"]);
         assert_eq!(report.unreadable, 1);
+    }
+
+    #[test]
+    fn files_that_were_refused_are_listed_with_their_reason() {
+        let refuse = "\"event\":\"file.refuse\",\"path\":\"../x\",\"code\":\"outside-scope\",\"reason\":\"is outside\"";
+        let report = read([line(refuse), line(refuse)].concat().as_bytes()).unwrap();
+        assert_eq!(report.refused.iter().collect::<Vec<_>>(), ["../x is outside"]);
     }
 
     #[test]

@@ -174,6 +174,7 @@ pub(super) fn destinations(report: &Report) -> String {
         ("Files that the package wrote:", &report.written),
         ("Left as they were; the package's versions are kept beside them, or with npxc:", &report.kept),
         ("Left out of directories that calls named:", &report.left),
+        ("Named and not shared:", &report.refused),
     ] {
         if paths.is_empty() {
             continue;

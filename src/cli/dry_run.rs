@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
 use crate::session::{Installed, Survey, Translated, shares_its_cwd};
-use crate::storage::GUEST_DATA;
+use crate::storage::{GUEST_DATA, holds_no_layer};
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
 pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> String {
@@ -26,8 +26,13 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         row("arguments", args.join(" "));
     }
-    for Translated { given, inside } in crate::session::preview(run) {
-        row("", format!("{given} -> {inside}"));
+    match crate::session::preview(run) {
+        Ok(paths) => {
+            for Translated { given, inside } in paths {
+                row("", format!("{given} -> {inside}"));
+            }
+        }
+        Err(failure) => row("", format!("which of them are shared is unknown: {}", failure.message)),
     }
     row("network", network(run));
     let mut rules = |title: &str, rules: &[Rule]| {
@@ -66,11 +71,7 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     if run.no_isolate {
         row("not isolated", "the whole working directory is readable".to_owned());
     }
-    row(
-        "own folder",
-        if run.persist { "what it writes is kept" } else { "what it writes ends with the session" }
-            .to_owned(),
-    );
+    row("own folder", own_folder(run, holds_no_layer(&run.directories.data)));
     if run.persist {
         row("storage", format!("{GUEST_DATA} (read-write), kept below {}", run.directories.data.display()));
     }
@@ -129,6 +130,21 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         row("configured by", file.display().to_string());
     }
     out
+}
+
+/// What becomes of what the package writes there. `unlayered` where the data directory can hold no layer.
+fn own_folder(run: &Resolved, unlayered: bool) -> String {
+    match (run.persist, run.runtime.name) {
+        (false, _) => "what it writes ends with the session".to_owned(),
+        (true, RuntimeChoice::Native) if unlayered => format!(
+            "what it writes is not kept: {} is on a file system that cannot hold it (set XDG_DATA_HOME to one that can)",
+            run.directories.data.display()
+        ),
+        (true, RuntimeChoice::Native) => "what it writes is kept".to_owned(),
+        (true, RuntimeChoice::Podman | RuntimeChoice::Docker | RuntimeChoice::Apple) => {
+            "read-only in a container; what it writes to /data is kept".to_owned()
+        }
+    }
 }
 
 fn installed(survey: &Result<Survey, Failure>) -> String {
@@ -228,6 +244,19 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}in {text}");
         }
+    }
+
+    #[test]
+    fn what_persist_cannot_keep_is_said() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = resolved(home.path());
+        assert!(own_folder(&run, true).contains("ends with the session"));
+        run.persist = true;
+        assert_eq!(own_folder(&run, false), "what it writes is kept");
+        let said = own_folder(&run, true);
+        assert!(said.contains("not kept") && said.contains("XDG_DATA_HOME"), "{said}");
+        run.runtime.name = RuntimeChoice::Podman;
+        assert!(own_folder(&run, false).starts_with("read-only"));
     }
 
     #[test]

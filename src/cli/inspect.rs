@@ -7,22 +7,26 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};
 
 use super::options::{Options, again};
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
-use super::{is_marked, log_to_stderr, parse_keeping, resolve, say};
+use super::{log_to_stderr, parse_keeping, resolve, say};
 use crate::config::Resolved;
+use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
 use crate::rpc::identify::{Reason, ToolSchema, embedded};
-use crate::rpc::translate::{Explained, Translator};
+use crate::rpc::translate::{Explained, Refusal, Translator};
 use crate::session::{self, Sight, Sights};
 
 /// Characters of a value that are shown to a person.
 const SHOWN: usize = 80;
+/// Tools that are named where one is asked for that does not exist.
+const NAMED_TOOLS: usize = 50;
 
 /// Shows which arguments of its tools are taken for paths, and why
 #[derive(Debug, Parser)]
@@ -42,22 +46,36 @@ pub(super) struct Args {
     /// Longest time from its start until the server answers `initialize`
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout: u64,
-    /// The package and its arguments
-    #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC")]
+    /// The package and its arguments; those that begin with a dash stand behind a `--`
+    #[arg(value_name = "PACKAGE-SPEC")]
     words: Vec<OsString>,
     /// The options as they were given.
     #[arg(skip)]
     again: Vec<OsString>,
-    /// A `--` stood before the package.
+    /// There was a `--`: what is behind it is meant for the package.
     #[arg(skip)]
     marked: bool,
 }
 
 impl Args {
     pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
-        let (parsed, matches) = parse_keeping::<Self>(argv)?;
-        let marked = is_marked(argv, &parsed.words);
+        let (parsed, matches) = parse_keeping::<Self>(argv).map_err(with_dashes)?;
+        let marked = argv.iter().any(|word| word == "--");
         Ok(Self { again: again(&matches), marked, ..parsed })
+    }
+}
+
+/// An option that is not npxc's is the package's.
+fn with_dashes(error: clap::Error) -> clap::Error {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(option))) => {
+            let text = format!(
+                "npxc inspect has no option `{option}`\n\n  tip: the package's own stand behind `--`: \
+                 npxc inspect PACKAGE -- {option}"
+            );
+            Args::command().error(ErrorKind::InvalidValue, text)
+        }
+        _ => error,
     }
 }
 
@@ -82,9 +100,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     let text = match call {
         Some((tool, arguments)) => {
-            if !tools.iter().any(|(name, _)| name == tool) {
-                voice_unknown(tool, &tools, voice);
-            }
+            is_known(tool, &tools, &resolved)?;
             of_call(&translator, &resolved, tool, &arguments, args.json)?
         }
         None => of_tools(&translator, &resolved, &tools, args.json)?,
@@ -119,11 +135,28 @@ fn tools(args: &Args, voice: Stderr) -> Result<Vec<(String, Value)>, Failure> {
     Ok(outcome.tools.iter().map(|tool| (tool.name.to_string(), schema(tool))).collect())
 }
 
-fn voice_unknown(tool: &str, tools: &[(String, Value)], voice: Stderr) {
-    use crate::package::Progress as _;
-    let names: Vec<&str> = tools.iter().take(50).map(|(name, _)| name.as_str()).collect();
-    voice.warning(&format!("the server lists no tool `{tool}`; only the values of its arguments count"));
-    voice.hint(&format!("its tools are {}", names.join(", ")));
+/// A tool that neither the server lists nor the configuration names is a mistake.
+fn is_known(tool: &str, tools: &[(String, Value)], resolved: &Resolved) -> Result<(), Failure> {
+    let arguments = &resolved.arguments;
+    let listed = tools.iter().map(|(name, _)| name.as_str());
+    if listed
+        .clone()
+        .chain(arguments.paths.keys().chain(arguments.others.keys()).map(String::as_str))
+        .any(|name| name == tool)
+    {
+        return Ok(());
+    }
+    let names: Vec<&str> = listed.clone().take(NAMED_TOOLS).collect();
+    let more = if tools.len() > NAMED_TOOLS { ", ..." } else { "" };
+    let mut failure = Failure::new(ExitStatus::Config, format!("--tool: the server has no tool `{tool}`"));
+    if let Some(near) = nearest(tool, listed) {
+        failure = failure.hint(format!("did you mean `{near}`?"));
+    }
+    Err(if names.is_empty() {
+        failure
+    } else {
+        failure.hint(format!("its tools are {}{more}", names.join(", ")))
+    })
 }
 
 /// What becomes of a call's strings.
@@ -134,12 +167,12 @@ fn of_call(
     arguments: &Value,
     as_json: bool,
 ) -> Result<String, Failure> {
-    let sights = Sights::of(resolved);
+    let sights = Sights::of(resolved)?;
     let rows = translator.explain(tool, arguments);
     let rows: Vec<(Explained, Option<Sight>)> = rows
         .into_iter()
         .map(|row| {
-            let sight = row.path.as_ref().ok().map(|named| sights.of_path(named));
+            let sight = row.path.as_ref().ok().map(|named| sights.of_path(named, row.decides));
             (row, sight)
         })
         .collect();
@@ -164,9 +197,13 @@ fn of_call(
 fn words(sight: &Sight) -> String {
     match sight {
         Sight::Copy => "shared as a copy".to_owned(),
+        Sight::New => "may be made there, and is brought back".to_owned(),
         Sight::Mount(guest) => format!("{guest}, in a mount"),
         Sight::Left(why) => format!("left as it is: {why}"),
-        Sight::Refused(why, hint) => format!("refused: it {why} ({hint})"),
+        Sight::Refused(Refusal { reason, hint, .. }) => {
+            let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
+            format!("the call is refused: it {reason}{hint}")
+        }
     }
 }
 
@@ -178,9 +215,12 @@ fn as_value(row: &Explained, sight: Option<&Sight>) -> Value {
     let (place, detail, hint) = match sight {
         None => (None, None, None),
         Some(Sight::Copy) => (Some("copy"), None, None),
+        Some(Sight::New) => (Some("new"), None, None),
         Some(Sight::Mount(guest)) => (Some("mount"), Some(guest.as_str()), None),
-        Some(Sight::Left(why)) => (Some("left"), Some(*why), None),
-        Some(Sight::Refused(why, hint)) => (Some("refused"), Some(*why), Some(hint)),
+        Some(Sight::Left(why)) => (Some("left"), Some(why.as_str()), None),
+        Some(Sight::Refused(refusal)) => {
+            (Some("refused"), Some(refusal.reason.as_str()), refusal.hint.as_ref())
+        }
     };
     json!({"argument": row.argument, "value": row.value, "path": path, "why": why, "place": place, "detail": detail,
         "hint": hint})
@@ -217,7 +257,11 @@ fn of_tools(
         }
         for name in schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name) {
             if embedded::is_command(name, "select") {
-                rows.push([tool.clone(), name.clone(), "paths in a command line or a statement".to_owned()]);
+                rows.push([
+                    tool.clone(),
+                    name.clone(),
+                    "if its value is a command line or a statement: the paths in it".to_owned(),
+                ]);
             }
         }
     }

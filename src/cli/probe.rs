@@ -5,6 +5,7 @@
 
 pub(super) mod client;
 mod show;
+mod watched;
 
 use std::ffi::OsString;
 use std::fs::File;

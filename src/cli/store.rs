@@ -1,6 +1,8 @@
 //! `npxc list` and `npxc clean`: what is installed.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -9,8 +11,10 @@ use super::table::{Table, bytes};
 use crate::config::{self, ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
-use crate::package::{HostEnv, PackageSpec, Store};
+use crate::package::{HostEnv, PackageSpec, Request, Store};
+use crate::paths::shell_word;
 use crate::session;
+use crate::storage;
 
 /// Shows what is installed
 #[derive(Debug, Parser)]
@@ -109,8 +113,10 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     if args.all {
         chosen = entries.iter().collect();
     }
-    let mut said = String::new();
+    let (mut said, mut kept) = (String::new(), BTreeSet::new());
+    let (host, data) = (HostEnv::current(), directories()?.data);
     for entry in chosen {
+        kept.extend(kept_of(entry, &host, &data));
         let what = match store.remove(entry)? {
             Removed::Later => "is in use, and is removed once it is not",
             Removed::Gone => "is removed",
@@ -118,7 +124,20 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
         let _ = writeln!(said, "{} {what}", name(entry));
     }
     say::print(&said);
+    for place in kept {
+        say::note(&format!("what it kept with --persist is still in {}", place.display()));
+        say::hint(&format!("if nobody wants it any more: rm -r {}", shell_word(&place.to_string_lossy())));
+    }
     Ok(ExitStatus::Success)
+}
+
+/// Where a package keeps what it wrote, if it keeps anything.
+fn kept_of(entry: &Listed, host: &HostEnv, data: &Path) -> Option<PathBuf> {
+    let asked = &entry.manifest.as_ref()?.request;
+    let packages = asked.iter().map(|text| text.parse().ok()).collect::<Option<Vec<PackageSpec>>>()?;
+    let request = Request { packages, bin: None }.resolve(host).ok()?;
+    let place = storage::place(data, &storage::name(request.request.packages.iter().zip(&request.packages)));
+    place.is_dir().then_some(place)
 }
 
 /// Removes what dead sessions left in every engine that is here.
@@ -180,8 +199,11 @@ fn orphans() -> Result<ExitStatus, Failure> {
 }
 
 fn store() -> Result<Store, Failure> {
-    let directories = Directories::new(|name| std::env::var_os(name))?;
-    Ok(Store::at(&directories.data))
+    Ok(Store::at(&directories()?.data))
+}
+
+fn directories() -> Result<Directories, Failure> {
+    Ok(Directories::new(|name| std::env::var_os(name))?)
 }
 
 fn roots(entry: &Listed) -> Vec<String> {

@@ -13,6 +13,7 @@ use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
 use super::schema;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
+use crate::paths::shell_word;
 use crate::runtime::{Access, Mount};
 use crate::storage::GUEST_DATA;
 
@@ -59,6 +60,15 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     if combined.persist {
         spares_data(&combined.mounts)?;
     }
+    let is_cwd = |mount: &&Mount| real(&mount.host) == real(cwd.as_path());
+    if asked.no_isolate
+        && combined.mount_mode == Access::ReadWrite
+        && mounts.iter().find(is_cwd).is_none_or(|mount| mount.access == Access::ReadOnly)
+    {
+        let fault = Fault::new("it shows the directory read-only; with --write (mount_mode = \"rw\") nothing could be written")
+            .hint("--mount .:rw in its place lets the package write everything in it; --write alone, the files that calls name");
+        return Err(ConfigError::option("--no-isolate", &cwd.as_path().display().to_string(), fault));
+    }
     if asked.no_isolate {
         warnings.push(format!(
             "--no-isolate: the package can read everything in {}, not only the files that are named",
@@ -67,10 +77,19 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     }
     let guest_cwd = inside(&cwd, &mounts);
     if asked.cwd.is_some() && guest_cwd.is_none() {
-        warnings.push(format!(
-            "the package cannot see {0} and starts in its own home; --mount {0} shows it the directory",
-            cwd.as_path().display()
-        ));
+        let shown = cwd.as_path().display();
+        warnings.push(if holds_home(&cwd, host) {
+            format!(
+                "the package cannot see {shown}, and none of its files is shared: it holds your home directory; name \
+                 the one that you work in, with --cwd DIR or --mount DIR"
+            )
+        } else {
+            let word = shell_word(&shown.to_string());
+            format!(
+                "of {shown} the package sees the files that calls name, and it starts in its own home; --mount {word} \
+                 shows it all of the directory"
+            )
+        });
     }
     let audit = match &asked.audit_log {
         None => per_session(directories.audit(), packages.first(), host),
@@ -125,16 +144,24 @@ fn working_directory(asked: Option<&str>, host: &HostEnv) -> Result<HostPath, Co
 /// The working directory as a whole, read-only and at its own path.
 fn whole(cwd: &HostPath, host: &HostEnv) -> Result<MountSpec, ConfigError> {
     const OPTION: &str = "--no-isolate";
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let shown = cwd.as_path().display().to_string();
     // What holds the home directory holds its keys and tokens.
-    if real(&host.home).starts_with(real(cwd.as_path())) {
+    if holds_home(cwd, host) {
         let fault = Fault::new("this would show the package your whole home directory")
             .hint("start npxc in the directory that you work in, or name it with --cwd");
         return Err(ConfigError::option(OPTION, &shown, fault));
     }
     let place = Place::Option(OPTION.to_owned());
     Ok(MountSpec { place, host: shown, guest: None, access: Access::ReadOnly })
+}
+
+/// Whether it is the home directory, or around it.
+fn holds_home(cwd: &HostPath, host: &HostEnv) -> bool {
+    real(&host.home).starts_with(real(cwd.as_path()))
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Nothing else may be mounted where `persist` has something.

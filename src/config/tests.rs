@@ -251,6 +251,39 @@ fn what_was_named_wins_over_no_isolate() {
 }
 
 #[test]
+fn no_isolate_and_write_contradict_each_other() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("work")).unwrap();
+    let load = |mounts: &[&str]| {
+        let mounts =
+            mounts.iter().map(|text| MountSpec::parse(text, Place::Option("--mount".into())).unwrap());
+        let layer =
+            Layer { mounts: mounts.collect(), mount_mode: Some(Access::ReadWrite), ..Layer::default() };
+        let packages = vec!["server".parse().unwrap()];
+        let cwd = Some("work".to_owned());
+        load(Asked { packages, cwd, no_isolate: true, layer, ..Asked::default() }, &home.host)
+    };
+    let error = load(&[]).unwrap_err();
+    assert!(error.to_string().contains("--write"), "{error}");
+    assert!(error.hint.unwrap().contains("--mount .:rw"));
+    load(&[".:rw"]).unwrap();
+}
+
+#[test]
+fn what_is_seen_of_a_working_directory_is_said_as_it_is() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("work")).unwrap();
+    let warnings = |cwd: &str| {
+        let packages = vec!["server".parse().unwrap()];
+        load(Asked { packages, cwd: Some(cwd.to_owned()), ..Asked::default() }, &home.host).unwrap().warnings
+    };
+    assert!(warnings("work").join("").contains("sees the files that calls name"));
+    let said = warnings(".").join("");
+    assert!(said.contains("none of its files") && said.contains("--cwd DIR or --mount DIR"), "{said}");
+    assert!(!said.contains(&format!("--mount {}", home.host.home.display())), "{said}");
+}
+
+#[test]
 fn a_local_packages_logs_have_its_base_name() {
     let home = Home::new(&[]);
     fs::create_dir_all(home.host.home.join("my server\u{202e}/v1")).unwrap();

@@ -211,7 +211,13 @@ fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
     match piece {
         Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
         Piece::Message(line) => {
-            let heard = wire.translator().heard(line);
+            let (heard, hints) = {
+                let mut translator = wire.translator();
+                (translator.heard(line), translator.hints())
+            };
+            for hint in hints {
+                wire.files.say(&hint);
+            }
             // What the calls wrote that this line answers comes before the line.
             let collect = |due: &Due| due.instead(line, &wire.files.collect(&due.writes));
             let errors = heard.due.iter().filter_map(collect).collect();

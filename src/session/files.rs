@@ -21,8 +21,20 @@ pub(super) fn shelf(
     runtime: &dyn Runtime,
     session: Uuid,
 ) -> Result<(Lease, Shelf), Failure> {
+    owned_shelf(resolved, runtime.owner().map_err(SessionError::from)?, session)
+}
+
+/// One on which nothing is put, to see what would become of a path.
+pub(super) fn dry_shelf(resolved: &Resolved) -> Result<(Lease, Shelf), Failure> {
+    owned_shelf(resolved, None, Uuid::now_v7()).map(|(lease, shelf)| (lease, shelf.dry()))
+}
+
+fn owned_shelf(
+    resolved: &Resolved,
+    owner: Option<(u32, u32)>,
+    session: Uuid,
+) -> Result<(Lease, Shelf), Failure> {
     let parent = resolved.directories.cache.join("shared");
-    let owner = runtime.owner().map_err(SessionError::from)?;
     Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
         let what = format!("cannot make a directory in {}: {error}", parent.display());
         Failure::new(ExitStatus::Config, what)

@@ -1,76 +1,82 @@
-//! Where a path would lead that a call names, for `npxc inspect`: what [`Workspace`](crate::workspace::Workspace) would
-//! answer, without a copy being made.
+//! What would become of a path, without anything being copied: for `npxc inspect` and `--dry-run`. The answer is the
+//! [`Workspace`]'s, as it would be in a session; only the words for people are found here.
 
 use std::path::Path;
 
+use super::{files, keeping};
+use crate::audit::Recorder;
 use crate::config::Resolved;
+use crate::exit::Failure;
 use crate::package::HostEnv;
-use crate::paths::shell_word;
-use crate::rpc::identify::{Named, Reason};
+use crate::rpc::identify::Named;
+use crate::rpc::translate::{Answer, Files as _, Refusal};
+use crate::runtime::Access;
 use crate::workspace::scope::{Place, Scope};
+use crate::workspace::shelf::Lease;
+use crate::workspace::{Handle, Workspace};
 
-/// Where a path leads.
+/// What becomes of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// To a copy, made when the call is.
+    /// It leads to a copy.
     Copy,
-    /// Into a mount: the guest's path.
+    /// A file may be made there, and is brought to the host.
+    New,
+    /// It leads into a mount: the guest's path.
     Mount(String),
     /// It stays as it is, for this reason.
-    Left(&'static str),
-    /// The call is refused: the reason, and what helps.
-    Refused(&'static str, String),
+    Left(String),
+    /// The call is refused.
+    Refused(Refusal),
 }
 
 /// Judges paths for one run.
 pub struct Sights {
+    files: Handle,
     scope: Scope,
-    open: bool,
+    writes: bool,
+    /// Removes what was made for the judging.
+    _lease: Lease,
 }
 
 impl Sights {
     /// With what the run would be granted.
-    pub fn of(resolved: &Resolved) -> Self {
-        let scope = super::files::scope(resolved, &resolved.mounts, HostEnv::current().home);
-        let open = scope.is_open();
-        Self { scope, open }
+    ///
+    /// # Errors
+    /// npxc's cache cannot be written, or the package is not there.
+    pub fn of(resolved: &Resolved) -> Result<Self, Failure> {
+        let host = HostEnv::current();
+        let granted = keeping::foreseen(resolved, &host)?;
+        let scope = || files::scope(resolved, &granted, host.home.clone());
+        let (lease, shelf) = files::dry_shelf(resolved)?;
+        let attic = resolved.directories.kept();
+        let workspace = Workspace::new(scope(), shelf, Recorder::none(), attic, Box::new(|_| {}));
+        let writes = resolved.mount_mode == Access::ReadWrite;
+        Ok(Self { files: Handle::new(workspace), scope: scope(), writes, _lease: lease })
     }
 
-    /// Where this one leads.
-    pub fn of_path(&self, named: &Named) -> Sight {
-        let written = &named.written.path;
-        let relative = !written.starts_with(['/', '~']);
-        let sure = !matches!(named.reason, Reason::Shape | Reason::Text);
-        let path = self.scope.absolute(written);
-        let outside = |what| {
-            let mount = format!("--mount {}", shell_word(&path.to_string_lossy()));
-            let hint =
-                if self.open { mount } else { format!("{mount}, or --cwd and the directory you work in") };
-            if named.reason == Reason::Text {
-                return Sight::Left("it stands in a text and cannot be shared; nobody is refused for that");
+    /// What becomes of this one; `decides` if a call is refused where it is.
+    pub fn of_path(&self, named: &Named, decides: bool) -> Sight {
+        let path = self.scope.absolute(&named.written.path);
+        match self.files.share(named) {
+            Answer::At(guest) => Sight::Mount(guest),
+            Answer::Shared { .. } if self.writes && !path.exists() => Sight::New,
+            Answer::Shared { .. } => Sight::Copy,
+            Answer::Refused(refusal) if decides => Sight::Refused(refusal),
+            Answer::Refused(refusal) => {
+                Sight::Left(format!("it {}; where it stands nobody is refused for that", refusal.reason))
             }
-            Sight::Refused(what, hint)
-        };
-        match self.scope.place(&path, relative) {
-            Place::Inside(guest) if guest == Path::new(written) => {
-                Sight::Left("it is mounted under this path")
-            }
-            Place::Inside(guest) => Sight::Mount(guest.display().to_string()),
-            Place::Guest => Sight::Left("the sandbox has its own there, or it is a name inside it"),
-            Place::Scope { .. } if !path.exists() && (relative || !sure) => {
-                Sight::Left("nothing is there, so something else may be meant")
-            }
-            Place::Scope { .. } if !path.exists() => outside("is not there"),
-            Place::Scope { .. } => match path.canonicalize() {
-                Ok(real) if matches!(self.scope.place(&real, false), Place::Outside) => {
-                    outside("is or goes through a link that leads out of the working directory")
-                }
-                Ok(_) | Err(_) => Sight::Copy,
-            },
-            Place::Outside if path.symlink_metadata().is_ok() => {
-                outside("is outside of what the package may see")
-            }
-            Place::Outside => Sight::Left("nothing is there, so something else may be meant"),
+            Answer::Leave => Sight::Left(self.why(&path, &named.written.path).to_owned()),
+        }
+    }
+
+    /// Why a path stays as it is.
+    fn why(&self, path: &Path, written: &str) -> &'static str {
+        match self.scope.place(path, !written.starts_with(['/', '~'])) {
+            Place::Inside(_) => "it is mounted under this path",
+            Place::Guest => "the sandbox has its own there, or it is a name inside it",
+            Place::Outside if path.symlink_metadata().is_ok() => "the sandbox has its own there",
+            Place::Scope { .. } | Place::Outside => "nothing is there, so something else may be meant",
         }
     }
 }

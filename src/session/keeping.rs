@@ -29,9 +29,7 @@ impl Keeping {
         let folder = own_folder(entry).filter(|_| runtime.layers());
         let (mut name, mut owner) = (String::new(), None);
         if resolved.persist {
-            let request = resolved.request.resolve(host)?;
-            let named = request.request.packages.iter().zip(&request.packages);
-            name = storage::name(named);
+            name = name_of(resolved, host)?;
             owner = runtime.owner().map_err(SessionError::from)?;
         }
         let storage = Storage::of(&Wanted {
@@ -70,6 +68,22 @@ impl Keeping {
             launch.env.push((VARIABLE.into(), GUEST_DATA.into()));
         }
     }
+}
+
+/// What a session's mounts are going to be ([`Keeping::granted`]), before anything is made for it.
+pub(super) fn foreseen(resolved: &Resolved, host: &HostEnv) -> Result<Vec<Mount>, Failure> {
+    let mut mounts = resolved.mounts.clone();
+    if resolved.persist {
+        let place = storage::place(&resolved.directories.data, &name_of(resolved, host)?);
+        mounts.insert(0, storage::data_of(&place));
+    }
+    Ok(mounts)
+}
+
+/// What the package's own is kept by.
+fn name_of(resolved: &Resolved, host: &HostEnv) -> Result<String, Failure> {
+    let request = resolved.request.resolve(host)?;
+    Ok(storage::name(request.request.packages.iter().zip(&request.packages)))
 }
 
 /// Says what is lost of what the package wrote, if anybody would miss it.

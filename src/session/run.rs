@@ -91,14 +91,15 @@ async fn start(
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
     let opening = Opening::new(first, recorder.clone(), log.path());
     let scope = files::scope(resolved, &granted, host.env.home.clone());
-    if arguments::shares(resolved, &scope) {
+    let shared = arguments::shared(resolved, &scope);
+    if !shared.is_empty() {
         // What is shared is on record, and the session's start before it.
         opening.write(runtime.link())?;
     }
     let names = files::names(&resolved.mounts);
     let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
-    let (mut files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
-    arguments::translate(&mut launch, resolved, &mut translator, &mut files);
+    let (files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
+    arguments::translate(&mut launch, resolved, &shared, &mut translator, &files, words);
 
     let parts = Parts {
         launch,

@@ -23,6 +23,9 @@ const MOST_DEPTH: usize = 128;
 #[cfg(target_os = "linux")]
 const OPAQUE: &str = "user.overlay.opaque";
 
+/// What the guest has as `/data`, below the package's place.
+pub(super) const DATA: &str = "data";
+
 /// A package's place.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -39,8 +42,8 @@ impl Kept {
         owner: Option<(u32, u32)>,
         warnings: &mut Vec<String>,
     ) -> io::Result<Self> {
-        private(&place.join("data"))?;
-        give(&open_directory(&place.join("data"))?, owner)?;
+        private(&place.join(DATA))?;
+        give(&open_directory(&place.join(DATA))?, owner)?;
         let mut kept = Self { place: place.to_owned(), folder: None };
         let Some(folder) = folder else { return Ok(kept) };
         for name in ["upper", "work"] {
@@ -71,7 +74,7 @@ impl Kept {
 
     /// What the guest has as `/data`.
     pub(super) fn data(&self) -> PathBuf {
-        self.place.join("data")
+        self.place.join(DATA)
     }
 
     /// Where the layer is kept, if this session has it.

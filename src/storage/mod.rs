@@ -62,7 +62,7 @@ impl Storage {
         let folders = folder.map(|path| Folders::of(&wanted.cache.join("folders"), path)).transpose()?;
         let mut kept = None;
         if wanted.persist {
-            let place = wanted.data.join("packages").join(wanted.name);
+            let place = place(wanted.data, wanted.name);
             kept = Some(Kept::open(&place, folder, wanted.owner, &mut warnings)?);
         }
         if wanted.persist && folder.is_none() {
@@ -82,14 +82,44 @@ impl Storage {
 
     /// What the guest gets as `/data`.
     pub fn data(&self) -> Option<Mount> {
-        let host = self.kept.as_ref()?.data();
-        Some(Mount { host, guest: GUEST_DATA.into(), access: Access::ReadWrite })
+        Some(data_mount(self.kept.as_ref()?.data()))
     }
 
     /// What the user should know.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
+}
+
+/// What the guest gets as `/data` of the package whose place is `place`.
+pub fn data_of(place: &Path) -> Mount {
+    data_mount(place.join(kept::DATA))
+}
+
+fn data_mount(host: PathBuf) -> Mount {
+    Mount { host, guest: GUEST_DATA.into(), access: Access::ReadWrite }
+}
+
+/// Where a package's own is kept, below npxc's data directory; `name` is [`name`]'s.
+pub fn place(data: &Path, name: &str) -> PathBuf {
+    data.join("packages").join(name)
+}
+
+/// Whether `data`, npxc's data directory, is where the kernel mounts no layer from, as far as its file system says by itself:
+/// an overlay (as a container's own is), or one of the network's.
+#[cfg(target_os = "linux")]
+pub fn holds_no_layer(data: &Path) -> bool {
+    const OVERLAYFS: u32 = 0x794c_7630;
+    const NFS: u32 = 0x6969;
+    let there = data.ancestors().find(|path| path.exists());
+    let found = there.and_then(|path| rustix::fs::statfs(path).ok());
+    found.is_some_and(|found| u32::try_from(found.f_type).is_ok_and(|kind| [OVERLAYFS, NFS].contains(&kind)))
+}
+
+/// Layers are Linux's.
+#[cfg(not(target_os = "linux"))]
+pub fn holds_no_layer(_: &Path) -> bool {
+    true
 }
 
 /// The package's name as a path component, the same for all its versions. Injective: what is no registry's package by its

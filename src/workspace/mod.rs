@@ -25,10 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::publish::Copy;
 use self::scope::{Place, Scope};
 use self::shelf::Shelf;
-use crate::audit::Recorder;
+use crate::audit::{Event, Recorder};
 use crate::rpc::identify::{Named, Reason};
 use crate::rpc::translate::{Answer, Files, GUEST_DIRECTORY, Refusal, Unsaved, Write};
 use crate::runtime::Access;
+
+/// Refusals that are in a session's log: a client that tries more of them does not fill the disk.
+const MOST_REFUSED: usize = 1024;
 
 /// A copy: the number of its place, and its path below that.
 type Key = (usize, PathBuf);
@@ -49,6 +52,8 @@ pub struct Workspace {
     others: HashMap<Key, Option<PathBuf>>,
     /// What could not be saved when its copy was made anew, until a reply tells of it.
     unsaved: HashMap<Key, Unsaved>,
+    /// What was refused, as it was written, and why; the log has it.
+    refused: HashSet<(String, &'static str)>,
 }
 
 /// What a path that is in the scope was written as.
@@ -60,6 +65,8 @@ struct Word {
     sure: bool,
     /// It is a root of the client's, which a server asks for.
     root: bool,
+    /// It is of a file that a tool makes.
+    makes: bool,
 }
 
 impl Workspace {
@@ -73,12 +80,24 @@ impl Workspace {
         voice: Box<dyn Fn(&str) + Send>,
     ) -> Self {
         let (copies, trees) = (HashMap::new(), HashSet::new());
-        let (others, unsaved) = (HashMap::new(), HashMap::new());
-        Self { scope, shelf, recorder, voice, attic, copies, trees, others, unsaved }
+        let (others, unsaved, refused) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { scope, shelf, recorder, voice, attic, copies, trees, others, unsaved, refused }
     }
 
     fn share(&mut self, named: &Named) -> Answer {
-        self.judge(named).unwrap_or_else(Answer::Refused)
+        self.judge(named).unwrap_or_else(|refusal| {
+            self.note(named, &refusal);
+            Answer::Refused(refusal)
+        })
+    }
+
+    /// A refusal in the log, each once. It grants nothing: without its line it stands as well.
+    fn note(&mut self, named: &Named, refusal: &Refusal) {
+        if self.refused.len() < MOST_REFUSED && self.refused.insert((named.text.clone(), refusal.code)) {
+            let (path, code) = (named.text.clone(), refusal.code.to_owned());
+            let reason = refusal.reason.clone();
+            let _ = self.recorder.record(Event::FileRefuse { path, code, reason });
+        }
     }
 
     fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
@@ -107,7 +126,7 @@ impl Workspace {
                 &directory,
                 &below,
                 &path,
-                Word { relative, sure, root: named.reason == Reason::Root },
+                Word { relative, sure, root: named.reason == Reason::Root, makes: named.makes },
             ),
             Place::Outside => {
                 let kind = std::fs::symlink_metadata(&path).map(|found| found.is_dir());
@@ -118,6 +137,9 @@ impl Workspace {
                     // What only looks like a path may be there or not: the server can tell as well.
                     Err(error) if sure && error.kind() == io::ErrorKind::PermissionDenied => {
                         Err(self.outside(&path))
+                    }
+                    Err(_) if sure && relative && named.makes => {
+                        Err(words::unmade(&path, self.scope.cwd(), self.scope.is_open()))
                     }
                     Err(_) if sure && !relative && scope::is_plausible(&path) => Err(self.outside(&path)),
                     Err(_) => Ok(Answer::Leave),

@@ -15,6 +15,9 @@ use crate::rpc::translate::{Answer, Refusal};
 /// Names that are remembered, those of files that are still to be made included.
 pub(super) const MOST_NAMES: usize = 8192;
 
+/// Why a link of a directory is left out.
+const LEADS_OUT: &str = "is a link that leads out of the directory";
+
 /// What is known of a copy.
 #[derive(Debug)]
 pub(super) struct Copy {
@@ -55,7 +58,7 @@ impl Workspace {
             Err(error) if error.is_missing() => {
                 let may = self.writes() && (word.sure || !word.relative);
                 if !(may && self.may_be_made(below, word.sure)?) {
-                    let leaves = word.relative || !word.sure;
+                    let leaves = !word.sure || (word.relative && !word.makes);
                     return if leaves {
                         Ok(Answer::Leave)
                     } else {
@@ -235,7 +238,7 @@ impl Workspace {
                         self.remember(inner.clone(), Some(target.clone()))?;
                         self.shelf.link(inner.0, &inner.1, &target).map_err(system)?;
                     } else {
-                        left.push((name, "is a link that leads out of the directory"));
+                        left.push((name, LEADS_OUT));
                     }
                 }
                 Kind::File => match beneath::open_file(&opened.fd, &name, Links::No) {
@@ -301,6 +304,8 @@ impl Workspace {
             // It grants nothing: what is left out needs no line to be left out.
             let _ = self.recorder.record(Event::FileLeave { path, reason: (*reason).to_owned() });
         }
+        // A link that leads out is refused, with its reason, when a call names it.
+        let left: Vec<_> = left.iter().filter(|(_, reason)| *reason != LEADS_OUT).collect();
         if let Some((name, reason)) = left.first() {
             let more = match left.len() - 1 {
                 0 => String::new(),

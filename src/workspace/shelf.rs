@@ -66,6 +66,8 @@ pub struct Shelf {
     directory: PathBuf,
     access: Access,
     owner: Option<(u32, u32)>,
+    /// Files are counted and not copied.
+    dry: bool,
     places: Vec<(String, OwnedFd)>,
     sizes: HashMap<(usize, PathBuf), u64>,
     bytes: u64,
@@ -110,7 +112,13 @@ impl Shelf {
         let lease = Lease { directory: directory.clone(), _lock: lock };
         let owner = owner.filter(|_| access == Access::ReadWrite);
         let (places, sizes) = (Vec::new(), HashMap::new());
-        Ok((lease, Self { directory, access, owner, places, sizes, bytes: 0 }))
+        Ok((lease, Self { directory, access, owner, dry: false, places, sizes, bytes: 0 }))
+    }
+
+    /// One that says what it would do: files are counted and not copied, and none is recorded.
+    #[must_use]
+    pub fn dry(self) -> Self {
+        Self { dry: true, ..self }
     }
 
     /// The directory that the guest sees.
@@ -175,6 +183,11 @@ impl Shelf {
         let freed = before.unwrap_or(0);
         if self.bytes - freed + size > MOST_BYTES || (before.is_none() && self.sizes.len() >= MOST_FILES) {
             return Err(ShelfError::Full);
+        }
+        if self.dry {
+            self.bytes = self.bytes - freed + size;
+            self.sizes.insert(key, size);
+            return Ok(Put { bytes: size, digest: None, seen: None });
         }
         let name = below.file_name().ok_or(io::ErrorKind::InvalidInput).map_err(io::Error::from)?;
         let parent = self.make_parents(place, below)?;

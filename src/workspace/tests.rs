@@ -77,7 +77,7 @@ impl World {
 }
 
 fn named(text: &str, reason: Reason) -> Named {
-    Named { text: text.to_owned(), written: shape::read(text).unwrap(), reason }
+    Named { text: text.to_owned(), written: shape::read(text).unwrap(), reason, makes: false }
 }
 
 fn share(workspace: &mut Workspace, text: &str) -> Answer {
@@ -263,4 +263,44 @@ fn a_link_that_is_swapped_in_leads_nowhere() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn a_link_that_leads_out_is_spoken_of_when_a_call_names_it() {
+    let world = World::new();
+    let mut workspace = world.here();
+    symlink(world.home.join("out.txt"), world.cwd.join("out")).unwrap();
+    let copied = share(&mut workspace, world.cwd.to_str().unwrap());
+    assert!(copy(&workspace, &copied).join("in.txt").exists());
+    assert_eq!(*world.said.lock().unwrap(), [""; 0]);
+    assert_eq!(code(share(&mut workspace, "out")), "outside-scope");
+}
+
+#[test]
+fn what_the_system_does_not_let_be_copied_has_its_reason_and_a_hint() {
+    let error = io::Error::from(io::ErrorKind::IsADirectory);
+    let refusal = words::unkept(&error.into());
+    assert_eq!(refusal.reason, "cannot be copied: is a directory");
+    assert!(refusal.hint.unwrap().contains("--mount"));
+}
+
+#[test]
+fn a_dry_shelf_judges_as_any_other_and_copies_nothing() {
+    let world = World::new();
+    fs::File::create(world.cwd.join("large")).unwrap().set_len((512 << 20) + 1).unwrap();
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let (mut wet, mut dry) = (world.with(&world.cwd, &[], access), world.with(&world.cwd, &[], access));
+        dry.shelf = dry.shelf.dry();
+        dry.recorder = Recorder::none();
+        for text in ["in.txt", "in.txt", "large", "none.txt", "../out.txt", ".", "."] {
+            let named = named(text, Reason::Schema(Sign::Name));
+            assert_eq!(dry.share(&named), wet.share(&named), "{text}");
+            if text == "large" {
+                fs::remove_file(world.cwd.join("large")).unwrap();
+            }
+        }
+        fs::File::create(world.cwd.join("large")).unwrap().set_len((512 << 20) + 1).unwrap();
+        let copied = dry.shelf.visible().join("1/in.txt");
+        assert!(!copied.exists() && wet.shelf.visible().join("1/in.txt").exists());
+    }
 }

@@ -73,7 +73,10 @@ pub(super) fn unkept(error: &ShelfError) -> Refusal {
             Some("start npxc with --mount and their directory".to_owned()),
         ),
         ShelfError::Unrecorded(_) => unrecorded(),
-        ShelfError::System(_) => refusal("unreadable", error.to_string(), None),
+        ShelfError::System(_) => {
+            let hint = "start npxc with --mount and its directory, of which no copy is made";
+            refusal("unreadable", error.to_string(), Some(hint.to_owned()))
+        }
     }
 }
 
@@ -111,6 +114,19 @@ pub(super) fn outside(path: &Path, cwd: &Path, open: bool) -> Refusal {
         hint += ", or with --cwd and the directory you work in";
     }
     refusal("outside-scope", reason, Some(hint))
+}
+
+/// A file that a tool would make outside of the scope; `open` when the working directory is one.
+pub(super) fn unmade(path: &Path, cwd: &Path, open: bool) -> Refusal {
+    let cwd = cwd.display();
+    let reason = if open {
+        format!("is not there, and the package can make files only where it is let, at the most in {cwd}")
+    } else {
+        format!("is not there, and the package cannot make it: {cwd} is too wide to share files from")
+    };
+    let mount = path.parent().map(|parent| format!("{}:rw", mount(parent)));
+    let hint = mount.map(|mount| format!("{mount}, or with --write and --cwd and the directory you work in"));
+    refusal("outside-scope", reason, hint)
 }
 
 /// A directory that holds too much to be copied.

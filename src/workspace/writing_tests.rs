@@ -224,6 +224,30 @@ fn a_link_inside_the_scope_is_kept_and_its_file_written() {
 }
 
 #[test]
+fn what_a_tool_would_make_in_vain_is_refused() {
+    let world = World::new();
+    let made = |text: &str| Named { makes: true, ..named(text, Reason::Schema(Sign::Name)) };
+    let refused = |workspace: &mut Workspace, text: &str| match workspace.share(&made(text)) {
+        Answer::Refused(refusal) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let mut workspace = world.here();
+    let refusal = refused(&mut workspace, "out.xlsx");
+    assert_eq!(refusal.code, "missing");
+    assert!(refusal.hint.unwrap().contains("--write"));
+    assert_eq!(refused(&mut workspace, "../out.xlsx").code, "outside-scope");
+    // What merely looks like a path may be anything.
+    let shaped = Named { makes: true, ..named("./out.xlsx", Reason::Shape) };
+    assert_eq!(workspace.share(&shaped), Answer::Leave);
+    // From a directory that is too wide nothing comes back.
+    let mut wide = world.workspace(&world.home, &[]);
+    let refusal = refused(&mut wide, "out.xlsx");
+    assert!(refusal.reason.contains("too wide") && refusal.hint.unwrap().contains("--cwd"));
+    let mut workspace = world.writable();
+    assert!(matches!(workspace.share(&made("out.xlsx")), Answer::Shared { writable: true, .. }));
+}
+
+#[test]
 fn a_read_only_scope_stays_as_it_is() {
     let world = World::new();
     let mut workspace = world.here();

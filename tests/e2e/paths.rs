@@ -208,3 +208,96 @@ fn inspect_says_what_would_become_of_a_call() {
     let text = inspect(&call);
     assert!(text.contains("shared as a copy") && text.contains("it is a URL"), "{text}");
 }
+
+#[test]
+fn inspect_says_what_a_call_comes_to() {
+    let cwd = world().scratch("paths");
+    let outside = world().scratch("paths-outside").join("secret.txt");
+    fs::write(&outside, "secret").unwrap();
+    fs::write(cwd.join("a.txt"), "x").unwrap();
+    fs::create_dir(cwd.join("wide")).unwrap();
+    for number in 0..2100 {
+        fs::write(cwd.join("wide").join(number.to_string()), "").unwrap();
+    }
+    fs::File::create(cwd.join("large.bin")).unwrap().set_len(600 << 20).unwrap();
+    symlink(&outside, cwd.join("link.txt")).unwrap();
+    let (fixture, directory) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let absolute = format!("{directory}/new.txt");
+    let values = [
+        "a.txt",
+        "wide",
+        "wide/7",
+        "large.bin",
+        "link.txt",
+        "new.txt",
+        &absolute,
+        "none/new.txt",
+        outside.to_str().unwrap(),
+        "/etc/passwd",
+        "https://example.com/a",
+    ];
+    for options in [&[][..], &["--write"]] {
+        // The package's name first, as the README has it.
+        let arguments = json!({"file": values}).to_string();
+        let own = ["--tool", "read", "--json", "--arguments", &arguments, "--cwd", &directory];
+        let words = [&["inspect", &fixture, "reader"][..], options, &own].concat();
+        let output = world().command(&words).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut client = start(&cwd, options);
+        client.tools();
+        for (row, value) in said["strings"].as_array().unwrap().iter().zip(values) {
+            let id = client.begin("tools/call", json!({"name": "read", "arguments": {"file": value}}));
+            let answer = client.answer_to(id, "tools/call");
+            let error = &answer["error"]["message"];
+            let path = &answer["result"]["structuredContent"]["path"];
+            let shared = format!("{directory}/{}", value.trim_start_matches(&format!("{directory}/")));
+            match row["place"].as_str() {
+                Some("refused") => {
+                    let message = error.as_str().unwrap();
+                    assert!(message.contains(row["detail"].as_str().unwrap()), "{row} {message}");
+                }
+                Some("copy" | "new") => assert_eq!(*path, shared, "{row} {answer}"),
+                Some("left") | None => assert_eq!(*path, value, "{row} {answer}"),
+                other => panic!("{other:?} {row}"),
+            }
+        }
+        assert!(client.close().0.success());
+    }
+}
+
+#[test]
+fn inspect_knows_the_servers_tools_and_takes_its_options_behind_the_package() {
+    let fixture = world().fixture().display().to_string();
+    let inspect = |words: &[&str]| {
+        let output = world().command(&[&["inspect", &fixture, "reader"], words].concat()).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, said) = inspect(&["--tool", "raed", "--arguments", "{}"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("no tool `raed`") && said.contains("`read`?"), "{said}");
+    let (status, said) = inspect(&["--stdio"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("npxc inspect PACKAGE -- --stdio"), "{said}");
+    let (status, said) = inspect(&["--", "--stdio"]);
+    assert_eq!(status, Some(0), "{said}");
+}
+
+#[test]
+fn an_argument_that_cannot_be_shared_is_warned_of() {
+    let cwd = world().scratch("paths");
+    fs::File::create(cwd.join("large.bin")).unwrap().set_len(600 << 20).unwrap();
+    let (fixture, directory) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let words = ["--cwd", &directory, &fixture, "say", "./large.bin"];
+    let (output, _) = world().npxc(&words).output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.stdout, b"./large.bin\n");
+    assert!(
+        said.contains("npxc: warning: the package is started with ./large.bin, which is larger"),
+        "{said}"
+    );
+    assert!(said.contains("npxc: hint: start npxc with --mount"), "{said}");
+    let (output, _) = world().npxc(&[&["--dry-run"], &words[..]].concat()).output();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("./large.bin -> stays as it is: it is larger than 512 MiB"), "{text}");
+}

@@ -197,3 +197,40 @@ fn an_installation_is_told_once_and_listed_by_name() {
     assert_eq!(status, Some(1));
     assert!(said.contains("npxc: hint: its programs are "), "{said}");
 }
+
+#[test]
+fn a_probe_of_what_is_no_server_ends_before_its_time() {
+    let fixture = world().fixture().display().to_string();
+    let probe = |mode: &[&str]| {
+        let words = [&["probe", "--timeout", "600", &fixture][..], mode].concat();
+        let output = world().command(&words).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    for (mode, why, words) in [
+        (&["say", "moo"][..], "it ended", "moo"),
+        (&["listen", "8080"], "it wrote something else", "listening"),
+    ] {
+        let (status, said) = probe(mode);
+        assert_eq!(status, Some(4), "{said}");
+        assert!(said.contains(&format!("the server did not initialize: {why}")), "{said}");
+        assert!(said.contains(&format!("its stdout is no MCP: {words}")), "{said}");
+    }
+}
+
+#[test]
+fn what_a_removed_package_has_kept_is_said() {
+    let data = world().scratch("data");
+    let fixture = world().fixture().display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).env("XDG_DATA_HOME", &data).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    run(&[&fixture, "exit", "0"]);
+    assert_eq!(run(&["clean", &fixture]), "");
+    run(&["--persist", &fixture, "exit", "0"]);
+    let said = run(&["clean", &fixture]);
+    let place = said.lines().next().unwrap().rsplit(' ').next().unwrap();
+    assert!(std::path::Path::new(place).join("data").is_dir(), "{said}");
+    assert!(said.contains(&format!("npxc: hint: if nobody wants it any more: rm -r {place}")), "{said}");
+}

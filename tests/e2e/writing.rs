@@ -175,3 +175,36 @@ fn row_41_what_the_guest_makes_of_its_copy_leads_nowhere() {
         assert_eq!(names(&cwd), ["in.txt"], "{what}");
     }
 }
+
+#[test]
+fn without_write_nobody_is_told_that_a_file_was_made() {
+    let cwd = world().scratch("writing");
+    fs::write(cwd.join("there.txt"), "one").unwrap();
+    let secret = world().scratch("writing-outside").join("secret.txt");
+    fs::write(&secret, "secret").unwrap();
+    let mut client = start(&cwd, &[]);
+    let call = |name: &str, file: &str| json!({"name": name, "arguments": {"file": file, "text": "two"}});
+    let error = client.refused("tools/call", call("write", "new.txt"));
+    assert_eq!(error["data"]["code"], "missing", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("--write"), "{error}");
+    client.refused("tools/call", call("read", secret.to_str().unwrap()));
+    // One that only reads is told by the server.
+    assert_eq!(client.error("read", json!({"file": "new.txt"})), "ENOENT");
+    let denied = client.request("tools/call", call("tell", "there.txt"));
+    let denied = text_of(&denied);
+    assert!(denied.starts_with('E') && denied.contains(cwd.to_str().unwrap()), "{denied}");
+    let (status, said, audit) = client.close();
+    assert!(status.success(), "{said}");
+    assert_eq!(names(&cwd), ["there.txt"]);
+    assert_eq!(text(&cwd.join("there.txt")), "one");
+    let hints =
+        said.lines().filter(|line| line.contains("may read and not change") && line.contains("--write"));
+    assert_eq!(hints.count(), 1, "{said}");
+    // A reviewer reads what was named, shared and not shared.
+    let log = audit.0.display().to_string();
+    let shown = world().command(&["audit", "show", &log]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    let (shared, refused) = shown.split_once("Named and not shared:").unwrap();
+    assert!(shared.contains("copied for the package:") && shared.contains("there.txt"), "{shown}");
+    assert!(refused.contains("new.txt is not there") && refused.contains("secret.txt is outside"), "{shown}");
+}

@@ -113,8 +113,8 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
             (written, lock) = (layered.written, layered.lock);
             if let Some(error) = layered.refused {
                 warnings.push(format!(
-                    "what the package writes into its own folder is not kept: npxc's data directory cannot hold it \
-                     ({error})"
+                    "what the package writes into its own folder is not kept: npxc's data directory is on a \
+                     file system that cannot hold it ({error}); XDG_DATA_HOME on another one can"
                 ));
             }
             continue;

@@ -11,12 +11,15 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
     Resource, ServerPeerInfo, Tool,
 };
-use rmcp::service::{Peer, RoleClient};
+use rmcp::service::{ClientInitializeError, Peer, RoleClient};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Plan;
+use super::watched::Watched;
+use crate::audit::escape::printable;
 use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
@@ -28,6 +31,10 @@ const ANSWER: Duration = Duration::from_mins(1);
 const FIRST_WORD: Duration = Duration::from_secs(2);
 const NEXT_WORD: Duration = Duration::from_secs(10);
 
+/// How long something that has written no message to stdout may take to write one: servers that greet people there answer
+/// at once, other programs never do.
+const AFTER_WORDS: Duration = Duration::from_secs(5);
+
 /// How long npxc may take to end the server and write its log.
 const ENDING: Duration = Duration::from_secs(20);
 
@@ -37,6 +44,9 @@ const LINE: usize = 2000;
 
 /// Tools that are named where one is asked for that does not exist.
 const NAMED_TOOLS: usize = 50;
+
+/// Characters of what stands on stdout in a message's place that are shown.
+const SHOWN: usize = 200;
 
 /// What npxc's own lines on the child's stderr begin with.
 const OWN: &str = "npxc: ";
@@ -122,11 +132,27 @@ async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Resu
     };
     let own = Implementation::new("npxc-probe", env!("CARGO_PKG_VERSION"));
     let client = ClientConfig::new(ClientCapabilities::default(), own);
+    let (stdout, words) = Watched::new(stdout);
     let answer = announced(timeout(plan.timeout, client.serve((stdout, stdin))), plan);
-    let not_initialized =
-        |what: String| Problem { hint: Some(NOT_A_SERVER.to_owned()), ..Problem::from(what) };
-    let mut service = match answer.await {
+    let not_initialized = |what: String| {
+        let what = match words.borrow().as_deref() {
+            Some(words) => format!("{what}\nits stdout is no MCP: {}", printable(words, SHOWN)),
+            None => what,
+        };
+        Problem { hint: Some(NOT_A_SERVER.to_owned()), ..Problem::from(what) }
+    };
+    let answer = tokio::select! {
+        answer = answer => answer,
+        () = long_after(words.clone()) => {
+            return Err(not_initialized("the server did not initialize: it wrote something else".to_owned()));
+        }
+    };
+    let mut service = match answer {
         Ok(Ok(service)) => service,
+        Ok(Err(ClientInitializeError::ConnectionClosed(_))) => {
+            let what = "the server did not initialize: it ended, or closed its stdout, without an answer";
+            return Err(not_initialized(what.to_owned()));
+        }
         Ok(Err(error)) => return Err(not_initialized(format!("the server did not initialize: {error}"))),
         Err(_) => {
             let seconds = plan.timeout.as_secs();
@@ -142,6 +168,15 @@ async fn converse(child: &mut Child, plan: &Plan, outcome: &mut Outcome) -> Resu
     }
     let _ = service.close_with_timeout(ANSWER).await;
     result
+}
+
+/// Ends some time after there were words.
+async fn long_after(mut words: watch::Receiver<Option<String>>) {
+    if words.wait_for(Option::is_some).await.is_err() {
+        // stdout has ended: that is seen by whoever reads it.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(AFTER_WORDS).await;
 }
 
 /// The same future; says how long it takes.

@@ -95,6 +95,7 @@ fn denied(denials: &[Event]) -> Vec<String> {
             | Event::FilePublish { .. }
             | Event::FileCollect { .. }
             | Event::FileLeave { .. }
+            | Event::FileRefuse { .. }
             | Event::Limit { .. }
             | Event::SessionEnd { .. } => None,
         };

@@ -104,6 +104,8 @@ pub struct Named {
     pub written: Written,
     /// Why it is taken for one.
     pub reason: Reason,
+    /// The tool makes a file of that name, as far as names say: nothing else can be meant where none is there.
+    pub makes: bool,
 }
 
 /// Why a string is not taken for a path.
@@ -171,7 +173,8 @@ pub fn explain(
     } else {
         return Err(Other::Unsaid);
     };
-    Ok(Named { text: value.to_owned(), written, reason })
+    let makes = keys.last().is_some_and(|argument| sign::makes(tool, argument));
+    Ok(Named { text: value.to_owned(), written, reason, makes })
 }
 
 /// The path that a value is by itself, unless the configuration has it otherwise: where nobody says what is meant. Also
@@ -179,7 +182,7 @@ pub fn explain(
 pub fn by_shape(configured: &Configured, tool: &str, keys: &[&str], value: &str) -> Option<Named> {
     let excluded = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
     let written = shape::read(value).filter(|_| !excluded && shape::speaks_for_itself(value))?;
-    Some(Named { text: value.to_owned(), written, reason: Reason::Shape })
+    Some(Named { text: value.to_owned(), written, reason: Reason::Shape, makes: false })
 }
 
 /// The paths in an argument that holds a command line or a statement, with where they stand in it.
@@ -190,7 +193,10 @@ pub fn within(configured: &Configured, tool: &str, keys: &[&str], value: &str) -
     }
     let found = embedded::paths(value).into_iter().filter_map(|span| {
         let text = &value[span.clone()];
-        Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
+        Some((
+            Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text, makes: false },
+            span,
+        ))
     });
     found.collect()
 }

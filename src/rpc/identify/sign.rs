@@ -108,6 +108,33 @@ const CONTENT: [&str; 16] = [
     "snippet",
 ];
 
+/// Words of names of tools that make the files which they are given the names of.
+const MAKING: [&str; 7] = ["write", "save", "create", "export", "append", "generate", "download"];
+
+/// Words of names of arguments whose files are made.
+const MADE: [&str; 5] = ["output", "out", "destination", "dest", "save"];
+
+/// Whether a file of this name is one that the tool makes, as far as names say.
+pub(super) fn makes(tool: &str, argument: &str) -> bool {
+    let has = |name: &str, known: &[&str]| words(name).iter().any(|word| known.contains(&word.as_str()));
+    has(tool, &MAKING) || has(argument, &MADE)
+}
+
+/// `writeFile`, `write_file`, `write-file`: `write` and `file`.
+fn words(name: &str) -> Vec<String> {
+    let (mut words, mut after_lower) = (vec![String::new()], false);
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (after_lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        after_lower = c.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words
+}
+
 /// Whether an argument of this name is content.
 pub(super) fn is_content(name: &str) -> bool {
     CONTENT.contains(&last_word(name).as_str())

@@ -103,6 +103,27 @@ fn the_configuration_wins() {
     assert_eq!(found("other", &["path"], "/a/b"), Some(Reason::Schema(Sign::Name)));
 }
 
+#[test]
+fn names_say_which_files_a_tool_makes() {
+    let schema = json!({"properties": {"path": {"type": "string"}, "outputFile": {"type": "string"}}});
+    let schema = ToolSchema::read(&schema);
+    let makes = |tool: &str, key: &str| {
+        identify(&Configured::default(), Some(&schema), tool, &[key], "x.txt").unwrap().makes
+    };
+    for (tool, key) in [
+        ("write_file", "path"),
+        ("excel_create_table", "path"),
+        ("saveAs", "path"),
+        ("export-data", "path"),
+        ("convert", "outputFile"),
+    ] {
+        assert!(makes(tool, key), "{tool} {key}");
+    }
+    for tool in ["read_file", "browser_take_screenshot", "rewrite", "get_created", "list"] {
+        assert!(!makes(tool, "path"), "{tool}");
+    }
+}
+
 proptest! {
     #[test]
     fn uris_come_back(path in "/[a-z %#?\u{e9}\u{1f980}/]{0,20}") {

@@ -63,6 +63,12 @@ impl<'a> Back<'a> {
         }
     }
 
+    /// Whether the line says that a copy may not be written, in the system's words.
+    pub(super) fn denies_writing(&self) -> bool {
+        const WORDS: [&[u8]; 4] = [b"EROFS", b"ead-only file system", b"EACCES", b"ermission denied"];
+        !self.splices.is_empty() && WORDS.iter().any(|words| memmem::find(self.line, words).is_some())
+    }
+
     /// The client's names, each in the place of a guest's.
     pub(super) fn splices(self) -> Vec<Splice> {
         self.splices

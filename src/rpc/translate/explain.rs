@@ -17,6 +17,8 @@ pub struct Explained {
     pub value: String,
     /// The path it is, or that is in it; or why there is none.
     pub path: Result<Named, Other>,
+    /// Whether the call is refused if the path is.
+    pub decides: bool,
 }
 
 impl Translator {
@@ -35,7 +37,7 @@ impl Translator {
         let line = serde_json::json!({ "arguments": arguments }).to_string().into_bytes();
         let schema = self.learned.tool(tool);
         let message = Message {
-            kinds: MessageKind::Tool,
+            kind: MessageKind::Tool,
             configured: &self.configured,
             schema,
             tool,
@@ -58,12 +60,20 @@ impl Translator {
                 .iter()
                 .filter(|found| token.span.start <= found.span.start && found.span.end <= token.span.end)
                 .collect();
-            let explained =
-                |path| Explained { argument: keys.join("."), value: value.clone().into_owned(), path };
+            let explained = |path, decides| Explained {
+                argument: keys.join("."),
+                value: value.clone().into_owned(),
+                path,
+                decides,
+            };
             match (inside.is_empty(), token.kind) {
-                (false, _) => out.extend(inside.into_iter().map(|found| explained(Ok(found.named.clone())))),
+                (false, _) => {
+                    let paths = inside.into_iter();
+                    out.extend(paths.map(|found| explained(Ok(found.named.clone()), found.decides)));
+                }
                 (true, Kind::String) => {
-                    out.push(explained(explain(&self.configured, schema, tool, &keys, &value)));
+                    let why = explain(&self.configured, schema, tool, &keys, &value);
+                    out.push(explained(why, false));
                 }
                 (true, _) => {}
             }

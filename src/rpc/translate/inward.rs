@@ -36,7 +36,7 @@ pub(super) struct Found {
 
 /// What one message is judged by.
 pub(super) struct Message<'a> {
-    pub(super) kinds: MessageKind,
+    pub(super) kind: MessageKind,
     pub(super) configured: &'a Configured,
     pub(super) schema: Option<&'a ToolSchema>,
     /// The tool's or prompt's name.
@@ -50,7 +50,7 @@ pub(super) struct Message<'a> {
 impl Message<'_> {
     /// The paths in `region` of the line: the message's `params`, or its `result`.
     pub(super) fn paths(&self, line: &[u8], region: Range<usize>, out: &mut Vec<Found>) {
-        let completed = match self.kinds {
+        let completed = match self.kind {
             MessageKind::Completion => Completed::read(line.get(region.clone()).unwrap_or_default()),
             _ => Completed::default(),
         };
@@ -65,7 +65,7 @@ impl Message<'_> {
             let Some(position) = scanner.position(&token) else { continue };
             let keys = keys(line, position);
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let Some(role) = self.kinds.role(&keys, token.kind) else { continue };
+            let Some(role) = self.kind.role(&keys, token.kind) else { continue };
             let Some(value) = text::decode(raw) else { continue };
             let literal = Literal { raw, start: token.span.start, levels: 1 };
             match role {
@@ -167,13 +167,25 @@ impl Message<'_> {
 
     fn uri(&self, literal: &Literal<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
         let written = shape::read(value).filter(|written| written.uri);
-        self.put(literal, written.map(|written| Named { text: value.to_owned(), written, reason }), out);
+        self.put(
+            literal,
+            written.map(|written| Named { text: value.to_owned(), written, reason, makes: false }),
+            out,
+        );
     }
 
     fn words(&self, literal: &Literal<'_>, value: &str, out: &mut Vec<Found>) {
         let inside = embedded::paths(value).into_iter().filter_map(|span| {
             let text = &value[span.clone()];
-            Some((Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text }, span))
+            Some((
+                Named {
+                    text: text.to_owned(),
+                    written: shape::read(text)?,
+                    reason: Reason::Text,
+                    makes: false,
+                },
+                span,
+            ))
         });
         self.put_inside(literal, inside.collect(), true, out);
     }
@@ -183,7 +195,7 @@ impl Message<'_> {
         let span = literal.start..literal.start + literal.raw.len();
         // What only looks like a path may be one of another machine, or a resource's that the server knows better.
         let remote = named.reason == Reason::Shape && self.schema.is_some_and(ToolSchema::is_remote);
-        let arguments = matches!(self.kinds, MessageKind::Tool | MessageKind::Prompt)
+        let arguments = matches!(self.kind, MessageKind::Tool | MessageKind::Prompt)
             && named.reason != Reason::Root
             && !remote;
         out.push(Found {

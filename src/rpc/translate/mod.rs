@@ -48,6 +48,9 @@ pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
 const OPAQUE: &str = "requestState";
 /// Files whose names are recognized in words; as many as a session shares.
 const MOST_KNOWN: usize = 4096;
+/// Said when the server says that it may not write what it may not.
+const READ_ONLY: &str =
+    "the package may read and not change the files that calls name; --write lets it change them";
 /// Things that are said to the user.
 const MOST_HINTS: usize = 16;
 
@@ -121,6 +124,8 @@ pub struct Translator {
     known: HashMap<String, String>,
     hints: Vec<String>,
     hinted: BTreeSet<String>,
+    /// Something is shared that the guest may not write.
+    read_only: bool,
     pending: Pending,
 }
 
@@ -169,7 +174,7 @@ impl Translator {
         let Some(message) = messages.all.get(index) else { return };
         let id = message.id.clone().and_then(|span| line.get(span));
         let asked;
-        let (kinds, region) = if let Some(method) = message.method.as_deref() {
+        let (kind, region) = if let Some(method) = message.method.as_deref() {
             match (method, id) {
                 ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
                 ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
@@ -189,9 +194,9 @@ impl Translator {
             let paths = id.is_some() && !message.error && !matches!(asked, Some(Asked::Else));
             (paths.then_some(MessageKind::Answer), message.result.clone())
         };
-        let (Some(kinds), Some(region)) = (kinds, region) else { return };
+        let (Some(kind), Some(region)) = (kind, region) else { return };
         let tool = message.name.as_deref().unwrap_or_default();
-        let schema = match (kinds, &asked) {
+        let schema = match (kind, &asked) {
             (MessageKind::Tool, _) => self.learned.tool(tool),
             (MessageKind::Prompt, _) => self.learned.prompt(tool),
             (_, Some(Asked::Form(form))) => Some(form),
@@ -199,7 +204,7 @@ impl Translator {
         };
         let id = message.id.clone().filter(|_| message.method.is_some());
         let long = &messages.long;
-        Message { kinds, configured: &self.configured, schema, tool, id, index, long }
+        Message { kind, configured: &self.configured, schema, tool, id, index, long }
             .paths(line, region, found);
     }
 
@@ -221,6 +226,7 @@ impl Translator {
                 Answer::Leave => continue,
                 Answer::At(path) => path,
                 Answer::Shared { place, directory, name, writable } => {
+                    self.read_only |= !writable;
                     let path = self.shared(place, directory, &name);
                     if let (true, Some(id)) = (writable, id) {
                         writes.entry((found.message, id)).or_default().push(Write { place, name });
@@ -299,7 +305,11 @@ impl Translator {
             }
         };
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
+        let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
         let restored = back.map(Back::splices).unwrap_or_default();
+        if denied {
+            self.say(READ_ONLY.to_owned());
+        }
         if learns {
             self.learn(line, &messages);
         }

@@ -64,6 +64,23 @@ fn only_the_path_changes() {
 }
 
 #[test]
+fn a_server_that_may_not_write_is_explained_once() {
+    let mut translator = versed("/home/me");
+    let says = |words: &str| {
+        let path = "/opt/npxc-shared/1/f.txt";
+        json!({"id": 1, "result": {"isError": true, "content": [{"type": "text", "text": format!("{words} '{path}'")}]}})
+            .to_string()
+    };
+    translator.server(says("ENOENT: no such file or directory, open").as_bytes());
+    assert_eq!(translator.hints(), [""; 0]);
+    for _ in 0..2 {
+        translator.server(says("EROFS: read-only file system, open").as_bytes());
+    }
+    let hints = translator.hints();
+    assert!(hints.len() == 1 && hints[0].contains("--write"), "{hints:?}");
+}
+
+#[test]
 fn schemas_are_learned_from_the_list_that_was_asked_for() {
     let mut translator = Translator::default();
     let call = br#"{"id":2,"method":"tools/call","params":{"name":"t","arguments":{"path":"f"}}}"#;
