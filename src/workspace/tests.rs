@@ -140,6 +140,12 @@ fn what_leaves_the_scope_is_refused() {
     }
     assert_eq!(code(share(&mut workspace, "../out.txt")), "outside-scope");
     assert_eq!(code(share(&mut workspace, "~/out.txt")), "outside-scope");
+    for name in ["self", "1", "self/task/1"] {
+        let out = format!("/proc/{name}/root{}", world.home.join("out.txt").display());
+        assert_eq!(code(share(&mut workspace, &out)), "outside-scope", "{out}");
+    }
+    assert_eq!(code(share(&mut workspace, "/proc/self/cwd/in.txt")), "outside-scope");
+    assert_eq!(share(&mut workspace, "/proc/self/fd/0"), Answer::Leave, "the guest's own");
     // One that stays inside is followed.
     symlink("in.txt", at("link")).unwrap();
     let answer = share(&mut workspace, "link");
