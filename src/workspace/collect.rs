@@ -26,6 +26,15 @@ use crate::rpc::translate::{Refusal, Unsaved, Write};
 /// Files that were not saved and are said one by one.
 const MOST_SAID: usize = 3;
 
+/// By what a copy is known to be as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// By its times, where they are old enough to tell.
+    Times,
+    /// By what is in it: what is written through a mapping may leave the times as they are.
+    Content,
+}
+
 /// What becomes of a file of the guest's.
 enum Fate {
     /// It is as it was shared, or as it was kept the last time.
@@ -42,7 +51,7 @@ impl Workspace {
         let mut unsaved = Vec::new();
         for write in written {
             let key = (write.place, PathBuf::from(&write.name));
-            self.named(&key, &mut unsaved);
+            self.named(&key, By::Times, &mut unsaved);
             let rescued = |(place, name): &Key, _: &mut Unsaved| *place == key.0 && name.starts_with(&key.1);
             unsaved.extend(self.unsaved.extract_if(rescued).map(|(_, unsaved)| unsaved));
         }
@@ -57,7 +66,7 @@ impl Workspace {
         let mut unsaved = Vec::new();
         let keys: Vec<Key> = self.copies.keys().chain(&self.trees).cloned().collect();
         for key in keys {
-            self.named(&key, &mut unsaved);
+            self.named(&key, By::Content, &mut unsaved);
         }
         self.say(&unsaved);
     }
@@ -68,7 +77,7 @@ impl Workspace {
         if self.writes() && self.copies.contains_key(key) {
             let told = self.copies.get(key).and_then(|copy| copy.told.clone());
             let mut unsaved = Vec::new();
-            self.one(key, &mut unsaved);
+            self.one(key, By::Content, &mut unsaved);
             self.say(&unsaved);
             // What a reply has told already is not told again.
             unsaved.retain(|unsaved| told.as_ref() != Some(&unsaved.refusal));
@@ -88,21 +97,22 @@ impl Workspace {
         }
     }
 
-    fn named(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+    /// What a call named. Of a directory's files the times tell, unless `by` says more; there may be many.
+    fn named(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let is_tree = self.trees.contains(key);
         match self.shelf.open(key.0, &key.1) {
             Err(OpenError::Directory)
                 if is_tree || self.copies.get(key).is_some_and(|c| c.host.is_none()) =>
             {
-                self.whole(key, unsaved);
+                self.whole(key, by, unsaved);
             }
             _ if is_tree => {}
-            _ => self.one(key, unsaved),
+            _ => self.one(key, By::Content, unsaved),
         }
     }
 
     /// All files of a directory of the guest's.
-    fn whole(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+    fn whole(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let path = self.copies.get(key).map_or_else(|| self.scope_path(key), |copy| copy.path.clone());
         let opened = self.shelf.root(key.0).map_err(OpenError::from);
         let opened = opened.and_then(|root| beneath::open_directory(root, &key.1, Links::No));
@@ -134,7 +144,7 @@ impl Workspace {
                 let copy = Copy::of_nothing(path.join(&name), target);
                 self.copies.insert(inner.clone(), copy);
             }
-            self.one(&inner, unsaved);
+            self.one(&inner, by, unsaved);
         }
     }
 
@@ -146,15 +156,15 @@ impl Workspace {
     }
 
     /// One file.
-    fn one(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
-        let Some(refusal) = self.brought(key) else { return };
+    fn one(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
+        let Some(refusal) = self.brought(key, by) else { return };
         let Some(copy) = self.copies.get_mut(key) else { return };
         copy.told = Some(refusal.clone());
         unsaved.push(lost(&copy.path, refusal));
     }
 
     /// Brings a file to the host, if there is anything to bring; why it could not be.
-    fn brought(&mut self, key: &Key) -> Option<Refusal> {
+    fn brought(&mut self, key: &Key, by: By) -> Option<Refusal> {
         let copy = self.copies.get(key)?;
         let opened = match self.shelf.open(key.0, &key.1) {
             Ok(opened) => opened,
@@ -163,7 +173,7 @@ impl Workspace {
             Err(error) => return Some(words::untaken(&error)),
         };
         let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
-        if copy.guest.is_some_and(|before| before.is_still(&stamp)) {
+        if by == By::Times && copy.guest.is_some_and(|before| before.is_still(&stamp)) {
             return None;
         }
         let fate = match self.taken(key, copy, opened) {

@@ -60,6 +60,18 @@ impl Seen {
         Self { stamp, settled: now.saturating_sub(changed) > SETTLED }
     }
 
+    /// One that is old enough to tell, however young the file is.
+    #[cfg(test)]
+    pub(super) fn long_ago(stat: &Stat) -> Self {
+        Self { stamp: Stamp::of(stat), settled: true }
+    }
+
+    /// Whether it was this file, in whatever state.
+    #[cfg(test)]
+    pub(super) fn is_of(&self, stat: &Stat) -> bool {
+        self.stamp.inode == Stamp::of(stat).inode
+    }
+
     /// Whether it is this stamp.
     pub(super) fn is(&self, stamp: &Stamp) -> bool {
         self.stamp == *stamp
