@@ -44,6 +44,11 @@ impl Stamp {
         }
     }
 
+    /// What a rename leaves as it is, in words.
+    pub(super) fn moved(&self) -> String {
+        format!("{:?} {} {:?}", self.inode, self.size, self.modified)
+    }
+
     /// Whether it is the same but for what a rename changes.
     pub(super) fn is_moved(&self, other: &Self) -> bool {
         (self.inode, self.size, self.modified) == (other.inode, other.size, other.modified)

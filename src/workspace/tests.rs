@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+#[path = "host_tests.rs"]
+mod host;
 #[cfg(target_os = "linux")] // others have no rename that exchanges everywhere
 #[path = "race_tests.rs"]
 mod race;
@@ -19,7 +21,7 @@ struct World {
     cwd: PathBuf,
     home: PathBuf,
     cache: PathBuf,
-    _log: Log,
+    log: Log,
     recorder: Recorder,
     leases: std::cell::RefCell<Vec<shelf::Lease>>,
     said: Arc<Mutex<Vec<String>>>,
@@ -45,7 +47,7 @@ impl World {
             cwd,
             home,
             cache,
-            _log: log,
+            log,
             recorder,
             leases: std::cell::RefCell::default(),
             said: Arc::default(),

@@ -6,7 +6,7 @@ use super::stamp::Seen;
 use super::*;
 
 /// What a call of these paths would have collected.
-fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
+pub(super) fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
     let writes: Vec<Write> = answers
         .iter()
         .map(|answer| match answer {
@@ -18,12 +18,12 @@ fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
 }
 
 /// The codes of what was not saved.
-fn codes(unsaved: &[Unsaved]) -> Vec<&str> {
+pub(super) fn codes(unsaved: &[Unsaved]) -> Vec<&str> {
     unsaved.iter().map(|unsaved| unsaved.refusal.code).collect()
 }
 
 /// Names in a directory that are not npxc's own.
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -10,12 +10,13 @@ use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use npxc::audit::Event;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::harness::{Client, Who, directory, everyone, give, root, said};
+use super::harness::{Client, Seen, Who, directory, everyone, give, root, said};
 use super::machine::full;
 use super::sys;
 use super::text::{EVIL, assert_clean, assert_log};
@@ -24,6 +25,8 @@ use super::text::{EVIL, assert_clean, assert_log};
 const SECRET: &str = "the host's secret";
 /// Calls of one session, whose npxc has a limit of time.
 const CALLS: usize = 2000;
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A scope with a file in it, and a secret beside it.
 struct Ground {
@@ -175,6 +178,12 @@ fn swap(ground: &Ground, calls: &AtomicUsize) {
     }
 }
 
+/// The secret's path in pieces, which are no path for npxc to judge.
+fn bait(ground: &Ground) -> Value {
+    let secret = ground.outside.join("race.txt").display().to_string();
+    json!(secret.split('/').collect::<Vec<_>>())
+}
+
 /// What calls of a file saw, whose names somebody changes meanwhile.
 #[derive(Debug, Default)]
 struct Count {
@@ -250,15 +259,6 @@ fn row_41_no_link_that_the_guest_swaps_in_leads_out_of_a_call() {
     for who in everyone() {
         for session in 0..sessions() {
             let ground = Ground::new(who);
-            // In pieces, which are no path for npxc to judge.
-            let secret: Vec<_> = ground
-                .outside
-                .join("race.txt")
-                .iter()
-                .skip(1)
-                .map(|part| part.to_str().unwrap().to_owned())
-                .collect();
-            let bait = json!([[String::new()].as_slice(), &secret].concat());
             // Its own copies, and a directory of the host's that it may write to, with a way there through the scope.
             let mounted = session % 2 == 1 || !full();
             let copied = session % 2 == 0;
@@ -275,13 +275,13 @@ fn row_41_no_link_that_the_guest_swaps_in_leads_out_of_a_call() {
                 let copy = client.call("read", json!({"file": file}));
                 assert_eq!(said(&copy), Some("inside"));
                 // Where the first directory's copies are.
-                let arguments = json!({"file": "/opt/npxc-shared/1/sub/race.txt", "bait": bait, "around": "/opt/npxc-shared/1"});
+                let arguments = json!({"file": "/opt/npxc-shared/1/sub/race.txt", "bait": bait(&ground), "around": "/opt/npxc-shared/1"});
                 assert_eq!(said(&client.call("swap", arguments)), Some("swapping"));
                 paths.extend([file, "sub/race.txt".to_owned()]);
             }
             if mounted {
                 let file = shared.join("race.txt").display().to_string();
-                let arguments = json!({"file": file, "bait": bait, "around": shared});
+                let arguments = json!({"file": file, "bait": bait(&ground), "around": shared});
                 assert_eq!(said(&client.call("swap", arguments)), Some("swapping"));
                 paths.extend([file, ground.cwd.join("way").display().to_string(), "way".to_owned()]);
             }
@@ -352,5 +352,76 @@ fn row_40_hostile_paths_are_shown_harmless() {
         };
         assert_eq!(seen.events.iter().filter(files).count(), 4, "{seen:?}");
         assert!(seen.err.contains("left out of what is shared"), "{seen:?}");
+    }
+}
+
+/// What npxc made of a session's: its directory of copies, below the cache.
+fn shelf(cache: &Path, seen: &Seen) -> PathBuf {
+    let first: Value = serde_json::from_str(seen.log.lines().next().unwrap()).unwrap();
+    cache.join("npxc/shared").join(first["session"].as_str().unwrap())
+}
+
+#[test]
+fn row_44_copies_that_the_guest_has_buried_and_locked_go_with_the_session() {
+    for who in everyone() {
+        let (ground, cache) = (Ground::new(who), directory(who, "cache"));
+        let mut client = Client::start(who, |attack| {
+            let attack = attack.option("--cwd", &ground.cwd).flag("--write");
+            attack.env("XDG_CACHE_HOME", &cache)
+        });
+        let file = ground.cwd.join("sub/race.txt").display().to_string();
+        // Some file systems take milliseconds to remove each.
+        let answer = client.call("dig", json!({"file": file, "levels": 2000}));
+        // Its own way back is locked for an ordinary user's npxc as well, which is said.
+        let told = answer["error"]["data"]["code"].as_str();
+        assert!(said(&answer) == Some("undefined") || told == Some("not-saved"), "{answer}");
+        let seen = client.end();
+        assert_eq!(seen.code, Some(0), "{seen:?}");
+        assert!(shelf(&cache, &seen).parent().unwrap().is_dir(), "it was there");
+        assert!(!shelf(&cache, &seen).exists(), "{seen:?}");
+        ground.assert_untouched();
+    }
+}
+
+#[test]
+fn row_44_what_a_killed_npxc_left_beside_a_file_the_next_start_takes_away() {
+    for who in everyone() {
+        let (ground, cache) = (Ground::new(who), directory(who, "cache"));
+        let start = || {
+            Client::start(who, |attack| {
+                let attack = attack.option("--cwd", &ground.cwd).flag("--write");
+                attack.env("XDG_CACHE_HOME", &cache)
+            })
+        };
+        let beside = || {
+            let entries = fs::read_dir(ground.cwd.join("sub")).unwrap().flatten();
+            let mut names = entries.map(|entry| entry.file_name().into_string().unwrap());
+            names.any(|name| name.starts_with(".npxc-"))
+        };
+        let mut client = start();
+        let file = ground.cwd.join("sub/race.txt").display().to_string();
+        // And while the package goes on with its copies, for as long as it lives.
+        let other = ground.cwd.join("in.txt").display().to_string();
+        assert_eq!(said(&client.call("read", json!({"file": other}))), Some("inside"));
+        let arguments =
+            json!({"file": "/opt/npxc-shared/1/x", "bait": bait(&ground), "around": "/opt/npxc-shared/1"});
+        client.begin("swap", arguments);
+        client.begin("fill", json!({"file": file, "megabytes": 200}));
+        // While it is copied to beside the file.
+        let deadline = Instant::now() + PATIENCE;
+        while !beside() {
+            assert!(Instant::now() < deadline, "nothing came beside the file");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let seen = client.kill();
+        assert!(shelf(&cache, &seen).exists() && beside(), "it was killed too late: {seen:?}");
+        // Its guest may have lived for a moment more.
+        while shelf(&cache, &seen).exists() {
+            assert!(Instant::now() < deadline, "its copies are still there");
+            assert_eq!(start().end().code, Some(0));
+            assert!(!beside());
+        }
+        assert_eq!(fs::read(ground.cwd.join("sub/race.txt")).unwrap(), b"inside");
+        ground.assert_untouched();
     }
 }

@@ -309,6 +309,7 @@ const steps = {
   /// An MCP server until its client leaves. It opens without waiting, says what it found, and `swap` changes what stands
   /// at a path, and the directory around it, for as long as it runs.
   async serve() {
+    const path = require('node:path');
     const { Worker } = require('node:worker_threads');
     const { O_RDONLY, O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = fs.constants;
     const using = (file, flags, act) => {
@@ -323,6 +324,22 @@ const steps = {
         worker.once('message', () => resolve('swapping'));
         worker.once('error', reject);
       }),
+      fill: ({ file, megabytes }) => using(file, O_WRONLY | O_CREAT | O_TRUNC, (fd) => {
+        for (let at = 0; at < megabytes; at++) fs.writeSync(fd, Buffer.alloc(1 << 20, at));
+      }),
+      /// Directories inside each other, none of which anybody may enter any more.
+      dig: ({ file, levels }) => {
+        process.chdir(path.dirname(file));
+        for (let level = 0; level < levels; level++) {
+          if (level % 100 === 0) {
+            fs.mkdirSync('locked/inner', { recursive: true });
+            fs.chmodSync('locked', 0);
+          }
+          fs.mkdirSync('deep');
+          process.chdir('deep');
+          fs.chmodSync('..', 0);
+        }
+      },
       echo: ({ file }) => file,
       create: ({ file }) => fs.writeFileSync(new URL(file), 'created'),
     };

@@ -30,15 +30,34 @@ impl Client {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    /// The same, without waiting for an answer.
+    pub(crate) fn begin(&mut self, tool: &str, arguments: Value) {
+        self.send("tools/call", json!({"name": tool, "arguments": arguments}));
+    }
+
+    fn send(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let request = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
         self.run.send(&request.to_string());
-        let line = self.run.hear().unwrap_or_else(|| panic!("no answer to {request:.2000}"));
+        request
+    }
+
+    fn request(&mut self, method: &str, params: Value) -> Value {
+        let request = self.send(method, params);
+        let line = self.run.hear().unwrap_or_else(|| {
+            let words = self.run.said.0.lock().unwrap();
+            panic!("no answer to {request:.2000}: {}", String::from_utf8_lossy(&words))
+        });
         let answer: Value =
             serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:.2000}"));
         assert_eq!(answer["id"], self.next, "{answer}");
         answer
+    }
+
+    /// npxc is killed; what it is good for was said before.
+    pub(crate) fn kill(mut self) -> Seen {
+        self.run.kill();
+        self.run.finish()
     }
 
     /// The client leaves.
