@@ -51,7 +51,7 @@
 //! | 41 | paths that leave the scope, links swapped in while files are shared and written, what the guest makes of its copies | `paths::row_41_*` (2000 calls for each kind of swap, 100,000 with `NPXC_TEST_FULL=1`), `workspace::tests::*` (`race::row_41_*`: 100,000 tries), `e2e::writing::row_41_*`, `e2e::paths::*` |
 //! | 42 | names, bins, tarball entries, install scripts | `store::row_42_*` |
 //! | 43 | a full disk, memory, processes, stdout | `limits::row_43_*` |
-//! | 44 | npxc killed at every step | `teardown::row_44_*`; with a container: `killed::row_44_*` |
+//! | 44 | npxc killed at every step | `teardown::row_44_*`; while files are written, and with copies that resist: `paths::row_44_*`; with a container: `killed::row_44_*` |
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![allow(clippy::items_after_statements, clippy::needless_range_loop, clippy::large_stack_arrays)]

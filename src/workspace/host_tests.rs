@@ -84,6 +84,16 @@ fn a_file_with_other_names_is_left_as_it_is() {
     assert_eq!((fs::read(&file).unwrap(), inode(&file)), (b"inside".to_vec(), inode(&other)));
 }
 
+/// How far it had come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Written,
+    /// The user's old file is beside.
+    Exchanged,
+    /// And it had changed in between.
+    ExchangedWithAnother,
+}
+
 #[test]
 fn what_a_killed_npxc_left_beside_a_file_is_taken_away_by_the_next_one() {
     let world = World::new();
@@ -92,15 +102,6 @@ fn what_a_killed_npxc_left_beside_a_file_is_taken_away_by_the_next_one() {
     let left = || -> Vec<String> {
         names(&world.cwd).into_iter().filter(|name| name.starts_with(".npxc-")).collect()
     };
-    /// How far it had come.
-    #[derive(Debug, Clone, Copy, PartialEq)]
-    enum At {
-        Written,
-        /// The user's old file is beside.
-        Exchanged,
-        /// And it had changed in between.
-        ExchangedWithAnother,
-    }
     for at in [At::Written, At::Exchanged, At::ExchangedWithAnother] {
         fs::write(world.cwd.join(name), "old").unwrap();
         let workspace = world.writable();

@@ -124,7 +124,7 @@ fn row_41_and_39_what_leads_out_or_is_no_file_is_refused() {
             let mut client = ground.client(options);
             for (path, code) in &paths {
                 for tool in ["read", "write"] {
-                    let answer = client.call(tool, json!({"file": path, "text": "escaped"}));
+                    let answer = client.call(tool, &json!({"file": path, "text": "escaped"}));
                     assert_eq!(answer["error"]["data"]["code"], *code, "{options:?} {tool} {path}: {answer}");
                     assert_eq!(answer["error"]["data"]["path"], **path);
                 }
@@ -132,11 +132,11 @@ fn row_41_and_39_what_leads_out_or_is_no_file_is_refused() {
             // By relative names, which may be anything else: whatever is answered, the secret is not in it.
             for path in ["../outside/race.txt", "out/race.txt", "link", "./link", "sub/../link", "kernel/etc"]
             {
-                let answer = client.call("read", json!({"file": path}));
+                let answer = client.call("read", &json!({"file": path}));
                 assert!(answer["error"].is_object() || answer["result"]["isError"] == true, "{answer}");
             }
             // And it still serves.
-            assert_eq!(said(&client.call("read", json!({"file": "in.txt"}))), Some("inside"));
+            assert_eq!(said(&client.call("read", &json!({"file": "in.txt"}))), Some("inside"));
             let seen = client.end();
             assert_eq!(seen.code, Some(0), "{seen:?}");
             let shared: Vec<_> =
@@ -199,9 +199,9 @@ fn calls(client: &mut Client, paths: &[String], written: bool, before: impl Fn(u
         before(round + 1);
         let path = &paths[round % paths.len()];
         let answer = if written && round % 2 == 1 {
-            client.call("write", json!({"file": path, "text": "inside"}))
+            client.call("write", &json!({"file": path, "text": "inside"}))
         } else {
-            client.call("read", json!({"file": path}))
+            client.call("read", &json!({"file": path}))
         };
         assert!(!answer.to_string().contains(SECRET), "{answer}");
         let code = answer["error"]["data"]["code"].as_str();
@@ -272,17 +272,17 @@ fn row_41_no_link_that_the_guest_swaps_in_leads_out_of_a_call() {
             let mut paths = Vec::new();
             if copied {
                 let file = ground.cwd.join("sub/race.txt").display().to_string();
-                let copy = client.call("read", json!({"file": file}));
+                let copy = client.call("read", &json!({"file": file}));
                 assert_eq!(said(&copy), Some("inside"));
                 // Where the first directory's copies are.
                 let arguments = json!({"file": "/opt/npxc-shared/1/sub/race.txt", "bait": bait(&ground), "around": "/opt/npxc-shared/1"});
-                assert_eq!(said(&client.call("swap", arguments)), Some("swapping"));
+                assert_eq!(said(&client.call("swap", &arguments)), Some("swapping"));
                 paths.extend([file, "sub/race.txt".to_owned()]);
             }
             if mounted {
                 let file = shared.join("race.txt").display().to_string();
                 let arguments = json!({"file": file, "bait": bait(&ground), "around": shared});
-                assert_eq!(said(&client.call("swap", arguments)), Some("swapping"));
+                assert_eq!(said(&client.call("swap", &arguments)), Some("swapping"));
                 paths.extend([file, ground.cwd.join("way").display().to_string(), "way".to_owned()]);
             }
             let count = calls(&mut client, &paths, true, |_| ());
@@ -321,24 +321,24 @@ fn row_40_hostile_paths_are_shown_harmless() {
         }
         let mut client = ground.client(&["--write"]);
         // As it is, it is no path for npxc; as a URI it is one.
-        let answer = client.call("read", json!({"file": evil.to_str().unwrap()}));
+        let answer = client.call("read", &json!({"file": evil.to_str().unwrap()}));
         assert_eq!(said(&answer), Some("ENOENT"), "{answer}");
-        let answer = client.call("echo", json!({"file": uri(&evil)}));
+        let answer = client.call("echo", &json!({"file": uri(&evil)}));
         assert!(said(&answer).unwrap().starts_with("file://"), "{answer}");
         let new = ground.cwd.join(format!("new{name}"));
-        client.call("create", json!({"file": uri(&new)}));
+        client.call("create", &json!({"file": uri(&new)}));
         assert_eq!(fs::read(&new).unwrap(), b"created");
-        client.call("read", json!({"file": tree.to_str().unwrap()}));
+        client.call("read", &json!({"file": tree.to_str().unwrap()}));
         // Refused, and kept beside: both name it in words.
         ground.file(&ground.outside.join(&name), SECRET);
         let outside = uri(&ground.outside.join(&name));
-        let answer = client.call("read", json!({"file": outside}));
+        let answer = client.call("read", &json!({"file": outside}));
         assert_eq!(answer["error"]["data"]["path"], outside, "{answer}");
         for huge in [
             format!("/{}", "a".repeat(1 << 20)),
             format!("{}/{}", ground.cwd.display(), "b/".repeat(1 << 19)),
         ] {
-            let answer = client.call("read", json!({"file": huge}));
+            let answer = client.call("read", &json!({"file": huge}));
             assert!(answer["error"].is_object() || answer["result"]["isError"] == true, "{answer:.300}");
         }
         let seen = client.end();
@@ -371,7 +371,7 @@ fn row_44_copies_that_the_guest_has_buried_and_locked_go_with_the_session() {
         });
         let file = ground.cwd.join("sub/race.txt").display().to_string();
         // Some file systems take milliseconds to remove each.
-        let answer = client.call("dig", json!({"file": file, "levels": 2000}));
+        let answer = client.call("dig", &json!({"file": file, "levels": 2000}));
         // Its own way back is locked for an ordinary user's npxc as well, which is said.
         let told = answer["error"]["data"]["code"].as_str();
         assert!(said(&answer) == Some("undefined") || told == Some("not-saved"), "{answer}");
@@ -402,11 +402,11 @@ fn row_44_what_a_killed_npxc_left_beside_a_file_the_next_start_takes_away() {
         let file = ground.cwd.join("sub/race.txt").display().to_string();
         // And while the package goes on with its copies, for as long as it lives.
         let other = ground.cwd.join("in.txt").display().to_string();
-        assert_eq!(said(&client.call("read", json!({"file": other}))), Some("inside"));
+        assert_eq!(said(&client.call("read", &json!({"file": other}))), Some("inside"));
         let arguments =
             json!({"file": "/opt/npxc-shared/1/x", "bait": bait(&ground), "around": "/opt/npxc-shared/1"});
-        client.begin("swap", arguments);
-        client.begin("fill", json!({"file": file, "megabytes": 200}));
+        client.begin("swap", &arguments);
+        client.begin("fill", &json!({"file": file, "megabytes": 200}));
         // While it is copied to beside the file.
         let deadline = Instant::now() + PATIENCE;
         while !beside() {

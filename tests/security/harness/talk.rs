@@ -17,32 +17,32 @@ impl Client {
         let mut client = Self { run: options(attack(who, &steps)).open().start(), next: 0 };
         let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {},
             "clientInfo": {"name": "tests", "version": "1"}});
-        let answer = client.request("initialize", hello);
+        let answer = client.request("initialize", &hello);
         assert!(answer["result"]["serverInfo"].is_object(), "{answer}");
         client.run.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
-        let answer = client.request("tools/list", json!({}));
+        let answer = client.request("tools/list", &json!({}));
         assert!(answer["result"]["tools"].is_array(), "{answer}");
         client
     }
 
     /// Calls a tool; the whole answer. None is a hang, and the end of the test.
-    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
-        self.request("tools/call", json!({"name": tool, "arguments": arguments}))
+    pub(crate) fn call(&mut self, tool: &str, arguments: &Value) -> Value {
+        self.request("tools/call", &json!({"name": tool, "arguments": arguments}))
     }
 
     /// The same, without waiting for an answer.
-    pub(crate) fn begin(&mut self, tool: &str, arguments: Value) {
-        self.send("tools/call", json!({"name": tool, "arguments": arguments}));
+    pub(crate) fn begin(&mut self, tool: &str, arguments: &Value) {
+        self.send("tools/call", &json!({"name": tool, "arguments": arguments}));
     }
 
-    fn send(&mut self, method: &str, params: Value) -> Value {
+    fn send(&mut self, method: &str, params: &Value) -> Value {
         self.next += 1;
         let request = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params});
         self.run.send(&request.to_string());
         request
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    fn request(&mut self, method: &str, params: &Value) -> Value {
         let request = self.send(method, params);
         let line = self.run.hear().unwrap_or_else(|| {
             let words = self.run.said.0.lock().unwrap();
