@@ -9,8 +9,8 @@ use rustix::io::Errno;
 /// The kernel's own bound of a list of names, and of a value, bytes.
 const MOST: usize = 64 << 10;
 const ACL: &[u8] = b"system.posix_acl_access";
-/// What is said of one content only, or gives the program in it rights.
-const OF_CONTENT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
+/// The system's, for the file and not for one content of it; the others of their kind may give a program rights.
+const LABELS: [&[u8]; 2] = [b"security.selinux", b"security.SMACK64"];
 
 /// Gives `to` what `from` has, and takes a list of its directory's away that `from` has not. An error when something that
 /// users set themselves cannot be given.
@@ -48,11 +48,10 @@ pub(super) fn carry(from: &File, to: &File) -> io::Result<()> {
 }
 
 fn is_carried(name: &[u8]) -> bool {
-    let known = name.starts_with(b"security.") || is_users(name) || !cfg!(target_os = "linux");
-    known && !OF_CONTENT.contains(&name)
+    is_users(name) || LABELS.contains(&name) || !cfg!(target_os = "linux")
 }
 
-/// Whether users set it, and miss it; labels are the system's to give.
+/// Whether users set it, and miss it.
 fn is_users(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name == ACL
 }

@@ -23,6 +23,7 @@ mod attributes {
     use super::*;
 
     const ACL: &str = "system.posix_acl_access";
+    const CAPABILITY: &str = "security.capability";
     const INHERITED: &str = "system.posix_acl_default";
 
     /// `user::rw-, user:1234:PERMISSIONS, group::r--, mask::rw-, other::---` as the kernel keeps it (acl(5)).
@@ -53,10 +54,16 @@ mod attributes {
         let file = world.cwd.join("in.txt");
         setxattr(&file, "user.note", b"mine", XattrFlags::empty()).unwrap();
         setxattr(&file, ACL, &list(6), XattrFlags::empty()).unwrap();
+        if rustix::process::geteuid().is_root() {
+            // CAP_CHOWN, permitted and effective: version 2 of `struct vfs_cap_data`.
+            let capability: Vec<u8> = [0x0200_0001_u32, 1, 0, 0, 0].map(u32::to_le_bytes).concat();
+            setxattr(&file, CAPABILITY, &capability, XattrFlags::empty()).unwrap();
+        }
         assert_eq!(rewrite(&mut workspace, "in.txt", "written"), []);
         assert_eq!(fs::read(&file).unwrap(), b"written");
         assert_eq!(value(&file, "user.note").unwrap(), b"mine");
         assert_eq!(value(&file, ACL).unwrap(), list(6));
+        assert_eq!(value(&file, CAPABILITY), Err(Errno::NODATA), "another program is not to have it");
         // One that its directory gives to new files is not this one's.
         removexattr(&file, ACL).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();

@@ -215,8 +215,9 @@ fn calls(client: &mut Client, paths: &[String], written: bool, before: impl Fn(u
     count
 }
 
+/// Sessions of each user: 100,000 calls of all of them together in the long version.
 fn sessions() -> usize {
-    if full() { 100_000 / CALLS } else { 1 }
+    if full() { 100_000 / CALLS / everyone().len() } else { 1 }
 }
 
 #[test]
