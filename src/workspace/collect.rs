@@ -26,6 +26,9 @@ use crate::rpc::translate::{Refusal, Unsaved, Write};
 /// Files that were not saved and are said one by one.
 const MOST_SAID: usize = 3;
 
+/// Largest copy, bytes, that is compared at each reply: more takes longer than a call should.
+const MOST_COMPARED: i64 = 16 << 20;
+
 /// By what a copy is known to be as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
@@ -97,17 +100,19 @@ impl Workspace {
         }
     }
 
-    /// What a call named. Of a directory's files the times tell, unless `by` says more; there may be many.
+    /// What a call named. Of a directory's files, which may be many, and of large ones the times tell, unless `by` says more.
     fn named(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let is_tree = self.trees.contains(key);
-        match self.shelf.open(key.0, &key.1) {
+        let opened = self.shelf.open(key.0, &key.1);
+        let is_large = opened.as_ref().is_ok_and(|opened| opened.stat.st_size > MOST_COMPARED);
+        match opened {
             Err(OpenError::Directory)
                 if is_tree || self.copies.get(key).is_some_and(|c| c.host.is_none()) =>
             {
                 self.whole(key, by, unsaved);
             }
             _ if is_tree => {}
-            _ => self.one(key, By::Content, unsaved),
+            _ => self.one(key, if is_large { by } else { By::Content }, unsaved),
         }
     }
 
