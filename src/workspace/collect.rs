@@ -56,7 +56,11 @@ impl Workspace {
             let key = (write.place, PathBuf::from(&write.name));
             self.named(&key, By::Times, &mut unsaved);
             let rescued = |(place, name): &Key, _: &mut Unsaved| *place == key.0 && name.starts_with(&key.1);
-            unsaved.extend(self.unsaved.extract_if(rescued).map(|(_, unsaved)| unsaved));
+            for (_, earlier) in self.unsaved.extract_if(rescued) {
+                if !unsaved.contains(&earlier) {
+                    unsaved.push(earlier);
+                }
+            }
         }
         unsaved
     }

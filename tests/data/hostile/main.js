@@ -390,7 +390,9 @@ function swapper() {
     quietly(() => fs.unlinkSync(fresh));
     if (round % 7 === 0 && path.dirname(file) !== around) {
       const [home, moved] = [path.dirname(file), `${around}/moved`];
-      quietly(() => fs.renameSync(home, moved));
+      quietly(() => fs.rmSync(moved, { recursive: true, force: true }));
+      // A link there would become the directory.
+      quietly(() => { if (fs.lstatSync(home).isDirectory()) fs.renameSync(home, moved); });
       quietly(() => fs.symlinkSync(path.dirname(bait), home));
       quietly(() => { if (fs.lstatSync(home).isSymbolicLink()) fs.unlinkSync(home); });
       quietly(() => fs.renameSync(moved, home));
