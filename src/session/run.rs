@@ -168,9 +168,10 @@ async fn relay(
     let interrupted = conclusion.cause == Cause::Interrupted;
     let delivered = tokio::task::spawn_blocking(move || proxy.finish());
     tokio::select! {
-        // The client may not read: then a signal still ends npxc.
+        // The client may not read: then a signal still ends npxc, and one that came before does after a while.
         _ = delivered => {}
-        () = signals.next(), if !interrupted => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(foreground::AFTER_TERM), if interrupted => {}
     }
     Ok((conclusion, written))
 }
