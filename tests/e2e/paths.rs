@@ -180,7 +180,10 @@ fn arguments_and_variables_that_are_paths_are_the_guests() {
 fn inspect_says_what_would_become_of_a_call() {
     let cwd = world().scratch("paths");
     fs::write(cwd.join("a.txt"), "x").unwrap();
-    let outside = world().scratch("paths-outside").display().to_string();
+    // A file: of directories the sandbox may have one of that name itself, as /tmp.
+    let outside = world().scratch("paths-outside").join("secret.txt");
+    fs::write(&outside, "secret").unwrap();
+    let outside = outside.display().to_string();
     let (fixture, cwd) = (world().fixture().display().to_string(), cwd.display().to_string());
     let inspect = |options: &[&str]| {
         let words = [&["inspect", "--cwd", &cwd][..], options, &[&fixture, "reader"]].concat();
