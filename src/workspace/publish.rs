@@ -129,8 +129,14 @@ impl Workspace {
         }
         let target = opened.path.as_deref().and_then(|path| self.scope.below_root(path));
         let target = target.unwrap_or_else(|| key.1.clone());
+        if !self.copies.contains_key(key) {
+            self.room()?;
+            if self.writes() && self.shelf.has(key.0, &key.1) {
+                // The guest has made one itself, before any call named it.
+                self.copies.insert(key.clone(), Copy::of_nothing(path.to_owned(), target.clone()));
+            }
+        }
         self.rescue(key);
-        self.room()?;
         let Self { shelf, recorder, .. } = self;
         let record = |bytes| {
             let (path, guest) = (logged(path), guest_path(key));
@@ -170,10 +176,14 @@ impl Workspace {
         if self.copies.get(key).is_some_and(|copy| copy.host.is_none()) {
             return self.directories_of(key);
         }
-        // The host's file is gone.
-        self.rescue(key);
-        self.shelf.remove(key.0, &key.1);
-        self.room()?;
+        if self.copies.contains_key(key) {
+            // The host's file is gone.
+            self.rescue(key);
+            self.shelf.remove(key.0, &key.1);
+        } else {
+            // What the guest has made there itself stays, and is brought back as what it makes from now on.
+            self.room()?;
+        }
         let copy = Copy::of_nothing(path.to_owned(), self.target_of(&key.1));
         self.copies.insert(key.clone(), copy);
         self.directories_of(key)
