@@ -145,7 +145,7 @@ impl Workspace {
 
     /// What is kept elsewhere is on record as that; what is not taken is on record as refused.
     fn untaken(&mut self, key: &Key, refusal: Refusal) -> Refusal {
-        self.note(logged(&self.path_of(key)), &refusal);
+        self.note(logged(&self.path_of(key)), &refusal, true);
         refusal
     }
 

@@ -62,6 +62,8 @@ pub struct Workspace {
     unsaved: HashMap<Key, Unsaved>,
     /// What was refused, as it was written, and why; the log has it.
     refused: HashSet<(String, &'static str)>,
+    /// The same of what the guest made and was not taken.
+    untaken: HashSet<(String, &'static str)>,
     growth: Growth,
     /// Nothing more is brought back.
     stopped: Arc<AtomicBool>,
@@ -92,7 +94,7 @@ impl Workspace {
     ) -> Self {
         let (copies, trees) = (HashMap::new(), HashSet::new());
         let (others, unsaved, refused) = (HashMap::new(), HashMap::new(), HashSet::new());
-        let (growth, stopped) = (Growth::default(), Arc::default());
+        let (untaken, growth, stopped) = (HashSet::new(), Growth::default(), Arc::default());
         Self {
             scope,
             shelf,
@@ -104,6 +106,7 @@ impl Workspace {
             others,
             unsaved,
             refused,
+            untaken,
             growth,
             stopped,
         }
@@ -111,14 +114,16 @@ impl Workspace {
 
     fn share(&mut self, named: &Named) -> Answer {
         self.judge(named).unwrap_or_else(|refusal| {
-            self.note(named.text.clone(), &refusal);
+            self.note(named.text.clone(), &refusal, false);
             Answer::Refused(refusal)
         })
     }
 
-    /// A refusal in the log, each once. It grants nothing: without its line it stands as well.
-    fn note(&mut self, path: String, refusal: &Refusal) {
-        if self.refused.len() < MOST_REFUSED && self.refused.insert((path.clone(), refusal.code)) {
+    /// A refusal in the log, each once. It grants nothing: without its line it stands as well. `guest` when it is of what
+    /// the guest made, which is not to use up the client's lines.
+    fn note(&mut self, path: String, refusal: &Refusal, guest: bool) {
+        let noted = if guest { &mut self.untaken } else { &mut self.refused };
+        if noted.len() < MOST_REFUSED && noted.insert((path.clone(), refusal.code)) {
             let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
             let _ = self.recorder.record(Event::FileRefuse { path, code, reason });
         }

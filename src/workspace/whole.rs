@@ -121,7 +121,7 @@ impl Workspace {
     }
 
     fn lose(&mut self, path: &Path, refusal: Refusal, unsaved: &mut Vec<Unsaved>) {
-        self.note(logged(path), &refusal);
+        self.note(logged(path), &refusal, true);
         unsaved.push(lost(path, refusal));
     }
 }
