@@ -18,20 +18,17 @@ use super::publish::{Copy, MOST_NAMES};
 use super::replace::{Fresh, Site, Standing, may_write, standing};
 use super::shelf::MOST_OF_ONE;
 use super::stamp::{self, Digest, Seen, Stamp};
-use super::tree::{self, Kind};
+use super::whole::stopped;
 use super::{Key, Workspace, guest_path, logged, words};
 use crate::audit::{Collected, Event};
 use crate::rpc::translate::{Refusal, Unsaved, Write};
-
-/// Files that were not saved and are said one by one.
-const MOST_SAID: usize = 3;
 
 /// Largest copy, bytes, that is compared at each reply: more takes longer than a call should.
 const MOST_COMPARED: i64 = 16 << 20;
 
 /// By what a copy is known to be as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub(super) enum By {
     /// By its times, where they are old enough to tell.
     Times,
     /// By what is in it: what is written through a mapping may leave the times as they are.
@@ -42,10 +39,10 @@ enum By {
 enum Fate {
     /// It is as it was shared, or as it was kept the last time.
     Same,
-    /// It is on the host now, or was already.
-    Saved(Seen, Digest),
-    /// It is kept elsewhere: why, and where.
-    Kept(Digest, Refusal),
+    /// It is on the host now, or was already; and how many bytes were written.
+    Saved(Seen, Digest, u64),
+    /// It is kept elsewhere: its bytes, why, and where.
+    Kept(Digest, u64, Refusal),
 }
 
 impl Workspace {
@@ -54,28 +51,20 @@ impl Workspace {
         let mut unsaved = Vec::new();
         for write in written {
             let key = (write.place, PathBuf::from(&write.name));
-            self.named(&key, By::Times, &mut unsaved);
+            if !self.is_stopped() {
+                self.named(&key, By::Times, &mut unsaved);
+            }
             let rescued = |(place, name): &Key, _: &mut Unsaved| *place == key.0 && name.starts_with(&key.1);
             for (_, earlier) in self.unsaved.extract_if(rescued) {
                 if !unsaved.contains(&earlier) {
                     unsaved.push(earlier);
                 }
             }
+            if self.is_stopped() {
+                unsaved.push(lost(&self.path_of(&key), stopped()));
+            }
         }
         unsaved
-    }
-
-    /// Everything, when the session ends; what cannot be saved is said.
-    pub(super) fn finish(&mut self) {
-        if !self.writes() {
-            return;
-        }
-        let mut unsaved = Vec::new();
-        let keys: Vec<Key> = self.copies.keys().chain(&self.trees).cloned().collect();
-        for key in keys {
-            self.named(&key, By::Content, &mut unsaved);
-        }
-        self.say(&unsaved);
     }
 
     /// What would be lost when a copy is made anew. A call that waits may have written it, or one that was answered, so it
@@ -94,18 +83,8 @@ impl Workspace {
         }
     }
 
-    fn say(&self, unsaved: &[Unsaved]) {
-        for Unsaved { path, refusal } in unsaved.iter().take(MOST_SAID) {
-            (self.voice)(&format!("{path} {}", refusal.reason));
-        }
-        let more = unsaved.len().saturating_sub(MOST_SAID);
-        if more > 0 {
-            (self.voice)(&format!("{more} more files of the package's were not written (npxc audit show)"));
-        }
-    }
-
     /// What a call named. Of a directory's files, which may be many, and of large ones the times tell, unless `by` says more.
-    fn named(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
+    pub(super) fn named(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let is_tree = self.trees.contains(key);
         let opened = self.shelf.open(key.0, &key.1);
         let is_large = opened.as_ref().is_ok_and(|opened| opened.stat.st_size > MOST_COMPARED);
@@ -120,54 +99,8 @@ impl Workspace {
         }
     }
 
-    /// All files of a directory of the guest's.
-    fn whole(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
-        let path = self.copies.get(key).map_or_else(|| self.scope_path(key), |copy| copy.path.clone());
-        let opened = self.shelf.root(key.0).map_err(OpenError::from);
-        let opened = opened.and_then(|root| beneath::open_directory(root, &key.1, Links::No));
-        let found = opened.and_then(|opened| Ok(tree::walk(&opened.fd, &|_| false)?));
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return unsaved.push(lost(&path, words::untaken(&error))),
-        };
-        if found.is_cut {
-            unsaved.push(lost(&path, words::too_much(&path)));
-        }
-        if found.entries.is_empty() && !self.trees.contains(key) {
-            let target = self.copies.get(key).map(|copy| copy.target.clone());
-            match self.directory_for(key.0, &target.unwrap_or_else(|| key.1.clone())) {
-                Ok(_) => {}
-                Err(NotWritten::Refused(refusal)) => unsaved.push(lost(&path, refusal)),
-                Err(NotWritten::System(error)) => unsaved.push(lost(&path, words::unwritten(&error))),
-            }
-        }
-        for (name, kind) in found.entries {
-            if kind != Kind::File {
-                continue;
-            }
-            let inner = (key.0, key.1.join(&name));
-            if !self.copies.contains_key(&inner) {
-                if self.room().is_err() {
-                    unsaved.push(lost(&path, words::too_many_made()));
-                    break;
-                }
-                let target = self.target_of(&inner.1);
-                let copy = Copy::of_nothing(path.join(&name), target);
-                self.copies.insert(inner.clone(), copy);
-            }
-            self.one(&inner, by, unsaved);
-        }
-    }
-
-    /// The client's path of a directory that was named.
-    fn scope_path(&self, key: &Key) -> PathBuf {
-        self.shelf
-            .directory_of(key.0)
-            .map_or_else(PathBuf::new, |directory| Path::new(directory).join(&key.1))
-    }
-
     /// One file.
-    fn one(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
+    pub(super) fn one(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let Some(refusal) = self.brought(key, by) else { return };
         let Some(copy) = self.copies.get_mut(key) else { return };
         copy.told = Some(refusal.clone());
@@ -181,7 +114,7 @@ impl Workspace {
             Ok(opened) => opened,
             // Not made, or taken away: the host's file stays.
             Err(error) if error.is_missing() => return None,
-            Err(error) => return Some(words::untaken(&error)),
+            Err(error) => return Some(self.untaken(key, words::untaken(&error))),
         };
         let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
         if by == By::Times && copy.guest.is_some_and(|before| before.is_still(&stamp)) {
@@ -189,22 +122,31 @@ impl Workspace {
         }
         let fate = match self.taken(key, copy, opened) {
             Ok(fate) => fate,
-            Err(refusal) => return Some(refusal),
+            Err(refusal) => return Some(self.untaken(key, refusal)),
         };
         let copy = self.copies.get_mut(key)?;
         copy.guest = Some(seen);
         match fate {
             Fate::Same => None,
-            Fate::Saved(host, digest) => {
+            Fate::Saved(host, digest, bytes) => {
+                self.growth.add(bytes.saturating_sub(copy.bytes));
+                copy.bytes = copy.bytes.max(bytes);
                 copy.host = Some((host, Some(digest)));
                 None
             }
             // It is not kept again at every reply.
-            Fate::Kept(digest, refusal) => {
+            Fate::Kept(digest, bytes, refusal) => {
+                self.growth.add(bytes);
                 copy.kept = Some(digest);
                 Some(refusal)
             }
         }
+    }
+
+    /// What is kept elsewhere is on record as that; what is not taken is on record as refused.
+    fn untaken(&mut self, key: &Key, refusal: Refusal) -> Refusal {
+        self.note(logged(&self.path_of(key)), &refusal, true);
+        refusal
     }
 
     /// Takes a file of the guest's.
@@ -233,8 +175,9 @@ impl Workspace {
             Err(NotWritten::System(error)) => error,
         };
         let why = words::unwritten(&error);
-        let kept = self.in_attic(key, copy, file).map_err(|_| words::nowhere(&why))?;
-        Ok(Fate::Kept(digest, words::kept(&why, &kept)))
+        self.growth.admits(file.metadata().map_or(u64::MAX, |found| found.len()))?;
+        let (kept, bytes) = self.in_attic(key, copy, file).map_err(|_| words::nowhere(&why))?;
+        Ok(Fate::Kept(digest, bytes, words::kept(&why, &kept)))
     }
 
     fn in_place(&self, key: &Key, copy: &Copy, file: &mut File, digest: Digest) -> Result<Fate, NotWritten> {
@@ -253,7 +196,9 @@ impl Workspace {
                 let still = before.as_ref().is_some_and(|(seen, _)| seen.is_still(&stamp));
                 let content = if still { None } else { Some(stamp::digest(&there, MOST_OF_ONE)?) };
                 if content == Some(digest) {
-                    return Ok(Fate::Saved(Seen::of(&stat), digest));
+                    // That the guest guesses what is in a file does not make it one that was shared.
+                    let saved = Fate::Saved(Seen::of(&stat), digest, 0);
+                    return Ok(if before.is_some() { saved } else { Fate::Same });
                 }
                 let same = still || before.as_ref().is_some_and(|(_, before)| *before == content);
                 if same && is_linked(&stat) {
@@ -268,6 +213,9 @@ impl Workspace {
         {
             return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
         }
+        let size = file.metadata()?.len();
+        let grows = if as_shared.is_some() { size.saturating_sub(copy.bytes) } else { size };
+        self.growth.admits(grows).map_err(NotWritten::Refused)?;
         io::Seek::rewind(file)?;
         let like = as_shared.as_ref().and_then(Option::as_ref).map(|(file, stat)| (file, stat));
         let mut fresh = Fresh::write(site, file, MOST_OF_ONE, like)?;
@@ -284,13 +232,13 @@ impl Workspace {
         };
         if placed {
             let stat = fresh.is_now(name)?;
-            return Ok(Fate::Saved(Seen::of(&stat), fresh.digest));
+            return Ok(Fate::Saved(Seen::of(&stat), fresh.digest, fresh.bytes));
         }
         if how != Collected::Kept {
             self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         }
         let beside = fresh.keep_beside(name)?;
-        Ok(Fate::Kept(digest, why(&copy.path.with_file_name(beside))))
+        Ok(Fate::Kept(digest, fresh.bytes, why(&copy.path.with_file_name(beside))))
     }
 
     /// No record, no write.
@@ -300,7 +248,7 @@ impl Workspace {
     }
 
     /// A directory of the scope's to write in, made if it has to be, and recorded before; no link is followed.
-    fn directory_for(&self, place: usize, below: &Path) -> Result<OpenedDirectory, NotWritten> {
+    pub(super) fn directory_for(&self, place: usize, below: &Path) -> Result<OpenedDirectory, NotWritten> {
         let root = self.scope.root()?;
         let mut at = PathBuf::new();
         for part in below.components() {
@@ -326,8 +274,8 @@ impl Workspace {
         Ok(beneath::open_directory(root, below, Links::No)?)
     }
 
-    /// Where nothing can be written beside the file: npxc's own directory.
-    fn in_attic(&self, key: &Key, copy: &Copy, file: &mut File) -> Result<PathBuf, NotWritten> {
+    /// Where nothing can be written beside the file: npxc's own directory. Where it is then, and its bytes.
+    fn in_attic(&self, key: &Key, copy: &Copy, file: &mut File) -> Result<(PathBuf, u64), NotWritten> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.attic)?;
         let directory = beneath::directory(&self.attic)?;
         let name = copy.target.file_name().unwrap_or(OsStr::new("file"));
@@ -336,12 +284,12 @@ impl Workspace {
         let mut fresh = Fresh::write(site, file, MOST_OF_ONE, None)?;
         self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         let name = fresh.keep_beside(name)?;
-        Ok(fs::canonicalize(&self.attic)?.join(name))
+        Ok((fs::canonicalize(&self.attic)?.join(name), fresh.bytes))
     }
 }
 
 /// Why a file was not written where it belongs.
-enum NotWritten {
+pub(super) enum NotWritten {
     /// It must not be, and nothing is kept.
     Refused(Refusal),
     /// It cannot be.
@@ -375,6 +323,6 @@ fn is_linked(stat: &Stat) -> bool {
     stat.st_nlink != 1
 }
 
-fn lost(path: &Path, refusal: Refusal) -> Unsaved {
+pub(super) fn lost(path: &Path, refusal: Refusal) -> Unsaved {
     Unsaved { path: path.display().to_string(), refusal }
 }

@@ -1,7 +1,8 @@
 //! The files that a session shares with its package because a call named them.
 //!
 //! [`scope`] says what may be shared, [`beneath`] opens it so that what was checked is what is read, [`shelf`] holds
-//! the copies, which `publish` makes. Where the scope may be written, `collect` takes what the guest has made of them and has
+//! the copies, which `publish` makes. Where the scope may be written, `collect`, and `whole` for
+//! a directory, takes what the guest has made of them, as far as `growth` lets it, and has
 //! `replace` put it in the place of the host's files; `journal` knows what is beside one of them just then. `sweep` removes the copies in the end. Data
 //! comes from `rpc`, which finds the paths in messages; it goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
 //! anything shared or written: only what the client names is.
@@ -9,6 +10,7 @@
 mod attributes;
 pub mod beneath;
 mod collect;
+mod growth;
 mod journal;
 mod publish;
 mod replace;
@@ -17,14 +19,17 @@ pub mod shelf;
 mod stamp;
 mod sweep;
 mod tree;
+mod whole;
 mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::growth::Growth;
 use self::publish::Copy;
 use self::scope::{Place, Scope};
 use self::shelf::Shelf;
@@ -57,6 +62,11 @@ pub struct Workspace {
     unsaved: HashMap<Key, Unsaved>,
     /// What was refused, as it was written, and why; the log has it.
     refused: HashSet<(String, &'static str)>,
+    /// The same of what the guest made and was not taken.
+    untaken: HashSet<(String, &'static str)>,
+    growth: Growth,
+    /// Nothing more is brought back.
+    stopped: Arc<AtomicBool>,
 }
 
 /// What a path that is in the scope was written as.
@@ -84,27 +94,47 @@ impl Workspace {
     ) -> Self {
         let (copies, trees) = (HashMap::new(), HashSet::new());
         let (others, unsaved, refused) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { scope, shelf, recorder, voice, attic, copies, trees, others, unsaved, refused }
+        let (untaken, growth, stopped) = (HashSet::new(), Growth::default(), Arc::default());
+        Self {
+            scope,
+            shelf,
+            recorder,
+            voice,
+            attic,
+            copies,
+            trees,
+            others,
+            unsaved,
+            refused,
+            untaken,
+            growth,
+            stopped,
+        }
     }
 
     fn share(&mut self, named: &Named) -> Answer {
         self.judge(named).unwrap_or_else(|refusal| {
-            self.note(named, &refusal);
+            self.note(named.text.clone(), &refusal, false);
             Answer::Refused(refusal)
         })
     }
 
-    /// A refusal in the log, each once. It grants nothing: without its line it stands as well.
-    fn note(&mut self, named: &Named, refusal: &Refusal) {
-        if self.refused.len() < MOST_REFUSED && self.refused.insert((named.text.clone(), refusal.code)) {
-            let (path, code) = (named.text.clone(), refusal.code.to_owned());
-            let reason = refusal.reason.clone();
+    /// A refusal in the log, each once. It grants nothing: without its line it stands as well. `guest` when it is of what
+    /// the guest made, which is not to use up the client's lines.
+    fn note(&mut self, path: String, refusal: &Refusal, guest: bool) {
+        let noted = if guest { &mut self.untaken } else { &mut self.refused };
+        if noted.len() < MOST_REFUSED && noted.insert((path.clone(), refusal.code)) {
+            let (code, reason) = (refusal.code.to_owned(), refusal.reason.clone());
             let _ = self.recorder.record(Event::FileRefuse { path, code, reason });
         }
     }
 
     fn collect(&mut self, written: &[Write]) -> Vec<Unsaved> {
         self.bring_back(written)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     fn writes(&self) -> bool {
@@ -153,12 +183,16 @@ impl Workspace {
 
 /// A session's workspace, for the thread that forwards messages and for whoever ends the session.
 #[derive(Clone)]
-pub struct Handle(Arc<Mutex<Workspace>>);
+pub struct Handle {
+    workspace: Arc<Mutex<Workspace>>,
+    stopped: Arc<AtomicBool>,
+}
 
 impl Handle {
     /// The two ends of it.
     pub fn new(workspace: Workspace) -> Self {
-        Self(Arc::new(Mutex::new(workspace)))
+        let stopped = workspace.stopped.clone();
+        Self { workspace: Arc::new(Mutex::new(workspace)), stopped }
     }
 
     /// The guest has ended: what it has written and no reply has spoken of is brought to the host's files.
@@ -166,8 +200,14 @@ impl Handle {
         self.workspace().finish();
     }
 
+    /// What is being brought back ends with the file that it is at: [`finish`](Self::finish) says what was left. It waits for
+    /// nothing.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
     fn workspace(&self) -> MutexGuard<'_, Workspace> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workspace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -33,12 +33,14 @@ pub(super) struct Copy {
     pub(super) kept: Option<Digest>,
     /// Why it could not be saved the last time.
     pub(super) told: Option<Refusal>,
+    /// The host's file had so many when it was copied, or has by what was written.
+    pub(super) bytes: u64,
 }
 
 impl Copy {
     /// Of a file that is still to be made.
     pub(super) fn of_nothing(path: PathBuf, target: PathBuf) -> Self {
-        Self { path, target, host: None, guest: None, kept: None, told: None }
+        Self { path, target, host: None, guest: None, kept: None, told: None, bytes: 0 }
     }
 }
 
@@ -129,8 +131,14 @@ impl Workspace {
         }
         let target = opened.path.as_deref().and_then(|path| self.scope.below_root(path));
         let target = target.unwrap_or_else(|| key.1.clone());
+        if !self.copies.contains_key(key) {
+            self.room()?;
+            if self.writes() && self.shelf.has(key.0, &key.1) {
+                // The guest has made one itself, before any call named it.
+                self.copies.insert(key.clone(), Copy::of_nothing(path.to_owned(), target.clone()));
+            }
+        }
         self.rescue(key);
-        self.room()?;
         let Self { shelf, recorder, .. } = self;
         let record = |bytes| {
             let (path, guest) = (logged(path), guest_path(key));
@@ -144,6 +152,7 @@ impl Workspace {
             guest: put.seen,
             kept: None,
             told: None,
+            bytes: put.bytes,
         };
         self.copies.insert(key.clone(), copy);
         Ok(())
@@ -170,10 +179,14 @@ impl Workspace {
         if self.copies.get(key).is_some_and(|copy| copy.host.is_none()) {
             return self.directories_of(key);
         }
-        // The host's file is gone.
-        self.rescue(key);
-        self.shelf.remove(key.0, &key.1);
-        self.room()?;
+        if self.copies.contains_key(key) {
+            // The host's file is gone.
+            self.rescue(key);
+            self.shelf.remove(key.0, &key.1);
+        } else {
+            // What the guest has made there itself stays, and is brought back as what it makes from now on.
+            self.room()?;
+        }
         let copy = Copy::of_nothing(path.to_owned(), self.target_of(&key.1));
         self.copies.insert(key.clone(), copy);
         self.directories_of(key)
@@ -187,8 +200,16 @@ impl Workspace {
     }
 
     /// Where a file that is still to be made will really be.
-    pub(super) fn target_of(&self, below: &Path) -> PathBuf {
-        let real = below.ancestors().skip(1).find_map(|parent| {
+    fn target_of(&self, below: &Path) -> PathBuf {
+        match (below.parent(), below.file_name()) {
+            (Some(parent), Some(name)) => self.real_directory(parent).join(name),
+            _ => below.to_owned(),
+        }
+    }
+
+    /// Where a directory that a call named, or named a file in, really is, or will be.
+    pub(super) fn real_directory(&self, below: &Path) -> PathBuf {
+        let real = below.ancestors().find_map(|parent| {
             let opened = self.scope.open_directory(parent).ok()?;
             let real = self.scope.below_root(opened.path.as_deref()?)?;
             Some(real.join(below.strip_prefix(parent).ok()?))

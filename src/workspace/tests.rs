@@ -4,6 +4,8 @@ mod host;
 #[cfg(target_os = "linux")] // others have no rename that exchanges everywhere
 #[path = "race_tests.rs"]
 mod race;
+#[path = "whole_tests.rs"]
+mod whole_directory;
 #[path = "writing_tests.rs"]
 mod writing;
 

@@ -313,6 +313,26 @@ fn what_is_written_after_the_reply_is_collected_with_the_next_one_or_in_the_end(
 }
 
 #[test]
+fn what_the_guest_made_before_any_call_named_it_is_brought_back() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    let answer = share(&mut workspace, "in.txt");
+    let copied = copy(&workspace, &answer);
+    // It moves one, and makes another where the host has a file.
+    fs::write(world.cwd.join("there.txt"), "the user's").unwrap();
+    fs::rename(&copied, copied.with_file_name("moved.txt")).unwrap();
+    fs::write(copied.with_file_name("there.txt"), "the package's").unwrap();
+    let (moved, there) = (share(&mut workspace, "moved.txt"), share(&mut workspace, "there.txt"));
+    assert_eq!(fs::read_to_string(copy(&workspace, &moved)).unwrap(), "inside");
+    assert_eq!(fs::read_to_string(copy(&workspace, &there)).unwrap(), "the user's");
+    assert_eq!(codes(&collect(&mut workspace, &[&moved, &there])), ["changed-meanwhile"]);
+    assert_eq!(names(&world.cwd), ["in.txt", "moved.txt", "there.txt", "there.txt.npxc-1"]);
+    assert_eq!(fs::read_to_string(world.cwd.join("moved.txt")).unwrap(), "inside");
+    assert_eq!(fs::read_to_string(world.cwd.join("there.txt.npxc-1")).unwrap(), "the package's");
+    assert_eq!(fs::read_to_string(world.cwd.join("there.txt")).unwrap(), "the user's");
+}
+
+#[test]
 fn a_directory_is_shared_and_collected_file_by_file() {
     let world = World::new();
     let mut workspace = world.writable();
