@@ -115,7 +115,7 @@ async fn start(
     let (conclusion, written) =
         relayed.unwrap_or_else(|error| (Conclusion { ended: Err(error), cause: Cause::Itself }, None));
 
-    files.finish();
+    bring_back(files, signals).await;
     while let Ok(warning) = said.try_recv() {
         words.warning(&warning);
     }
@@ -175,6 +175,19 @@ async fn relay(
         () = tokio::time::sleep(foreground::AFTER_TERM), if interrupted => {}
     }
     Ok((conclusion, written))
+}
+
+/// The guest has ended: what it has written and no reply has spoken of is brought to the host's files. A signal ends that with
+/// the file that it is at.
+async fn bring_back(files: Handle, signals: &mut Signals) {
+    let all = files.clone();
+    let mut finished = tokio::task::spawn_blocking(move || all.finish());
+    tokio::select! {
+        _ = &mut finished => return,
+        () = signals.next() => files.stop(),
+    }
+    // One that panicked has nothing left to bring.
+    let _ = finished.await;
 }
 
 /// The exit status, and what is to be said about it. A guest that was asked to end did not end of a limit, whatever
