@@ -91,6 +91,7 @@ async fn start(
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
     let opening = Opening::new(first, recorder.clone(), log.path());
     let scope = files::scope(resolved, &granted, host.env.home.clone());
+    arguments::warn(resolved, &scope, words);
     let shared = arguments::shared(resolved, &scope);
     if !shared.is_empty() {
         // What is shared is on record, and the session's start before it.
