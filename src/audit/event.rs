@@ -184,7 +184,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// What was named is not shared.
+    /// What was named is not shared, or what the package made of it is not written.
     #[serde(rename = "file.refuse")]
     FileRefuse {
         /// The path as it was written.

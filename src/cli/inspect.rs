@@ -185,7 +185,7 @@ fn of_call(
     for (row, sight) in &rows {
         let (is, why) = match &row.path {
             Ok(named) => ("yes", named.reason.to_string()),
-            Err(why) => ("no", why_not(why, &row.value)),
+            Err(why) => ("no", why_not(*why, &row.value)),
         };
         let value = row.path.as_ref().map_or(&row.value, |named| &named.text);
         let value: String = value.chars().take(SHOWN).collect();
@@ -196,7 +196,7 @@ fn of_call(
 }
 
 /// Of `A1:B1` nobody wants to hear that it might be a URL.
-fn why_not(why: &Other, value: &str) -> String {
+fn why_not(why: Other, value: &str) -> String {
     match why {
         Other::Value(NoPath::Url) if !value.contains("://") => "not a path".to_owned(),
         _ => why.to_string(),
@@ -220,7 +220,7 @@ fn words(sight: &Sight) -> String {
 fn as_value(row: &Explained, sight: Option<&Sight>) -> Value {
     let (why, path) = match &row.path {
         Ok(named) => (named.reason.to_string(), Some(&named.text)),
-        Err(why) => (why_not(why, &row.value), None),
+        Err(why) => (why_not(*why, &row.value), None),
     };
     let (place, detail, hint) = match sight {
         None => (None, None, None),
