@@ -8,7 +8,7 @@ use crate::config::{LinkChoice, Resolved, RuntimeChoice};
 use crate::exit::Failure;
 use crate::policy::{HostPattern, Mode, Rule};
 use crate::runtime::Access;
-use crate::session::{Installed, Survey, Translated, shares_its_cwd};
+use crate::session::{Installed, Survey, Translated, lasting, shares_its_cwd};
 use crate::storage::{GUEST_DATA, holds_no_layer};
 
 /// `survey` is what a run would find; a machine that cannot run it is described as well.
@@ -73,7 +73,8 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     }
     row("own folder", own_folder(run, holds_no_layer(&run.directories.data)));
     if run.persist {
-        row("storage", format!("{GUEST_DATA} (read-write), kept below {}", run.directories.data.display()));
+        let data = lasting(run).unwrap_or_else(|| run.directories.data.clone());
+        row("storage", format!("{GUEST_DATA} (read-write), kept in {}", data.display()));
     }
     if run.mounts.is_empty() {
         row("mounts", "none".to_owned());
@@ -85,7 +86,7 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
             _ if !shares_its_cwd(run) => {
                 format!("no files that calls name: {cwd} is too wide (--cwd DIR)")
             }
-            Access::ReadOnly => format!("copies of files in {cwd} that calls name"),
+            Access::ReadOnly => format!("read-only copies of files in {cwd} that calls name"),
             Access::ReadWrite => format!("files in {cwd} that calls name, and brings back what is written"),
         },
     );
@@ -257,6 +258,19 @@ mod tests {
         assert!(said.contains("not kept") && said.contains("XDG_DATA_HOME"), "{said}");
         run.runtime.name = RuntimeChoice::Podman;
         assert!(own_folder(&run, false).starts_with("read-only"));
+    }
+
+    #[test]
+    fn what_is_shared_and_kept_is_said_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = resolved(home.path());
+        run.cwd = home.path().join("project");
+        std::fs::create_dir(&run.cwd).unwrap();
+        run.persist = true;
+        let text = describe(&run, &Err(Failure::new(ExitStatus::Install, "no node")));
+        let data = run.directories.data.join("packages/server/data");
+        assert!(text.contains(&format!("/data (read-write), kept in {}\n", data.display())), "{text}");
+        assert!(text.contains("read-only copies of files in"), "{text}");
     }
 
     #[test]

@@ -19,8 +19,9 @@ use super::{log_to_stderr, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
-use crate::rpc::identify::{Reason, ToolSchema, embedded};
+use crate::rpc::identify::{NoPath, Other, Reason, ToolSchema, embedded};
 use crate::rpc::translate::{Explained, Refusal, Translator};
+use crate::runtime::Access;
 use crate::session::{self, Sight, Sights};
 
 /// Characters of a value that are shown to a person.
@@ -184,7 +185,7 @@ fn of_call(
     for (row, sight) in &rows {
         let (is, why) = match &row.path {
             Ok(named) => ("yes", named.reason.to_string()),
-            Err(why) => ("no", why.to_string()),
+            Err(why) => ("no", why_not(why, &row.value)),
         };
         let value = row.path.as_ref().map_or(&row.value, |named| &named.text);
         let value: String = value.chars().take(SHOWN).collect();
@@ -194,9 +195,18 @@ fn of_call(
     Ok(if rows.is_empty() { "there is no string in these arguments\n".to_owned() } else { table.render() })
 }
 
+/// Of `A1:B1` nobody wants to hear that it might be a URL.
+fn why_not(why: &Other, value: &str) -> String {
+    match why {
+        Other::Value(NoPath::Url) if !value.contains("://") => "not a path".to_owned(),
+        _ => why.to_string(),
+    }
+}
+
 fn words(sight: &Sight) -> String {
     match sight {
-        Sight::Copy => "shared as a copy".to_owned(),
+        Sight::Copy(Access::ReadOnly) => "shared as a read-only copy".to_owned(),
+        Sight::Copy(Access::ReadWrite) => "shared as a copy, and brought back".to_owned(),
         Sight::New => "may be made there, and is brought back".to_owned(),
         Sight::Mount(guest) => format!("{guest}, in a mount"),
         Sight::Left(why) => format!("left as it is: {why}"),
@@ -210,11 +220,12 @@ fn words(sight: &Sight) -> String {
 fn as_value(row: &Explained, sight: Option<&Sight>) -> Value {
     let (why, path) = match &row.path {
         Ok(named) => (named.reason.to_string(), Some(&named.text)),
-        Err(why) => (why.to_string(), None),
+        Err(why) => (why_not(why, &row.value), None),
     };
     let (place, detail, hint) = match sight {
         None => (None, None, None),
-        Some(Sight::Copy) => (Some("copy"), None, None),
+        Some(Sight::Copy(Access::ReadOnly)) => (Some("copy"), Some("read-only"), None),
+        Some(Sight::Copy(Access::ReadWrite)) => (Some("copy"), Some("brought back"), None),
         Some(Sight::New) => (Some("new"), None, None),
         Some(Sight::Mount(guest)) => (Some("mount"), Some(guest.as_str()), None),
         Some(Sight::Left(why)) => (Some("left"), Some(why.as_str()), None),

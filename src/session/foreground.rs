@@ -14,7 +14,7 @@ use crate::runtime::Ended;
 /// to write; MCP clients themselves wait a few seconds before they lose patience.
 const AFTER_EOF: Duration = Duration::from_secs(5);
 /// How long it may take after SIGTERM, before it is killed.
-const AFTER_TERM: Duration = Duration::from_secs(3);
+pub(super) const AFTER_TERM: Duration = Duration::from_secs(3);
 
 /// How a run ended, and at whose wish.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use crate::workspace::{Handle, Workspace};
 /// What becomes of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// It leads to a copy.
-    Copy,
+    /// It leads to a copy, which is brought back where the package may write it.
+    Copy(Access),
     /// A file may be made there, and is brought to the host.
     New,
     /// It leads into a mount: the guest's path.
@@ -34,7 +34,7 @@ pub enum Sight {
 pub struct Sights {
     files: Handle,
     scope: Scope,
-    writes: bool,
+    access: Access,
     /// Removes what was made for the judging.
     _lease: Lease,
 }
@@ -51,8 +51,7 @@ impl Sights {
         let (lease, shelf) = files::dry_shelf(resolved)?;
         let attic = resolved.directories.kept();
         let workspace = Workspace::new(scope(), shelf, Recorder::none(), attic, Box::new(|_| {}));
-        let writes = resolved.mount_mode == Access::ReadWrite;
-        Ok(Self { files: Handle::new(workspace), scope: scope(), writes, _lease: lease })
+        Ok(Self { files: Handle::new(workspace), scope: scope(), access: resolved.mount_mode, _lease: lease })
     }
 
     /// What becomes of this one; `decides` if a call is refused where it is.
@@ -60,14 +59,19 @@ impl Sights {
         let path = self.scope.absolute(&named.written.path);
         match self.files.share(named) {
             Answer::At(guest) => Sight::Mount(guest),
-            Answer::Shared { .. } if self.writes && !path.exists() => Sight::New,
-            Answer::Shared { .. } => Sight::Copy,
+            Answer::Shared { .. } if self.access == Access::ReadWrite && !path.exists() => Sight::New,
+            Answer::Shared { .. } => Sight::Copy(self.access),
             Answer::Refused(refusal) if decides => Sight::Refused(refusal),
             Answer::Refused(refusal) => {
                 Sight::Left(format!("it {}; where it stands nobody is refused for that", refusal.reason))
             }
             Answer::Leave => Sight::Left(self.why(&path, &named.written.path).to_owned()),
         }
+    }
+
+    /// What may be shared.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Why a path stays as it is.

@@ -70,6 +70,12 @@ impl Keeping {
     }
 }
 
+/// Where on this machine a session keeps the package's `/data`, if it does.
+pub fn lasting(resolved: &Resolved) -> Option<PathBuf> {
+    let name = name_of(resolved, &HostEnv::current()).ok().filter(|_| resolved.persist)?;
+    Some(storage::data_of(&storage::place(&resolved.directories.data, &name)).host)
+}
+
 /// What a session's mounts are going to be ([`Keeping::granted`]), before anything is made for it.
 pub(super) fn foreseen(resolved: &Resolved, host: &HostEnv) -> Result<Vec<Mount>, Failure> {
     let mut mounts = resolved.mounts.clone();

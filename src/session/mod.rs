@@ -36,6 +36,7 @@ pub use self::ground::chosen_apple;
 #[cfg(target_os = "linux")]
 pub use self::ground::chosen_engine;
 pub use self::inspect::{Sight, Sights};
+pub use self::keeping::lasting;
 pub use self::memory::give_back_buffers;
 pub use self::run::{install, run};
 pub use self::survey::{Installed, Survey, survey};

@@ -91,6 +91,7 @@ async fn start(
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
     let opening = Opening::new(first, recorder.clone(), log.path());
     let scope = files::scope(resolved, &granted, host.env.home.clone());
+    arguments::warn(resolved, &scope, words);
     let shared = arguments::shared(resolved, &scope);
     if !shared.is_empty() {
         // What is shared is on record, and the session's start before it.
@@ -168,9 +169,10 @@ async fn relay(
     let interrupted = conclusion.cause == Cause::Interrupted;
     let delivered = tokio::task::spawn_blocking(move || proxy.finish());
     tokio::select! {
-        // The client may not read: then a signal still ends npxc.
+        // The client may not read: then a signal still ends npxc, and one that came before does after a while.
         _ = delivered => {}
-        () = signals.next(), if !interrupted => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(foreground::AFTER_TERM), if interrupted => {}
     }
     Ok((conclusion, written))
 }

@@ -124,7 +124,7 @@ fn give(directory: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
 ///
 /// Works through descriptors and follows no link: a guest of a killed npxc may have a moment to live.
 fn rebase(upper: &Path, folder: &Path, aside: &Path) -> io::Result<usize> {
-    let mut rebase = Rebase { aside, open: None, moved: 0 };
+    let mut rebase = Rebase { aside, open: None, moved: 0, number: 0 };
     rebase.directory(&open_directory(upper)?.into(), &open_directory(folder)?.into(), 1)?;
     Ok(rebase.moved)
 }
@@ -133,6 +133,8 @@ struct Rebase<'a> {
     aside: &'a Path,
     open: Option<File>,
     moved: usize,
+    /// The last name that was found for a file whose own was taken: not looked for from the start each time.
+    number: u64,
 }
 
 impl Rebase<'_> {
@@ -176,11 +178,12 @@ impl Rebase<'_> {
         let Some(aside) = &self.open else { return Ok(()) };
         // Two directories may have a file of the same name, and this may be the second time.
         let mut copy = name.to_owned();
-        for number in 1.. {
+        loop {
             match rustix::fs::renameat_with(from, name, aside, &copy, rustix::fs::RenameFlags::NOREPLACE) {
                 Ok(()) => break,
                 Err(Errno::EXIST) => {
-                    copy = std::ffi::CString::new(number.to_string())?;
+                    self.number += 1;
+                    copy = std::ffi::CString::new(self.number.to_string())?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -166,23 +166,18 @@ impl Workspace {
                 match kind {
                     // The guest has directories of its own there; a root is the client's for sure.
                     Ok(true) if scope::is_private(&path) && named.reason != Reason::Root => Ok(Answer::Leave),
-                    Ok(_) => Err(self.outside(&path)),
+                    Ok(_) => Err(words::outside(&path, &self.scope, named.makes)),
                     // What only looks like a path may be there or not: the server can tell as well.
                     Err(error) if sure && error.kind() == io::ErrorKind::PermissionDenied => {
-                        Err(self.outside(&path))
+                        Err(words::outside(&path, &self.scope, named.makes))
                     }
-                    Err(_) if sure && relative && named.makes => {
-                        Err(words::unmade(&path, self.scope.cwd(), self.scope.is_open()))
+                    Err(_) if sure && (if relative { named.makes } else { scope::is_plausible(&path) }) => {
+                        Err(words::absent(&path, &self.scope, named.makes))
                     }
-                    Err(_) if sure && !relative && scope::is_plausible(&path) => Err(self.outside(&path)),
                     Err(_) => Ok(Answer::Leave),
                 }
             }
         }
-    }
-
-    fn outside(&self, path: &Path) -> Refusal {
-        words::outside(path, self.scope.cwd(), self.scope.is_open())
     }
 }
 

@@ -64,13 +64,13 @@ impl Workspace {
                     return if leaves {
                         Ok(Answer::Leave)
                     } else {
-                        Err(words::unopened(&error, path, self.writes()))
+                        Err(words::missing(path, word.makes, self.writes()))
                     };
                 }
                 None
             }
             Err(OpenError::Directory) => None,
-            Err(error) => return Err(words::unopened(&error, path, self.writes())),
+            Err(error) => return Err(words::unopened(&error, path)),
             Ok(opened) => Some(opened),
         };
         let place = self.shelf.place(directory).map_err(|error| words::unkept(&error.into()))?;
@@ -82,7 +82,7 @@ impl Workspace {
                 Ok(_) if word.root => return Err(words::root(path)),
                 Ok(_) => self.tree(&key, path)?,
                 Err(error) if error.is_missing() => self.nothing(&key, path)?,
-                Err(error) => return Err(words::unopened(&error, path, self.writes())),
+                Err(error) => return Err(words::unopened(&error, path)),
             },
         }
         Ok(Answer::Shared {
@@ -144,7 +144,7 @@ impl Workspace {
             let (path, guest) = (logged(path), guest_path(key));
             recorder.record(Event::FilePublish { path, guest, bytes })
         };
-        let put = shelf.put(key.0, &key.1, opened, record).map_err(|error| words::unkept(&error))?;
+        let put = shelf.put(key.0, &key.1, opened, record).map_err(|error| words::uncopied(&error, path))?;
         let copy = Copy {
             path: path.to_owned(),
             target,
@@ -219,15 +219,12 @@ impl Workspace {
 
     /// A directory with all that is in it, within bounds.
     fn tree(&mut self, key: &Key, path: &Path) -> Result<(), Refusal> {
-        let opened = self
-            .scope
-            .open_directory(&key.1)
-            .map_err(|error| words::unopened(&error, path, self.writes()))?;
+        let opened = self.scope.open_directory(&key.1).map_err(|error| words::unopened(&error, path))?;
         if self.scope.is_own(opened.path.as_deref()) {
             return Err(words::own());
         }
         let found = tree::walk(&opened.fd, &|path| self.scope.is_own(path))
-            .map_err(|error| words::unopened(&error.into(), path, self.writes()))?;
+            .map_err(|error| words::unopened(&error.into(), path))?;
         if found.is_cut {
             return Err(words::too_wide(path));
         }

@@ -53,10 +53,8 @@ impl Scope {
     /// guest starts there as well.
     pub fn new(ground: Ground, mounts: &[Mount], starts_inside: bool) -> Self {
         let Ground { cwd, home, own } = ground;
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let real_cwd = real(&cwd);
-        let too_wide = real(&home).starts_with(&real_cwd) || real_cwd == Path::new("/");
-        let root = (!too_wide).then(|| beneath::directory(&real_cwd).ok()).flatten();
+        let root = (!holds_home(&cwd, &home)).then(|| beneath::directory(&real_cwd).ok()).flatten();
         Self {
             root: root.map(|root| (cwd.clone(), real_cwd, root)),
             own: own.iter().map(|path| real(path)).collect(),
@@ -75,6 +73,11 @@ impl Scope {
     /// Whether files of the working directory can be shared.
     pub fn is_open(&self) -> bool {
         self.root.is_some()
+    }
+
+    /// Whether a directory is one that files are not shared from.
+    pub(super) fn is_too_wide(&self, directory: &Path) -> bool {
+        holds_home(directory, &self.home)
     }
 
     /// A path as the client wrote it, absolute.
@@ -139,6 +142,16 @@ impl Scope {
         let below = path.strip_prefix(&mount.host).ok()?;
         Some(if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) })
     }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether a directory is `/`, the home directory, or holds that.
+fn holds_home(directory: &Path, home: &Path) -> bool {
+    let directory = real(directory);
+    real(home).starts_with(&directory) || directory == Path::new("/")
 }
 
 /// Whether a path goes through a process's root or working directory: what the client means by it is no file of `/proc`.

@@ -203,6 +203,57 @@ fn a_path_that_is_not_there_is_refused_when_it_surely_is_one() {
 }
 
 #[test]
+fn what_is_not_there_is_said_with_no_hint_but_one_that_helps() {
+    let world = World::new();
+    let refused = |workspace: &mut Workspace, text: &str, makes: bool| match workspace
+        .share(&Named { makes, ..named(text, Reason::Schema(Sign::Name)) })
+    {
+        Answer::Refused(refusal) => (refusal.reason, refusal.hint),
+        other => panic!("{other:?}"),
+    };
+    // By itself: in a temporary directory the guest may have something of its own.
+    let absent = |workspace: &Workspace, text: &str, makes: bool| {
+        let refusal = words::absent(&workspace.scope.absolute(text), &workspace.scope, makes);
+        (refusal.reason, refusal.hint)
+    };
+    let elsewhere = world.home.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let (cwd, home) = (world.cwd.display(), world.home.display());
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let mut workspace = world.with(&world.cwd, &[], access);
+        // Where it may write, the server says that its own copy is not there.
+        if access == Access::ReadOnly {
+            for typo in [format!("{cwd}/nots.txt"), "~/project/none/nots.txt".to_owned()] {
+                assert_eq!(refused(&mut workspace, &typo, false), ("is not there".to_owned(), None));
+            }
+        }
+        for makes in [false, true] {
+            let below = refused(&mut workspace, "~/project/in.txt/x/y", makes);
+            assert_eq!(below, (format!("is not there: {cwd}/in.txt is no directory"), None));
+            let below = absent(&workspace, "~/out.txt/x", makes);
+            assert_eq!(below, (format!("is not there: {home}/out.txt is no directory"), None));
+        }
+        let (reason, hint) = absent(&workspace, "~/nots.txt", false);
+        assert!(reason.starts_with("is not there, and is outside") && hint.is_none(), "{reason} {hint:?}");
+        let mount = format!("--mount {}", elsewhere.display());
+        let (reason, hint) = absent(&workspace, "~/elsewhere/none/nots.txt", false);
+        assert!(reason.starts_with("is not there"), "{reason}");
+        assert_eq!(hint.unwrap(), format!("start npxc with {mount}"));
+        let (_, hint) = refused(&mut workspace, "../elsewhere/none/nots.txt", true);
+        assert!(hint.as_ref().unwrap().ends_with(&format!("or with {mount}:rw")), "{hint:?}");
+        let (_, hint) = refused(&mut workspace, "~/out.txt", true);
+        assert_eq!(hint.unwrap(), format!("start npxc with --mount {home}/out.txt:rw"));
+    }
+    let mut workspace = world.here();
+    fs::File::create(world.cwd.join("large")).unwrap().set_len((512 << 20) + 1).unwrap();
+    let (_, hint) = refused(&mut workspace, "large", false);
+    assert_eq!(hint.unwrap(), format!("start npxc with --mount {cwd}, of which no copy is made"));
+    symlink(world.home.join("none"), world.cwd.join("nowhere")).unwrap();
+    let (reason, hint) = refused(&mut workspace, "nowhere", false);
+    assert!(reason.contains("leads out") && hint.is_none(), "{reason} {hint:?}");
+}
+
+#[test]
 fn home_and_what_holds_it_are_no_scope() {
     let world = World::new();
     let file = world.cwd.join("in.txt").display().to_string();

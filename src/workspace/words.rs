@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::beneath::OpenError;
 use super::publish::MOST_NAMES;
+use super::scope::Scope;
 use super::shelf::{MOST_OF_ONE, ShelfError};
 use super::tree;
 use crate::paths::shell_word;
@@ -34,50 +35,71 @@ pub(super) fn unrecorded() -> Refusal {
     refusal("unrecorded", "cannot be shared: the audit log takes no more lines", None)
 }
 
-/// `writes` when the package may make files there.
-pub(super) fn unopened(error: &OpenError, path: &Path, writes: bool) -> Refusal {
+/// Of what is in the scope.
+pub(super) fn unopened(error: &OpenError, path: &Path) -> Refusal {
     match error {
         OpenError::Leaves => refusal(
             "outside-scope",
             "is or goes through a link that leads out of the working directory",
-            Some(mount(path)),
+            path.exists().then(|| mount(path)),
         ),
         OpenError::Directory => refusal("directory", "is a directory where a file was", Some(mount(path))),
         OpenError::Special => refusal("special", "is not a regular file, and is not shared", None),
         OpenError::System(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if writes => {
-                refusal("missing", "is not there, and nothing can be made there", None)
-            }
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => refusal(
-                "missing",
-                "is not there, and the package cannot make it",
-                path.parent()
-                    .map(|parent| format!("{}:rw, or with --write, to let it write there", mount(parent))),
-            ),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(path, false, false),
             io::ErrorKind::PermissionDenied => refusal("permission", "may not be read by you", None),
             _ => refusal("unreadable", format!("cannot be opened: {error}"), Some(mount(path))),
         },
     }
 }
 
-pub(super) fn unkept(error: &ShelfError) -> Refusal {
-    match error {
-        ShelfError::TooLarge => refusal(
-            "too-large",
-            error.to_string(),
-            Some("start npxc with --mount and its directory".to_owned()),
+/// Nothing is there, in the scope. `makes` if the call would make it, `writes` if the package may make files.
+pub(super) fn missing(path: &Path, makes: bool, writes: bool) -> Refusal {
+    match above(path) {
+        Err(file) => refusal("missing", below_a_file(file), None),
+        Ok(_) if !makes => refusal("missing", "is not there", None),
+        Ok(_) if writes => refusal("missing", "is not there, and nothing can be made there", None),
+        Ok(directory) => refusal(
+            "missing",
+            "is not there, and the package cannot make it",
+            Some(format!(
+                "start npxc with --write, or with --mount {}, to let it write there",
+                rw(directory)
+            )),
         ),
-        ShelfError::Full => refusal(
-            "too-many",
-            error.to_string(),
-            Some("start npxc with --mount and their directory".to_owned()),
-        ),
-        ShelfError::Unrecorded(_) => unrecorded(),
-        ShelfError::System(_) => {
-            let hint = "start npxc with --mount and its directory, of which no copy is made";
-            refusal("unreadable", error.to_string(), Some(hint.to_owned()))
-        }
     }
+}
+
+/// The nearest directory above a path at which nothing is; or the file that is in the place of one.
+fn above(path: &Path) -> Result<&Path, &Path> {
+    let there = path.ancestors().skip(1).find(|parent| parent.exists()).unwrap_or(Path::new("/"));
+    if there.is_dir() { Ok(there) } else { Err(there) }
+}
+
+fn below_a_file(file: &Path) -> String {
+    format!("is not there: {} is no directory", file.display())
+}
+
+fn rw(directory: &Path) -> String {
+    shell_word(&directory.to_string_lossy()) + ":rw"
+}
+
+/// A file of which no copy was made.
+pub(super) fn uncopied(error: &ShelfError, path: &Path) -> Refusal {
+    let refusal = unkept(error);
+    let directory = path.parent().filter(|_| refusal.hint.is_some());
+    Refusal { hint: directory.map(|directory| mount(directory) + ", of which no copy is made"), ..refusal }
+}
+
+pub(super) fn unkept(error: &ShelfError) -> Refusal {
+    let code = match error {
+        ShelfError::TooLarge => "too-large",
+        ShelfError::Full => "too-many",
+        ShelfError::System(_) => "unreadable",
+        ShelfError::Unrecorded(_) => return unrecorded(),
+    };
+    let hint = "start npxc with --mount and its directory, of which no copy is made";
+    refusal(code, error.to_string(), Some(hint.to_owned()))
 }
 
 /// One name more than are remembered.
@@ -101,31 +123,58 @@ pub(super) fn too_many_made() -> Refusal {
     )
 }
 
-/// Not in the scope; `open` when the working directory is one.
-pub(super) fn outside(path: &Path, cwd: &Path, open: bool) -> Refusal {
-    let cwd = cwd.display();
-    let reason = if open {
+/// There, and not in the scope. `makes` if the call would write it.
+pub(super) fn outside(path: &Path, scope: &Scope, makes: bool) -> Refusal {
+    let cwd = scope.cwd().display();
+    let reason = if scope.is_open() {
         format!("is outside of what the package may see, which is what you name in {cwd}")
     } else {
         format!("is not shared: npxc was started in {cwd}, which is too wide to share files from")
     };
     let mut hint = mount(path);
-    if !open {
+    if makes {
+        hint += ":rw";
+    }
+    if !scope.is_open() {
         hint += ", or with --cwd and the directory you work in";
     }
     refusal("outside-scope", reason, Some(hint))
 }
 
-/// A file that a tool would make outside of the scope; `open` when the working directory is one.
-pub(super) fn unmade(path: &Path, cwd: &Path, open: bool) -> Refusal {
-    let cwd = cwd.display();
-    let reason = if open {
-        format!("is not there, and the package can make files only where it is let, at the most in {cwd}")
-    } else {
-        format!("is not there, and the package cannot make it: {cwd} is too wide to share files from")
+/// Nothing is there, and it would not be in the scope. `makes` if the call would make it.
+pub(super) fn absent(path: &Path, scope: &Scope, makes: bool) -> Refusal {
+    let directory = match above(path) {
+        Err(file) => return refusal("outside-scope", below_a_file(file), None),
+        Ok(directory) => Some(directory).filter(|directory| !scope.is_too_wide(directory)),
     };
-    let mount = path.parent().map(|parent| format!("{}:rw", mount(parent)));
-    let hint = mount.map(|mount| format!("{mount}, or with --write and --cwd and the directory you work in"));
+    let cwd = scope.cwd().display();
+    let reason = match (makes, scope.is_open()) {
+        (true, true) => {
+            format!("is not there, and the package can make files only where it is let, at the most in {cwd}")
+        }
+        (true, false) => {
+            format!("is not there, and the package cannot make it: {cwd} is too wide to share files from")
+        }
+        (false, true) => {
+            format!(
+                "is not there, and is outside of what the package may see, which is what you name in {cwd}"
+            )
+        }
+        (false, false) => {
+            format!("is not there, and would not be shared: {cwd} is too wide to share files from")
+        }
+    };
+    // Nobody is told to mount a home directory.
+    let hint = match (makes, directory) {
+        (true, directory) => {
+            let mount = directory.map_or_else(|| "DIR:rw".to_owned(), rw);
+            Some(format!(
+                "start npxc with --write and --cwd and the directory you work in, or with --mount {mount}"
+            ))
+        }
+        (false, Some(directory)) => Some(mount(directory)),
+        (false, None) => None,
+    };
     refusal("outside-scope", reason, hint)
 }
 

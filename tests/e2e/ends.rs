@@ -122,6 +122,20 @@ fn the_whole_tree_goes_when_npxc_is_asked_to_end() {
 }
 
 #[test]
+fn a_client_that_does_not_read_keeps_nothing_alive() {
+    let mut flood = fixture(&["flood", "16000000"]);
+    let mut child = flood.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 8]).unwrap();
+    let guests = descendants(child.id());
+    // Once, and then it has to end, although what the package wrote has nowhere to go.
+    signal(child.id(), Signal::TERM);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    wait_for_end(&guests);
+    drop(stdout);
+}
+
+#[test]
 fn the_whole_tree_goes_when_npxc_is_killed_outright() {
     let mut child = tree();
     let guests = descendants(child.id());

@@ -180,7 +180,10 @@ fn arguments_and_variables_that_are_paths_are_the_guests() {
 fn inspect_says_what_would_become_of_a_call() {
     let cwd = world().scratch("paths");
     fs::write(cwd.join("a.txt"), "x").unwrap();
-    let outside = world().scratch("paths-outside").display().to_string();
+    // A file: of directories the sandbox may have one of that name itself, as /tmp.
+    let outside = world().scratch("paths-outside").join("secret.txt");
+    fs::write(&outside, "secret").unwrap();
+    let outside = outside.display().to_string();
     let (fixture, cwd) = (world().fixture().display().to_string(), cwd.display().to_string());
     let inspect = |options: &[&str]| {
         let words = [&["inspect", "--cwd", &cwd][..], options, &[&fixture, "reader"]].concat();
@@ -192,6 +195,13 @@ fn inspect_says_what_would_become_of_a_call() {
     assert_eq!(tools["tools"], json!(["read"]));
     assert_eq!(tools["paths"][0]["argument"], "file");
     assert!(inspect(&[]).contains("its name in the tool's schema is that of a path"));
+    let range = json!({"file": "a.txt", "range": "A1:B1", "url": "https://example.com"}).to_string();
+    let of_range = ["--tool", "read", "--arguments", &range];
+    let shown = inspect(&of_range);
+    assert!(shown.contains("shared as a read-only copy") && shown.contains(" not a path"), "{shown}");
+    assert_eq!(shown.matches("it is a URL").count(), 1, "{shown}");
+    let shown = inspect(&[&of_range[..], &["--write"]].concat());
+    assert!(shown.contains("shared as a copy, and brought back"), "{shown}");
     let arguments = json!({"file": "a.txt", "other": [outside, "https://example.com/a/b", "none/at/all"]});
     let call = ["--tool", "read", "--arguments", &arguments.to_string()];
     let said: Value = serde_json::from_str(&inspect(&[&call[..], &["--json"]].concat())).unwrap();
@@ -206,7 +216,7 @@ fn inspect_says_what_would_become_of_a_call() {
     assert_eq!(json!(rows), expected);
     assert!(said["strings"][1]["hint"].as_str().unwrap().contains("--mount"), "{said}");
     let text = inspect(&call);
-    assert!(text.contains("shared as a copy") && text.contains("it is a URL"), "{text}");
+    assert!(text.contains("shared as a read-only copy") && text.contains("it is a URL"), "{text}");
 }
 
 #[test]
@@ -300,4 +310,63 @@ fn an_argument_that_cannot_be_shared_is_warned_of() {
     let (output, _) = world().npxc(&[&["--dry-run"], &words[..]].concat()).output();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("./large.bin -> stays as it is: it is larger than 512 MiB"), "{text}");
+}
+
+#[test]
+fn what_stays_as_it_is_and_may_be_meant_otherwise_is_said() {
+    let (cwd, outside) = (world().scratch("paths"), world().scratch("paths-outside").join("out.txt"));
+    fs::create_dir(cwd.join("sub")).unwrap();
+    fs::write(cwd.join("plain"), "").unwrap();
+    fs::write(cwd.join("in.txt"), "").unwrap();
+    fs::write(&outside, "").unwrap();
+    fs::File::create(cwd.join("large.bin")).unwrap().set_len(600 << 20).unwrap();
+    let (fixture, directory) = (world().fixture().display().to_string(), cwd.display().to_string());
+    let variables = [
+        format!("SHARED={directory}/in.txt"),
+        format!("LARGE={directory}/large.bin"),
+        format!("OUTSIDE={}", outside.display()),
+        "KEPT=/data/kept.json".to_owned(),
+        "SYSTEM=/usr/bin".to_owned(),
+    ];
+    let variables: Vec<&str> = variables.iter().flat_map(|one| ["--env", one.as_str()]).collect();
+    let run = |options: &[&str]| {
+        let own = ["--cwd", &directory, &fixture, "say", "sub", "plain", "none", "sub", "/data/x"];
+        let (output, _) = world().npxc(&[options, &variables, &own].concat()).output();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (printed, said) = run(&[]);
+    assert_eq!(printed, "sub plain none sub /data/x\n");
+    let of = |variable: &str| {
+        format!("npxc: warning: the package is started with a path in variable {variable}, which ")
+    };
+    for warning in [
+        "npxc: warning: `sub` is passed as it is; write ./sub if the directory is meant\n",
+        "npxc: warning: `plain` is passed as it is; write ./plain if the file is meant\n",
+        "npxc: warning: the package is started with /data/x, but `/data` is there only with --persist\n",
+        "npxc: warning: the package is started with variable KEPT, but `/data` is there only with --persist\n",
+        &(of("LARGE") + "is larger than 512 MiB"),
+        &(of("OUTSIDE") + "is outside of what the package may see"),
+    ] {
+        assert_eq!(said.matches(warning).count(), 1, "{warning}in {said}");
+    }
+    assert!(!said.contains("none") && !said.contains("SYSTEM") && !said.contains("SHARED"), "{said}");
+    let (shown, _) = run(&["--dry-run"]);
+    for line in [
+        " sub -> passed as it is; write ./sub if the directory is meant\n",
+        " /data/x -> stays as it is: `/data` is there only with --persist\n",
+        " variable KEPT -> stays as it is: `/data` is there only with --persist\n",
+        " variable SHARED -> a copy below /opt/npxc-shared\n",
+        " variable LARGE -> stays as it is: it is larger",
+        " variable OUTSIDE -> stays as it is: it is outside",
+        " variable SYSTEM -> stays as it is: the sandbox has its own there",
+    ] {
+        assert!(shown.contains(line), "{line}in {shown}");
+    }
+    // The package starts where the word means the directory, and `/data` is there.
+    for options in [&["--no-isolate", "--persist"][..], &["--no-isolate", "--persist", "--dry-run"]] {
+        let (shown, said) = run(options);
+        let all = shown + &said;
+        assert!(!all.contains("passed as it is") && !all.contains("only with --persist"), "{all}");
+    }
 }

@@ -16,7 +16,7 @@ const MOST_VISITS: usize = 4096;
 /// Path arguments of one tool; real ones have a handful. A schema that refers to itself has thousands of ways to each.
 const MOST_SIGNS: usize = 64;
 /// Longest name of an argument, bytes: a schema that refers to itself repeats it at every level.
-const MOST_NAME: usize = 256;
+const MOST_NAME: usize = 128;
 /// The key that stands for every key (`additionalProperties`).
 const ANY_KEY: &str = "*";
 
@@ -44,8 +44,23 @@ impl ToolSchema {
             out.note(&part);
             if part.level < MOST_LEVELS && queued < MOST_VISITS {
                 let before = queue.len();
-                queue.extend(part.below(schema).into_iter().take(MOST_VISITS - queued));
+                queue.extend(part.below(schema, MOST_VISITS - queued));
                 queued += queue.len() - before;
+            }
+        }
+        out
+    }
+
+    /// Reads the `inputSchema` of a tool, whose name says something of it as well.
+    pub fn of_tool(name: &str, schema: &Value) -> Self {
+        let mut out = Self::read(schema);
+        for (argument, below) in schema["properties"].as_object().into_iter().flatten().take(MOST_VISITS) {
+            if !out.remote
+                && out.signs.len() < MOST_SIGNS
+                && takes_strings(below)
+                && sign::is_end(name, argument)
+            {
+                out.signs.entry(vec![argument.clone()]).or_insert(Sign::Name);
             }
         }
         out
@@ -108,10 +123,13 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The parts of it.
-    fn below(&self, root: &'a Value) -> Vec<Self> {
+    /// The parts of it, at most so many.
+    fn below(&self, root: &'a Value, most: usize) -> Vec<Self> {
         let mut out = Vec::new();
         let mut part = |schema: &'a Value, key: Option<&str>| {
+            if out.len() >= most {
+                return;
+            }
             let mut keys = self.keys.clone();
             keys.extend(key.map(str::to_owned));
             out.push(Self { schema, keys, level: self.level + 1 });

@@ -88,8 +88,8 @@ const REMOTE: [&str; 24] = [
     "instance_id",
 ];
 
-/// Last words of names of what is stored or sent as it is: what looks like a path in it is somebody's text.
-const CONTENT: [&str; 16] = [
+/// Last words of names of what is stored, sent or looked for as it is: what looks like a path in it is somebody's text.
+const CONTENT: [&str; 29] = [
     "content",
     "contents",
     "text",
@@ -106,7 +106,29 @@ const CONTENT: [&str; 16] = [
     "thought",
     "prompt",
     "snippet",
+    "values",
+    "row",
+    "rows",
+    "cell",
+    "cells",
+    "query",
+    "queries",
+    "search",
+    "pattern",
+    "term",
+    "keyword",
+    "keywords",
+    "q",
 ];
+
+/// Words of names of tools that give files other names.
+const MOVING: [&str; 4] = ["move", "rename", "copy", "link"];
+
+/// What such a tool says it does that with: others move mails and cards.
+const MOVED: [&str; 4] = ["file", "files", "directory", "path"];
+
+/// Names of its arguments.
+const ENDS: [&str; 8] = ["source", "src", "from", "destination", "dest", "dst", "to", "target"];
 
 /// Words of names of tools that make the files which they are given the names of.
 const MAKING: [&str; 7] = ["write", "save", "create", "export", "append", "generate", "download"];
@@ -118,6 +140,13 @@ const MADE: [&str; 5] = ["output", "out", "destination", "dest", "save"];
 pub(super) fn makes(tool: &str, argument: &str) -> bool {
     let has = |name: &str, known: &[&str]| words(name).iter().any(|word| known.contains(&word.as_str()));
     has(tool, &MAKING) || has(argument, &MADE)
+}
+
+/// Whether the argument of a tool is one of a file's two names, as `move_file` has them.
+pub(super) fn is_end(tool: &str, argument: &str) -> bool {
+    let words = words(tool);
+    let has = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+    has(&MOVING) && has(&MOVED) && ENDS.contains(&argument.to_ascii_lowercase().as_str())
 }
 
 /// `writeFile`, `write_file`, `write-file`: `write` and `file`.

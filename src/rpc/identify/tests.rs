@@ -60,6 +60,39 @@ fn a_hostile_schema_ends() {
 }
 
 #[test]
+fn a_wide_schema_below_a_long_name_costs_no_memory() {
+    let children: serde_json::Map<_, _> = (0..6000).map(|n| (format!("a{n}"), json!({}))).collect();
+    let schema = json!({"properties": {"k".repeat(1_000_000): {"properties": children}}});
+    // Six thousand times a million bytes, if the name were kept for each.
+    assert_eq!(ToolSchema::read(&schema).signs().count(), 0);
+}
+
+#[test]
+fn both_names_of_a_file_that_is_moved_are_paths() {
+    let schema = json!({"properties": {"source": {"type": "string"}, "destination": {"type": "string"},
+        "to": {"type": "array"}, "path": {"type": "string"}}});
+    let found = |tool: &str| {
+        let schema = ToolSchema::of_tool(tool, &schema);
+        let mut found: Vec<_> = schema.signs().map(|(keys, _)| keys.join(".")).collect();
+        found.sort();
+        found
+    };
+    for tool in ["move_file", "copyFile", "rename-path", "link_files"] {
+        assert_eq!(found(tool), ["destination", "path", "source"], "{tool}");
+    }
+    for tool in ["move_card", "move_mail", "copy", "read_file"] {
+        assert_eq!(found(tool), ["path"], "{tool}");
+    }
+}
+
+#[test]
+fn what_is_stored_or_looked_for_is_no_path() {
+    for name in ["values", "rows", "query", "search", "pattern", "q"] {
+        assert_eq!(reason(&json!({}), &[name], "/home/me/a.txt"), None, "{name}");
+    }
+}
+
+#[test]
 fn values_are_judged_by_their_shape() {
     let nothing = json!({});
     for value in ["/home/me/a.txt", "~/notes", "./x", "../x/y", "file:///a/b%20c", "/a b/c d.txt"] {

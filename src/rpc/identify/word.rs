@@ -14,6 +14,12 @@ pub fn word(word: &str) -> Option<(&str, Named)> {
     Some((before, Named::read(value, Reason::Shape).filter(|_| looks)?))
 }
 
+/// A word that is as often a command as the name of what is in the working directory: no path, but worth a word of its own.
+pub fn bare(text: &str) -> Option<Named> {
+    let plain = text.starts_with(char::is_alphanumeric) && !text.contains('=');
+    Named::read(text, Reason::Shape).filter(|_| plain && word(text).is_none())
+}
+
 /// The path that a variable's value is.
 pub fn variable(value: &str) -> Option<Named> {
     Named::read(value, Reason::Shape).filter(|_| value.starts_with('/') || shape::speaks_for_itself(value))
@@ -55,6 +61,10 @@ mod tests {
             "1.2.3-",
         ] {
             assert_eq!(word(text), None, "{text}");
+        }
+        assert!(bare("sub").is_some());
+        for text in ["-v", "--root=sub", "./sub", "sub/a", "a.txt", "a=b", ".", ""] {
+            assert_eq!(bare(text), None, "{text}");
         }
         assert!(variable("/data").is_some() && variable("~/x").is_some());
         assert!(variable("a/b").is_none() && variable("x.db").is_none());

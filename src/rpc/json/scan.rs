@@ -8,7 +8,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 /// Levels whose positions are kept; deeper ones are only counted. Memory is bounded by it, whatever is sent.
-const MOST_LEVELS: usize = 512;
+const MOST_LEVELS: usize = 64;
 
 /// Strings of at least so many bytes need not be scanned twice.
 const LONG: usize = 4096;

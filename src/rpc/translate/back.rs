@@ -15,6 +15,8 @@ use crate::rpc::json::{Kind, Scanner, Splice, Token, text};
 
 /// The part of the guest's directory that looks the same in a path, an URI and JSON.
 const MARK: &[u8] = b"npxc-shared";
+/// Bytes that the client's names may make one line longer: the guest chooses how often they stand in it.
+const MOST_MORE: usize = 64 << 20;
 /// What stands before it, plain or with the solidus escaped.
 const BEFORE: [&[u8]; 2] = [b"\\/opt\\/", b"/opt/"];
 
@@ -24,6 +26,8 @@ pub(super) struct Back<'a> {
     places: &'a BTreeMap<usize, String>,
     mounts: &'a Mounts,
     splices: Vec<Splice>,
+    /// Bytes of these.
+    more: usize,
 }
 
 impl<'a> Back<'a> {
@@ -33,7 +37,7 @@ impl<'a> Back<'a> {
         places: &'a BTreeMap<usize, String>,
         mounts: &'a Mounts,
     ) -> Option<Self> {
-        let back = Self { line, places, mounts, splices: Vec::new() };
+        let back = Self { line, places, mounts, splices: Vec::new(), more: 0 };
         back.may_be_in(line).then_some(back)
     }
 
@@ -54,10 +58,13 @@ impl<'a> Back<'a> {
         }
         let mut text = Text { raw, offset: token.span.start, is_json: None };
         let before = self.splices.len();
-        string(&mut text, self.places, &mut self.splices);
+        string(&mut text, self.places, &mut |splice| push(&mut self.splices, &mut self.more, splice));
         if self.mounts.may_be_in(raw) {
             for named in self.mounts.named(raw) {
-                self.splices.push(text.put(named.span.clone(), &named.written()));
+                let splice = text.put(named.span.clone(), &named.written());
+                if !push(&mut self.splices, &mut self.more, splice) {
+                    break;
+                }
             }
             self.splices[before..].sort_by_key(|splice| splice.span.start);
         }
@@ -97,8 +104,18 @@ impl Text<'_> {
     }
 }
 
-/// The names of copies in one string.
-fn string(text: &mut Text<'_>, places: &BTreeMap<usize, String>, splices: &mut Vec<Splice>) {
+/// Keeps one more, unless the line becomes too long: then the rest of it stays as it is.
+fn push(splices: &mut Vec<Splice>, more: &mut usize, splice: Splice) -> bool {
+    *more = more.saturating_add(splice.with.len());
+    let fits = *more <= MOST_MORE;
+    if fits {
+        splices.push(splice);
+    }
+    fits
+}
+
+/// The names of copies in one string, as long as they are taken.
+fn string(text: &mut Text<'_>, places: &BTreeMap<usize, String>, put: &mut dyn FnMut(Splice) -> bool) {
     let raw = text.raw;
     for at in memmem::find_iter(raw, MARK) {
         let Some(before) = BEFORE.iter().find(|before| raw[..at].ends_with(before)) else { continue };
@@ -110,7 +127,9 @@ fn string(text: &mut Text<'_>, places: &BTreeMap<usize, String>, splices: &mut V
         } else {
             directory.clone()
         };
-        splices.push(text.put(start..at + MARK.len() + length, &with));
+        if !put(text.put(start..at + MARK.len() + length, &with)) {
+            return;
+        }
     }
 }
 

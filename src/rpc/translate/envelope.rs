@@ -145,11 +145,15 @@ impl Reader {
     }
 }
 
-/// The keys of a position; array levels have none. What is no text is no key that anybody looks for.
+/// Longest key that is read, bytes: for everything below it, it is read again.
+const MOST_KEY: usize = 256;
+
+/// The keys of a position; array levels have none. What is no text, or too long, is no key that anybody looks for.
 pub(super) fn keys(line: &[u8], levels: &[Level]) -> Vec<String> {
     let keys = levels.iter().filter_map(|frame| match frame {
         Level::Object(Some(span)) => Some(
             line.get(span.clone())
+                .filter(|key| key.len() <= MOST_KEY)
                 .and_then(text::decode)
                 .map_or_else(String::new, std::borrow::Cow::into_owned),
         ),

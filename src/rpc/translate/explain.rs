@@ -24,7 +24,7 @@ pub struct Explained {
 impl Translator {
     /// Reads an entry of a `tools/list`, as if it had been in the answer to one.
     pub fn learn_tool(&mut self, name: &str, schema: &serde_json::Value) {
-        self.learned.tool_is(name, ToolSchema::read(schema));
+        self.learned.tool_is(name, ToolSchema::of_tool(name, schema));
     }
 
     /// What the schema says of a tool.

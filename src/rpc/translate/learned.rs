@@ -60,7 +60,7 @@ impl Learned {
             let Some(name) = one["name"].as_str() else { continue };
             if (table.len() < MOST_TOOLS && self.signs < MOST_SIGNS) || table.contains_key(name) {
                 let schema = match list {
-                    List::Tools => ToolSchema::read(&one["inputSchema"]),
+                    List::Tools => ToolSchema::of_tool(name, &one["inputSchema"]),
                     List::Prompts => ToolSchema::of_prompt(&one["arguments"]),
                 };
                 self.signs += schema.signs().count();

@@ -160,6 +160,28 @@ fn odd_directories_stay_json_at_every_level() {
 }
 
 #[test]
+fn a_line_grows_only_so_much() {
+    let directory =
+        "/a/directory/with/a/name/that/is/longer/than/the/name/of/its/copy/inside/the/sandbox/".repeat(8);
+    let mut translator = versed(Box::leak(directory.trim_end_matches('/').to_owned().into_boxed_str()));
+    let line = format!(r#"{{"id":1,"result":"{}"}}"#, "/opt/npxc-shared/1 ".repeat(200_000));
+    let changed = translator.server(line.as_bytes()).unwrap();
+    assert!(changed.len() > 60 << 20 && changed.len() <= line.len() + (64 << 20), "{}", changed.len());
+    assert!(changed.ends_with(b"/opt/npxc-shared/1 \"}"), "the rest is as it was");
+}
+
+#[test]
+fn a_long_key_is_not_read_again_for_all_that_is_below_it() {
+    let mut translator = versed("/home/me");
+    let name = "k".repeat(1 << 20);
+    let below = r#""a":1,"#.repeat(200_000);
+    let line = format!(r#"{{"id":1,"result":{{"x":"/opt/npxc-shared/1/f.txt"}},"{name}":{{{below}"a":1}}}}"#);
+    // Read again and again it would take a quarter of an hour.
+    let changed = translator.server(line.as_bytes()).unwrap();
+    assert!(changed.starts_with(br#"{"id":1,"result":{"x":"/home/me/f.txt"}"#));
+}
+
+#[test]
 fn what_is_no_call_goes_on_as_it_is() {
     for line in [
         &br#"[[{"id":1,"method":"tools/call","params":{"name":"t","arguments":{"p":"/home/me/x"}}}]]"#[..],
