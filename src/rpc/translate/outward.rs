@@ -9,8 +9,8 @@ use crate::rpc::json::{Scanner, Splice, Token, splice};
 /// What a line of the server's comes to, in one look at it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// The calls it answers and whose copies the guest may have written: they are collected ([`Files::collect`]) before the
-    /// line goes on.
+    /// The calls it answers and whose copies the guest may have written: they are
+    /// [collected](super::Files::collect) before the line goes on.
     pub due: Vec<Due>,
     /// The client's names in the place of the guest's.
     restored: Vec<Splice>,
