@@ -16,10 +16,6 @@ use super::wire::{Inward, Outward, Wire};
 
 /// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
 const CHUNK: usize = 64 * 1024;
-/// What a pipe to or from the guest holds, bytes: large messages cost fewer turns.
-#[cfg(target_os = "linux")]
-const PIPE: usize = 256 * 1024;
-
 /// npxc's ends of the guest's pipes.
 #[derive(Debug)]
 pub struct GuestEnds {
@@ -38,11 +34,6 @@ impl GuestEnds {
             (io::pipe()?, io::pipe()?, io::pipe()?);
         let guest = [stdin.into(), stdout.into(), stderr.into()];
         let ends = Self { stdin: to_guest.into(), stdout: from_guest.into(), stderr: errors.into() };
-        #[cfg(target_os = "linux")]
-        for pipe in [&ends.stdin, &ends.stdout] {
-            // What every pipe has is enough to work.
-            let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
-        }
         Ok((ends, guest))
     }
 }
