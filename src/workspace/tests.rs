@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+#[path = "directory_tests.rs"]
+mod directory;
 #[path = "host_tests.rs"]
 mod host;
 #[cfg(target_os = "linux")] // others have no rename that exchanges everywhere

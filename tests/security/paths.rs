@@ -2,7 +2,8 @@
 //! leads out of the scope is refused by a JSON-RPC error, nothing hangs, and nothing from outside is ever read or written,
 //! whoever changes the names meanwhile.
 
-use std::collections::BTreeMap;
+mod race;
+
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -13,9 +14,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use npxc::audit::Event;
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
+use self::race::{bait, calls, sessions, swap};
 use super::harness::{Client, Seen, Who, directory, everyone, give, root, said};
 use super::machine::full;
 use super::sys;
@@ -145,79 +147,6 @@ fn row_41_and_39_what_leads_out_or_is_no_file_is_refused() {
             ground.assert_untouched();
         }
     }
-}
-
-/// Puts a link to the secret, or to the directory that it is in, in the place of what calls name, and takes it away
-/// again: once in each call, at another moment of it each time.
-fn swap(ground: &Ground, calls: &AtomicUsize) {
-    let (cwd, sub) = (&ground.cwd, ground.cwd.join("sub"));
-    let exchange = |one: &Path, other: &Path| {
-        // npxc may have the one or the other in its hands.
-        let _ = renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
-    };
-    let wait = |moment: usize| (0..moment % 20_000).for_each(|_| std::hint::spin_loop());
-    let mut seen = 0;
-    loop {
-        match calls.load(Ordering::Acquire) {
-            usize::MAX => return,
-            call if call == seen => std::thread::park(),
-            call => {
-                seen = call;
-                let (one, other) = if call % 3 == 0 {
-                    (sub.clone(), cwd.join("out"))
-                } else {
-                    (sub.join("race.txt"), sub.join("bait"))
-                };
-                wait(call.wrapping_mul(2_654_435_761));
-                exchange(&one, &other);
-                wait(call.wrapping_mul(40_503));
-                // So it ends as it began.
-                exchange(&one, &other);
-            }
-        }
-    }
-}
-
-/// The secret's path in pieces, which are no path for npxc to judge.
-fn bait(ground: &Ground) -> Value {
-    let secret = ground.outside.join("race.txt").display().to_string();
-    json!(secret.split('/').collect::<Vec<_>>())
-}
-
-/// What calls of a file saw, whose names somebody changes meanwhile.
-#[derive(Debug, Default)]
-struct Count {
-    served: usize,
-    /// By the code of the error, npxc's or the server's.
-    failed: BTreeMap<String, usize>,
-}
-
-/// Calls that read, and write where that is `written`; `before` hears of each.
-fn calls(client: &mut Client, paths: &[String], written: bool, before: impl Fn(usize)) -> Count {
-    let mut count = Count::default();
-    for round in 0..CALLS {
-        before(round + 1);
-        let path = &paths[round % paths.len()];
-        let answer = if written && round % 2 == 1 {
-            client.call("write", &json!({"file": path, "text": "inside"}))
-        } else {
-            client.call("read", &json!({"file": path}))
-        };
-        assert!(!answer.to_string().contains(SECRET), "{answer}");
-        let code = answer["error"]["data"]["code"].as_str();
-        let server = said(&answer).filter(|_| answer["result"]["isError"] == true);
-        assert!(code.is_some() || answer["error"].is_null(), "{answer}");
-        match code.or(server) {
-            Some(code) => *count.failed.entry(code.to_owned()).or_default() += 1,
-            None => count.served += 1,
-        }
-    }
-    count
-}
-
-/// Sessions of each user: 100,000 calls of all of them together in the long version.
-fn sessions() -> usize {
-    if full() { 100_000 / CALLS / everyone().len() } else { 1 }
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn escape(text: &str) -> Option<(char, usize)> {
     Some((character, 1))
 }
 
-/// The code unit of `uXXXX`.
+/// The UTF-16 code unit that `u` and four hexadecimal digits stand for.
 fn unit(text: &str) -> Option<u32> {
     let digits = text.strip_prefix('u')?.get(..4)?;
     if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
