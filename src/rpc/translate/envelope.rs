@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rpc::json::{Kind, Level, Scanner, Token, text};
+use crate::rpc::json::{Kind, Level, Plain, Scanner, Token, text};
 
 /// Messages of a batch that are looked at; a longer batch goes on as it is. Only one revision of MCP has batches at all.
 const MOST_MESSAGES: usize = 1024;
@@ -42,13 +42,26 @@ pub(super) struct Envelope {
 impl Messages {
     /// `None` for what is malformed, or too long a batch.
     pub(super) fn read(line: &[u8]) -> Option<Self> {
-        Self::read_with(line, &mut |_, _| {}).filter(|messages| !messages.too_many)
+        Self::read_knowing(line, &[])
+    }
+
+    /// The same, of a line with [`Plain`] parts that are known.
+    pub(super) fn read_knowing(line: &[u8], plain: &Plain) -> Option<Self> {
+        let scanner = Scanner::knowing(line, plain);
+        Self::scan(line, scanner, &mut |_, _| {}).filter(|messages| !messages.too_many)
     }
 
     /// The same in one pass with whoever wants to `see` every part of the line. `None` for what is malformed: then that
     /// has seen what does not count.
     pub(super) fn read_with(line: &[u8], see: &mut dyn FnMut(&Token, &Scanner<'_>)) -> Option<Self> {
-        let mut scanner = Scanner::new(line);
+        Self::scan(line, Scanner::new(line), see)
+    }
+
+    fn scan(
+        line: &[u8],
+        mut scanner: Scanner<'_>,
+        see: &mut dyn FnMut(&Token, &Scanner<'_>),
+    ) -> Option<Self> {
         let mut out = Self::default();
         let mut reader = Reader::default();
         while let Some(token) = scanner.next().ok()? {

@@ -42,7 +42,7 @@ use self::positions::MessageKind;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
-use crate::rpc::json::{Splice, splice, text};
+use crate::rpc::json::{Plain, Splice, splice, text};
 
 /// Where the guest sees what is shared with it: below it a directory's number and a file's name.
 pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
@@ -135,7 +135,12 @@ impl Translator {
 
     /// Looks at a line of the client: one pass, and a second one over the part of a message that may hold paths.
     pub fn client(&mut self, line: &[u8]) -> Option<Call> {
-        let messages = Messages::read(line)?;
+        self.client_knowing(line, &[])
+    }
+
+    /// The same, of a line with [`Plain`] parts that are known.
+    pub fn client_knowing(&mut self, line: &[u8], plain: &Plain) -> Option<Call> {
+        let messages = Messages::read_knowing(line, plain)?;
         let mut found = Vec::new();
         for index in 0..messages.all.len() {
             self.message(line, &messages, index, &mut found);
