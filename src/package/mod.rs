@@ -24,6 +24,7 @@ pub mod request;
 pub mod spec;
 pub mod step;
 pub mod store;
+pub mod tarballs;
 pub mod tree;
 
 pub use entry::{Entry, Manifest};

@@ -5,6 +5,7 @@
 //! - `v1/PLATFORM/KEY/`: an entry, complete and read-only. PLATFORM is what native modules depend on, and the
 //!   image in which it was installed, if it was one ([`Node::platform_key`]); KEY comes from [`Resolved::key`].
 //! - `lock/PLATFORM/KEY`: held by the npxc that installs that entry, so that two install once.
+//! - `tarballs/`: what was downloaded for the entries, and may be for others ([`Tarballs`]).
 //! - `staging/NAME/`: an install under way, or an entry on its way out; locked by the npxc that works on it. One
 //!   that can be locked belongs to nobody and is removed by [`Store::sweep`].
 //!
@@ -23,6 +24,7 @@ use super::entry::{Entry, MANIFEST, Manifest, SCHEMA};
 use super::error::PackageError;
 use super::node::Node;
 use super::request::Resolved;
+use super::tarballs::Tarballs;
 use super::tree;
 
 /// Longest manifest that is read, in bytes: 20 000 packages with their integrity fit.
@@ -63,6 +65,11 @@ impl Store {
     /// The store below `data`, npxc's data directory. Nothing is made yet.
     pub fn at(data: &Path) -> Self {
         Self { root: data.join("store") }
+    }
+
+    /// The tarballs that installs share.
+    pub fn tarballs(&self) -> Tarballs {
+        Tarballs::at(self.root.join("tarballs"))
     }
 
     /// The directory that an entry has or will have.
