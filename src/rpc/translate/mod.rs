@@ -140,7 +140,7 @@ impl Translator {
 
     /// The same, of a line with [`Plain`] parts that are known.
     pub fn client_knowing(&mut self, line: &[u8], plain: &Plain) -> Option<Call> {
-        let messages = Messages::read_knowing(line, plain)?;
+        let messages = Messages::read(line, plain)?;
         let mut found = Vec::new();
         for index in 0..messages.all.len() {
             self.message(line, &messages, index, &mut found);
