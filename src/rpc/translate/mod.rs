@@ -15,6 +15,7 @@ mod back;
 mod batch;
 mod envelope;
 mod explain;
+mod felt;
 mod files;
 mod inward;
 mod learned;
@@ -30,6 +31,7 @@ use self::back::Back;
 use self::batch::Batch;
 use self::envelope::Messages;
 pub use self::explain::Explained;
+use self::felt::Felt;
 pub use self::files::{Answer, Files};
 use self::inward::{Found, Message};
 use self::learned::{Asked, Learned, List, MOST_ASKED, MOST_LIST};
@@ -39,6 +41,7 @@ pub use self::pending::{Due, Unsaved, Write};
 use self::positions::MessageKind;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
+use crate::rpc::denials::Denials;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
 use crate::rpc::json::{Scanner, Splice, Token, splice, text};
 
@@ -127,6 +130,7 @@ pub struct Translator {
     /// Something is shared that the guest may not write.
     read_only: bool,
     pending: Pending,
+    felt: Felt,
 }
 
 impl Translator {
@@ -139,6 +143,12 @@ impl Translator {
     #[must_use]
     pub fn mounts(self, mounts: Mounts) -> Self {
         Self { mounts, ..self }
+    }
+
+    /// Calls that end in an error are told what was denied meanwhile.
+    #[must_use]
+    pub fn explaining(self, denials: Denials) -> Self {
+        Self { felt: Felt::of(denials), ..self }
     }
 
     /// What the guest gets in the place of a path that it is started with, if that is another one.
@@ -178,11 +188,13 @@ impl Translator {
             match (method, id) {
                 ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
                 ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
+                ("tools/call", Some(id)) => self.felt.call(id),
                 ("notifications/cancelled", None) => {
                     let about = message.about.clone().and_then(|span| line.get(span));
                     if let Some(id) = about {
                         self.lists.take(id);
                         self.pending.forget(id);
+                        self.felt.forget(id);
                     }
                 }
                 _ => {}
@@ -306,7 +318,8 @@ impl Translator {
         };
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
         let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
-        let restored = back.map(Back::splices).unwrap_or_default();
+        let mut restored = back.map(Back::splices).unwrap_or_default();
+        restored.extend(messages.all.iter().filter_map(|message| self.felt.explain(line, message)));
         if denied {
             self.say(READ_ONLY.to_owned());
         }
