@@ -15,9 +15,10 @@
 //!
 //! [`policy`] says what may be reached, [`net`] applies it to packets, [`egress`] does the I/O for it,
 //! [`runtime`] builds the sandbox, [`package`] fills it, [`session`] puts one run together, out of what [`config`] made of
-//! files and options, with [`rpc`] for its stdio and [`audit`] for its log; [`cli`] talks to people, and [`exit`] is what a
-//! run comes to. Dependencies point one way (ARCHITECTURE.md draws them); `policy`, `net` and `audit::event` do no I/O and are
-//! given the time as an argument.
+//! files and options, with [`rpc`] for its stdio, [`workspace`] for the files that calls name, [`storage`] for what the
+//! package keeps and [`audit`] for its log; [`cli`] talks to people, and [`exit`] is what a run comes to. Dependencies point
+//! one way (ARCHITECTURE.md draws them); `policy`, `net`, the core of `rpc` and `audit::event` do no I/O and are given the
+//! time as an argument.
 
 pub mod audit;
 pub mod cli;

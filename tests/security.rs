@@ -46,12 +46,12 @@
 //! | 36 | floods | `floods::row_36_*` |
 //! | 37 | empty lists, bad rules, a warm store, a full disk, a datapath that fails | `closed::row_37_*` |
 //! | 38 | redirects | `reach::row_38_*` |
-//! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*` |
-//! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*` |
-//! | 41 | paths that leave the scope, links swapped in while files are shared and written, what the guest makes of its copies | `workspace::tests::*` (`race::row_41_*`: 100,000 tries), `e2e::writing::row_41_*`, `e2e::paths::*` |
+//! | 39 | sockets, files, processes and kernel interfaces of the host | `sandbox::row_39_*`; as paths of a call: `paths::row_41_and_39_*` |
+//! | 40 | words that reach the log or the terminal | `text::row_40_*`, `names::row_13_*`; as paths of a call: `paths::row_40_*` |
+//! | 41 | paths that leave the scope, links swapped in while files are shared and written, what the guest makes of its copies | `paths::row_41_*` (2000 calls for each kind of swap, 100,000 with `NPXC_TEST_FULL=1`), `workspace::tests::*` (`race::row_41_*`: 100,000 tries), `e2e::writing::row_41_*`, `e2e::paths::*` |
 //! | 42 | names, bins, tarball entries, install scripts | `store::row_42_*` |
 //! | 43 | a full disk, memory, processes, stdout | `limits::row_43_*` |
-//! | 44 | npxc killed at every step | `teardown::row_44_*`; with a container: `killed::row_44_*` |
+//! | 44 | npxc killed at every step | `teardown::row_44_*`; while files are written, and with copies that resist: `paths::row_44_*`; with a container: `killed::row_44_*` |
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![allow(clippy::items_after_statements, clippy::needless_range_loop, clippy::large_stack_arrays)]
@@ -77,6 +77,7 @@ mod security {
     mod machine;
     mod names;
     mod packets;
+    mod paths;
     mod reach;
     mod sandbox;
     mod sniff;

@@ -172,7 +172,7 @@ pub struct Bind {
 /// What lies over a read-only directory, so that the guest can write into it and the host's stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// On the host: the same directories again, empty, which their owner may write to.
+    /// On the host: the same directories again, which their owner may write to, with writable copies of small data files.
     pub directories: PathBuf,
     /// On the host: `upper` and `work` in here take what the guest writes. Without it that is a file system of the
     /// sandbox's own, of [`Spec::scratch`] bytes, whose descriptor travels with [`Report::Ready`] after the link's.

@@ -156,7 +156,8 @@ pub enum Event {
     /// A file that the client named was copied for the guest.
     #[serde(rename = "file.publish")]
     FilePublish {
-        /// The host's path, as the client named it.
+        /// The host's path, as the client named it; in paths of files a byte that is not UTF-8 is `\xNN`, and a
+        /// backslash is two.
         path: String,
         /// The guest's path of the copy.
         guest: String,
@@ -166,7 +167,7 @@ pub enum Event {
     /// What the package wrote to a copy is about to be written to the host's file.
     #[serde(rename = "file.collect")]
     FileCollect {
-        /// The host's path that is written.
+        /// The host's path that is written; that of a directory ends with a slash.
         path: String,
         /// The guest's path of the copy.
         guest: String,

@@ -56,6 +56,18 @@ impl Denials {
         new
     }
 
+    /// One that is known has happened again.
+    pub fn again(&self, destination: &str) {
+        let mut recent = self.recent();
+        if let Some(known) = recent.kept.iter().position(|(_, kept)| kept.destination == destination)
+            && let Some((_, denial)) = recent.kept.remove(known)
+        {
+            recent.count += 1;
+            let number = recent.count;
+            recent.kept.push_back((number, denial));
+        }
+    }
+
     /// Now.
     pub fn mark(&self) -> Mark {
         Mark(self.recent().count)
@@ -95,6 +107,10 @@ mod tests {
         assert_eq!(since(&denials, later), [""; 0]);
         denials.add(denial("b:1"));
         assert_eq!(since(&denials, later), ["b:1"]);
+        let later = denials.mark();
+        denials.again("a:1");
+        denials.again("unknown");
+        assert_eq!(since(&denials, later), ["a:1"]);
     }
 
     #[test]

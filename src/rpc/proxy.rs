@@ -12,15 +12,13 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::translate::{Files, Translator};
-use super::wire::{Inward, Outward, Wire, speaks_json_rpc};
+use super::wire::{Inward, Outward, Wire};
 
 /// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
 const CHUNK: usize = 64 * 1024;
 /// What a pipe to or from the guest holds, bytes: large messages cost fewer turns.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 256 * 1024;
-/// How much of the stream is kept to tell an MCP client from anything else.
-const FIRST_BYTES: usize = 4096;
 
 /// npxc's ends of the guest's pipes.
 #[derive(Debug)]
@@ -138,12 +136,10 @@ fn take_stdin() -> io::Result<OwnedFd> {
 
 fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
     let mut buffer = vec![0; CHUNK];
-    let mut first_bytes = Vec::new();
     let mut reads = true;
     loop {
         let long = if reads { to.continuation(CHUNK) } else { None };
         let read = match long {
-            // By then the first bytes are known.
             Some(message) => {
                 let before = message.len();
                 rustix::io::read(&from, rustix::buffer::spare_capacity(message))
@@ -156,9 +152,6 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
             Ok((0, _)) => break,
             Ok((_, Some(before))) => reads = to.appended(before).is_ok(),
             Ok((count, None)) => {
-                if first_bytes.len() < FIRST_BYTES {
-                    first_bytes.extend_from_slice(&buffer[..count.min(FIRST_BYTES)]);
-                }
                 reads = reads && to.push(&buffer[..count]).is_ok();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -166,7 +159,7 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
         }
         // The guest reads no more. A client has not left for that: its own end is waited for. To a
         // program that only writes, a closed pipe says it.
-        if !reads && !speaks_json_rpc(&first_bytes) {
+        if !reads && !to.is_spoken() {
             break;
         }
     }
@@ -174,7 +167,7 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
         // The guest's own affair, as above.
         let _ = to.end();
     }
-    if speaks_json_rpc(&first_bytes) { Source::Client } else { Source::Other }
+    if to.is_spoken() { Source::Client } else { Source::Other }
 }
 
 fn forward_stdout(mut from: File, to: &mut Outward) -> io::Result<()> {
@@ -240,20 +233,17 @@ mod tests {
         fn share(&self, _: &super::super::identify::Named) -> super::super::translate::Answer {
             super::super::translate::Answer::Leave
         }
+
+        fn collect(&self, _: &[super::super::translate::Write]) -> Vec<super::super::translate::Unsaved> {
+            Vec::new()
+        }
+
+        fn say(&self, _: &str) {}
     }
 
     fn inward(to: File) -> Inward {
         let out = File::options().write(true).open("/dev/null").unwrap();
         Inward::new(&Wire::new(Translator::default(), Box::new(Nothing), out), to)
-    }
-
-    #[test]
-    fn only_json_rpc_makes_a_client() {
-        assert!(speaks_json_rpc(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"));
-        assert!(speaks_json_rpc(b"\r\n [{\"jsonrpc\": \"2.0\"}]"));
-        for other in [&b""[..], b"hello\n", b"{\"name\":\"x\"}\n", b"\"jsonrpc\""] {
-            assert!(!speaks_json_rpc(other));
-        }
     }
 
     #[test]

@@ -10,25 +10,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
-use super::translate::{Answer, Due, Files, Outcome, Translator};
+use super::translate::{Answer, Due, Files, MOST_ASKED, Outcome, Translator};
 
-/// How much of a line is looked at to tell a JSON-RPC message from anything else, as long as there was none.
+/// How much of a line is held to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
-
-/// The server's lines up to this length are always looked at, for what it asks the client. Longer ones go on as they come,
-/// unless something in them is expected.
-const LONG_LINE: usize = 16 << 10;
 
 /// Errors that wait for the end of the server's line, bytes: some thousand. Whoever leaves a line open for longer than that has
 /// written a prompt, or has stopped; waiting any longer could be for what the client sends next.
 const MOST_WAITING: usize = 1 << 20;
 
-/// Whether these first bytes are a JSON-RPC message.
-pub(super) fn speaks_json_rpc(bytes: &[u8]) -> bool {
-    let line = bytes.trim_ascii_start();
-    let line = &line[..line.len().min(FIRST_LINE)];
-    matches!(line.first(), Some(b'{' | b'['))
-        && line.windows(b"\"jsonrpc\"".len()).any(|window| window == b"\"jsonrpc\"")
+/// Whether a line is a JSON-RPC message.
+fn speaks_json_rpc(line: &[u8]) -> bool {
+    matches!(line.trim_ascii_start().first(), Some(b'{' | b'[')) && has(line, b"\"jsonrpc\"")
+}
+
+/// Whether a line that begins so may be one: some clients write what they are at the end.
+fn may_speak_json_rpc(start: &[u8]) -> bool {
+    speaks_json_rpc(start) || has(start, b"\"method\"")
+}
+
+fn has(bytes: &[u8], key: &[u8]) -> bool {
+    memchr::memmem::find(bytes, key).is_some()
 }
 
 /// What the two directions share.
@@ -119,7 +121,7 @@ impl Inward {
         let mut give = |piece: Piece<'_>| forward(wire, to, piece);
         splitter.push(bytes, &mut || true, &mut give)?;
         let held = splitter.held();
-        if held.len() > FIRST_LINE && !wire.spoken.load(Ordering::Relaxed) && !speaks_json_rpc(held) {
+        if held.len() > FIRST_LINE && !wire.spoken.load(Ordering::Relaxed) && !may_speak_json_rpc(held) {
             splitter.let_go(&mut give)?;
         }
         Ok(())
@@ -138,6 +140,11 @@ impl Inward {
     pub(super) fn end(&mut self) -> io::Result<()> {
         let Self { wire, splitter, to } = self;
         splitter.end(&mut |piece| forward(wire, to, piece))
+    }
+
+    /// Whether the client speaks JSON-RPC: it has sent a message.
+    pub(super) fn is_spoken(&self) -> bool {
+        self.wire.spoken.load(Ordering::Relaxed)
     }
 }
 
@@ -194,7 +201,7 @@ impl Outward {
         let mut give = |piece: Piece<'_>| backward(wire, piece);
         splitter.push(bytes, &mut || wire.spoken.load(Ordering::Relaxed), &mut give)?;
         // A long line is held only for what may be in it.
-        if splitter.held().len() > LONG_LINE && !wire.translator().watches_server() {
+        if splitter.held().len() > MOST_ASKED && !wire.translator().watches_server() {
             splitter.let_go(&mut give)?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use std::io::Read;
 
+use serde_json::json;
+
 use super::super::identify::{Configured, Named};
 use super::super::translate::{Refusal, Unsaved, Write};
 use super::*;
@@ -11,7 +13,8 @@ struct Fake(Arc<Mutex<Vec<String>>>);
 
 impl Files for Fake {
     fn share(&self, named: &Named) -> Answer {
-        match named.written.path.strip_prefix("/scope/") {
+        let path = &named.written.path;
+        match path.strip_prefix("/scope/").or(Some(path.as_str()).filter(|path| *path == "f.txt")) {
             Some(name) => Answer::Shared {
                 place: 1,
                 directory: "/scope".to_owned(),
@@ -141,6 +144,65 @@ fn a_refusal_waits_for_the_end_of_the_servers_line() {
         lines[1].contains("\"id\":1,\"error\"") && lines[1].contains("/no/f is not to be had"),
         "{outside}"
     );
+}
+
+#[test]
+fn only_json_rpc_makes_a_client() {
+    assert!(speaks_json_rpc(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\"}\n"));
+    assert!(speaks_json_rpc(b"\r\n [{\"jsonrpc\": \"2.0\"}]"));
+    for other in [&b""[..], b"hello\n", b"{\"name\":\"x\"}\n", b"\"jsonrpc\""] {
+        assert!(!speaks_json_rpc(other));
+    }
+}
+
+#[test]
+fn a_first_message_may_say_at_its_end_what_it_is() {
+    let mut ends = Ends::new();
+    let padding = "x".repeat(2 * FIRST_LINE);
+    let message = |path: &str| {
+        format!(
+            "{{\"method\":\"tools/call\",\"params\":{{\"name\":\"t\",\"arguments\":{{\"p\":\"{padding}\",\"a\":\"{path}\"}}}},\
+             \"jsonrpc\":\"2.0\",\"id\":1}}\n"
+        )
+    };
+    for piece in message("/scope/f.txt").as_bytes().chunks(FIRST_LINE + 1) {
+        ends.inward.push(piece).unwrap();
+    }
+    assert!(ends.inward.is_spoken());
+    assert_eq!(ends.close().0, message("/opt/npxc-shared/1/f.txt"));
+}
+
+#[test]
+fn what_the_server_asks_is_heard_however_its_line_is_cut() {
+    let form = json!({"type": "object", "properties": {"file": {"type": "string"}}});
+    let question = |id: u32| {
+        let text = "?".repeat(MOST_ASKED / 2);
+        let params = json!({"message": text, "requestedSchema": form});
+        format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params}))
+    };
+    // A bare name is a path only where the form says so.
+    let answer = |id: u32, name: &str| {
+        format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"action\":\"accept\",\"content\":{{\"file\":\"{name}\"}}}}}}\n"
+        )
+    };
+    for pieces in [1, 2, 7] {
+        let mut ends = Ends::new();
+        ends.inward.push(b"{\"jsonrpc\":\"2.0\",\"method\":\"x\"}\n").unwrap();
+        let question = question(1);
+        let reader = std::thread::spawn({
+            let mut client = ends.client.try_clone().unwrap();
+            let mut seen = vec![0; question.len()];
+            move || client.read_exact(&mut seen).map(|()| seen).unwrap()
+        });
+        for piece in question.as_bytes().chunks(question.len().div_ceil(pieces)) {
+            ends.outward.push(piece).unwrap();
+        }
+        assert_eq!(reader.join().unwrap(), question.as_bytes());
+        ends.inward.push(answer(1, "f.txt").as_bytes()).unwrap();
+        let inside = ends.close().0;
+        assert!(inside.ends_with(&answer(1, "/opt/npxc-shared/1/f.txt")), "{pieces}: {inside}");
+    }
 }
 
 #[test]

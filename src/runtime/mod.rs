@@ -291,7 +291,7 @@ pub struct Mount {
 pub struct Layer {
     /// Which mount: its path inside.
     pub guest: PathBuf,
-    /// The same directories again, empty, which their owner may write to.
+    /// The same directories again, which their owner may write to, with writable copies of small data files in them.
     pub directories: PathBuf,
     /// `upper` and `work` in here take what the guest writes, and nobody else uses them meanwhile. `None`: that ends
     /// with the guest, and takes [`Limits::scratch`] bytes at the most.

@@ -15,16 +15,28 @@ use rustix::fs::{Mode, Stat, fstat, mkdirat};
 
 use super::beneath::{self, Links, OpenError, Opened, OpenedDirectory};
 use super::publish::{Copy, MOST_NAMES};
-use super::replace::{Fresh, Standing, may_write, standing};
+use super::replace::{Fresh, Site, Standing, may_write, standing};
 use super::shelf::MOST_OF_ONE;
 use super::stamp::{self, Digest, Seen, Stamp};
 use super::tree::{self, Kind};
-use super::{Key, Workspace, guest_path, words};
+use super::{Key, Workspace, guest_path, logged, words};
 use crate::audit::{Collected, Event};
 use crate::rpc::translate::{Refusal, Unsaved, Write};
 
 /// Files that were not saved and are said one by one.
 const MOST_SAID: usize = 3;
+
+/// Largest copy, bytes, that is compared at each reply: more takes longer than a call should.
+const MOST_COMPARED: i64 = 16 << 20;
+
+/// By what a copy is known to be as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// By its times, where they are old enough to tell.
+    Times,
+    /// By what is in it: what is written through a mapping may leave the times as they are.
+    Content,
+}
 
 /// What becomes of a file of the guest's.
 enum Fate {
@@ -42,9 +54,13 @@ impl Workspace {
         let mut unsaved = Vec::new();
         for write in written {
             let key = (write.place, PathBuf::from(&write.name));
-            self.named(&key, &mut unsaved);
+            self.named(&key, By::Times, &mut unsaved);
             let rescued = |(place, name): &Key, _: &mut Unsaved| *place == key.0 && name.starts_with(&key.1);
-            unsaved.extend(self.unsaved.extract_if(rescued).map(|(_, unsaved)| unsaved));
+            for (_, earlier) in self.unsaved.extract_if(rescued) {
+                if !unsaved.contains(&earlier) {
+                    unsaved.push(earlier);
+                }
+            }
         }
         unsaved
     }
@@ -57,7 +73,7 @@ impl Workspace {
         let mut unsaved = Vec::new();
         let keys: Vec<Key> = self.copies.keys().chain(&self.trees).cloned().collect();
         for key in keys {
-            self.named(&key, &mut unsaved);
+            self.named(&key, By::Content, &mut unsaved);
         }
         self.say(&unsaved);
     }
@@ -68,7 +84,7 @@ impl Workspace {
         if self.writes() && self.copies.contains_key(key) {
             let told = self.copies.get(key).and_then(|copy| copy.told.clone());
             let mut unsaved = Vec::new();
-            self.one(key, &mut unsaved);
+            self.one(key, By::Content, &mut unsaved);
             self.say(&unsaved);
             // What a reply has told already is not told again.
             unsaved.retain(|unsaved| told.as_ref() != Some(&unsaved.refusal));
@@ -88,21 +104,24 @@ impl Workspace {
         }
     }
 
-    fn named(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+    /// What a call named. Of a directory's files, which may be many, and of large ones the times tell, unless `by` says more.
+    fn named(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let is_tree = self.trees.contains(key);
-        match self.shelf.open(key.0, &key.1) {
+        let opened = self.shelf.open(key.0, &key.1);
+        let is_large = opened.as_ref().is_ok_and(|opened| opened.stat.st_size > MOST_COMPARED);
+        match opened {
             Err(OpenError::Directory)
                 if is_tree || self.copies.get(key).is_some_and(|c| c.host.is_none()) =>
             {
-                self.whole(key, unsaved);
+                self.whole(key, by, unsaved);
             }
             _ if is_tree => {}
-            _ => self.one(key, unsaved),
+            _ => self.one(key, if is_large { by } else { By::Content }, unsaved),
         }
     }
 
     /// All files of a directory of the guest's.
-    fn whole(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
+    fn whole(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
         let path = self.copies.get(key).map_or_else(|| self.scope_path(key), |copy| copy.path.clone());
         let opened = self.shelf.root(key.0).map_err(OpenError::from);
         let opened = opened.and_then(|root| beneath::open_directory(root, &key.1, Links::No));
@@ -116,8 +135,10 @@ impl Workspace {
         }
         if found.entries.is_empty() && !self.trees.contains(key) {
             let target = self.copies.get(key).map(|copy| copy.target.clone());
-            if let Err(error) = self.directory_for(&target.unwrap_or_else(|| key.1.clone())) {
-                unsaved.push(lost(&path, words::unwritten(&error)));
+            match self.directory_for(key.0, &target.unwrap_or_else(|| key.1.clone())) {
+                Ok(_) => {}
+                Err(NotWritten::Refused(refusal)) => unsaved.push(lost(&path, refusal)),
+                Err(NotWritten::System(error)) => unsaved.push(lost(&path, words::unwritten(&error))),
             }
         }
         for (name, kind) in found.entries {
@@ -134,7 +155,7 @@ impl Workspace {
                 let copy = Copy::of_nothing(path.join(&name), target);
                 self.copies.insert(inner.clone(), copy);
             }
-            self.one(&inner, unsaved);
+            self.one(&inner, by, unsaved);
         }
     }
 
@@ -146,15 +167,15 @@ impl Workspace {
     }
 
     /// One file.
-    fn one(&mut self, key: &Key, unsaved: &mut Vec<Unsaved>) {
-        let Some(refusal) = self.brought(key) else { return };
+    fn one(&mut self, key: &Key, by: By, unsaved: &mut Vec<Unsaved>) {
+        let Some(refusal) = self.brought(key, by) else { return };
         let Some(copy) = self.copies.get_mut(key) else { return };
         copy.told = Some(refusal.clone());
         unsaved.push(lost(&copy.path, refusal));
     }
 
     /// Brings a file to the host, if there is anything to bring; why it could not be.
-    fn brought(&mut self, key: &Key) -> Option<Refusal> {
+    fn brought(&mut self, key: &Key, by: By) -> Option<Refusal> {
         let copy = self.copies.get(key)?;
         let opened = match self.shelf.open(key.0, &key.1) {
             Ok(opened) => opened,
@@ -163,7 +184,7 @@ impl Workspace {
             Err(error) => return Some(words::untaken(&error)),
         };
         let (seen, stamp) = (Seen::of(&opened.stat), Stamp::of(&opened.stat));
-        if copy.guest.is_some_and(|before| before.is_still(&stamp)) {
+        if by == By::Times && copy.guest.is_some_and(|before| before.is_still(&stamp)) {
             return None;
         }
         let fate = match self.taken(key, copy, opened) {
@@ -188,9 +209,7 @@ impl Workspace {
 
     /// Takes a file of the guest's.
     fn taken(&self, key: &Key, copy: &Copy, mut opened: Opened) -> Result<Fate, Refusal> {
-        #[allow(clippy::unnecessary_cast, clippy::cast_lossless)] // its type differs by system
-        let names = opened.stat.st_nlink as u64;
-        if names != 1 {
+        if is_linked(&opened.stat) {
             return Err(words::linked());
         }
         if u64::try_from(opened.stat.st_size).unwrap_or(u64::MAX) > MOST_OF_ONE {
@@ -220,11 +239,13 @@ impl Workspace {
 
     fn in_place(&self, key: &Key, copy: &Copy, file: &mut File, digest: Digest) -> Result<Fate, NotWritten> {
         let name = copy.target.file_name().ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
-        let parent = self.directory_for(copy.target.parent().unwrap_or(Path::new("")))?;
+        let parent = self.directory_for(key.0, copy.target.parent().unwrap_or(Path::new("")))?;
         if self.scope.is_own(parent.path.as_deref()) {
             return Err(NotWritten::Refused(words::own()));
         }
+        let site = Site { parent: &parent.fd, path: parent.path.as_deref(), journal: &self.shelf.journal };
         let parent = &parent.fd;
+        let mut why: fn(&Path) -> Refusal = words::conflict;
         let as_shared = match (standing(parent, name)?, &copy.host) {
             (Standing::Nothing, None) => Some(None),
             (Standing::File(there, stat), before) => {
@@ -235,7 +256,10 @@ impl Workspace {
                     return Ok(Fate::Saved(Seen::of(&stat), digest));
                 }
                 let same = still || before.as_ref().is_some_and(|(_, before)| *before == content);
-                same.then_some(Some(stat))
+                if same && is_linked(&stat) {
+                    why = words::shared_names;
+                }
+                (same && !is_linked(&stat)).then_some(Some((there, stat)))
             }
             (Standing::Nothing | Standing::Other, _) => None,
         };
@@ -245,7 +269,8 @@ impl Workspace {
             return Err(io::Error::from(io::ErrorKind::PermissionDenied).into());
         }
         io::Seek::rewind(file)?;
-        let mut fresh = Fresh::write(parent, file, MOST_OF_ONE, as_shared.as_ref().and_then(Option::as_ref))?;
+        let like = as_shared.as_ref().and_then(Option::as_ref).map(|(file, stat)| (file, stat));
+        let mut fresh = Fresh::write(site, file, MOST_OF_ONE, like)?;
         let how = match &as_shared {
             None => Collected::Kept,
             Some(None) => Collected::New,
@@ -255,7 +280,7 @@ impl Workspace {
         let placed = match &as_shared {
             None => false,
             Some(None) => fresh.place_new(name)?,
-            Some(Some(stat)) => fresh.place_over(name, stat)?,
+            Some(Some((_, stat))) => fresh.place_over(name, stat)?,
         };
         if placed {
             let stat = fresh.is_now(name)?;
@@ -265,36 +290,40 @@ impl Workspace {
             self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         }
         let beside = fresh.keep_beside(name)?;
-        Ok(Fate::Kept(digest, words::conflict(&copy.path.with_file_name(beside))))
+        Ok(Fate::Kept(digest, why(&copy.path.with_file_name(beside))))
     }
 
     /// No record, no write.
     fn record(&self, key: &Key, path: &Path, bytes: u64, how: Collected) -> Result<(), NotWritten> {
-        let (path, guest) = (path.display().to_string(), guest_path(key));
-        let event = Event::FileCollect { path, guest, bytes, how };
+        let event = Event::FileCollect { path: logged(path), guest: guest_path(key), bytes, how };
         self.recorder.record(event).map_err(|_| NotWritten::Refused(words::unrecorded_write()))
     }
 
-    /// A directory of the scope's to write in, made if it has to be; no link is followed.
-    fn directory_for(&self, below: &Path) -> Result<OpenedDirectory, OpenError> {
+    /// A directory of the scope's to write in, made if it has to be, and recorded before; no link is followed.
+    fn directory_for(&self, place: usize, below: &Path) -> Result<OpenedDirectory, NotWritten> {
         let root = self.scope.root()?;
-        match beneath::open_directory(root, below, Links::No) {
-            Err(error) if error.is_missing() => {}
-            other => return other,
-        }
         let mut at = PathBuf::new();
         for part in below.components() {
-            let Component::Normal(name) = part else { return Err(OpenError::Leaves) };
+            let Component::Normal(name) = part else { return Err(OpenError::Leaves.into()) };
             let parent = beneath::open_directory(root, &at, Links::No)?;
-            if self.scope.is_own(parent.path.as_deref()) {
-                return Err(OpenError::Leaves);
+            at.push(name);
+            match beneath::open_directory(root, &at, Links::No) {
+                Ok(_) => continue,
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error.into()),
             }
+            if self.scope.is_own(parent.path.as_deref()) {
+                return Err(OpenError::Leaves.into());
+            }
+            // With a slash, as a directory.
+            let made = self.scope.cwd().join(&at).join("");
+            self.record(&(place, at.clone()), &made, 0, Collected::New)?;
             match mkdirat(&parent.fd, name, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => at.push(name),
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
             }
         }
-        beneath::open_directory(root, below, Links::No)
+        Ok(beneath::open_directory(root, below, Links::No)?)
     }
 
     /// Where nothing can be written beside the file: npxc's own directory.
@@ -303,7 +332,8 @@ impl Workspace {
         let directory = beneath::directory(&self.attic)?;
         let name = copy.target.file_name().unwrap_or(OsStr::new("file"));
         io::Seek::rewind(file)?;
-        let mut fresh = Fresh::write(&directory, file, MOST_OF_ONE, None)?;
+        let site = Site { parent: &directory, path: Some(&self.attic), journal: &self.shelf.journal };
+        let mut fresh = Fresh::write(site, file, MOST_OF_ONE, None)?;
         self.record(key, &copy.path, fresh.bytes, Collected::Kept)?;
         let name = fresh.keep_beside(name)?;
         Ok(fs::canonicalize(&self.attic)?.join(name))
@@ -338,6 +368,11 @@ impl Fresh<'_> {
             Standing::Nothing | Standing::Other => Err(io::ErrorKind::NotFound.into()),
         }
     }
+}
+
+/// Whether a file has more names than one.
+fn is_linked(stat: &Stat) -> bool {
+    stat.st_nlink != 1
 }
 
 fn lost(path: &Path, refusal: Refusal) -> Unsaved {

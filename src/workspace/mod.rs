@@ -2,12 +2,14 @@
 //!
 //! [`scope`] says what may be shared, [`beneath`] opens it so that what was checked is what is read, [`shelf`] holds
 //! the copies, which `publish` makes. Where the scope may be written, `collect` takes what the guest has made of them and has
-//! `replace` put it in the place of the host's files. `sweep` removes the copies in the end. Data
+//! `replace` put it in the place of the host's files; `journal` knows what is beside one of them just then. `sweep` removes the copies in the end. Data
 //! comes from `rpc`, which finds the paths in messages; it goes to the guest's [`GUEST_DIRECTORY`] and comes back from there. The package's own word never gets
 //! anything shared or written: only what the client names is.
 
+mod attributes;
 pub mod beneath;
 mod collect;
+mod journal;
 mod publish;
 mod replace;
 pub mod scope;
@@ -19,6 +21,7 @@ mod words;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -187,10 +190,20 @@ impl Files for Handle {
     }
 }
 
-/// The guest's path of a copy.
+/// The guest's path of a copy, for the log.
 fn guest_path((place, below): &Key) -> String {
-    let path = format!("{GUEST_DIRECTORY}/{place}/{}", below.display());
+    let path = format!("{GUEST_DIRECTORY}/{place}/{}", logged(below));
     path.trim_end_matches('/').to_owned()
+}
+
+/// A path for the log, where no two may read alike: a byte that is not UTF-8 is `\xNN`, and a backslash is two.
+fn logged(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text += &chunk.valid().replace('\\', "\\\\");
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 /// What a session's workspace is made of.

@@ -8,7 +8,7 @@ use super::beneath::{self, Links, OpenError, Opened};
 use super::shelf::MOST_OF_ONE;
 use super::stamp::{self, Digest, Seen, Stamp};
 use super::tree::{self, Kind};
-use super::{Key, Word, Workspace, guest_path, words};
+use super::{Key, Word, Workspace, guest_path, logged, words};
 use crate::audit::Event;
 use crate::rpc::translate::{Answer, Refusal};
 
@@ -133,7 +133,7 @@ impl Workspace {
         self.room()?;
         let Self { shelf, recorder, .. } = self;
         let record = |bytes| {
-            let (path, guest) = (path.display().to_string(), guest_path(key));
+            let (path, guest) = (logged(path), guest_path(key));
             recorder.record(Event::FilePublish { path, guest, bytes })
         };
         let put = shelf.put(key.0, &key.1, opened, record).map_err(|error| words::unkept(&error))?;
@@ -300,7 +300,7 @@ impl Workspace {
 
     fn say_left(&self, path: &Path, left: &[(PathBuf, &'static str)]) {
         for (name, reason) in left {
-            let path = path.join(name).display().to_string();
+            let path = logged(&path.join(name));
             // It grants nothing: what is left out needs no line to be left out.
             let _ = self.recorder.record(Event::FileLeave { path, reason: (*reason).to_owned() });
         }

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Access, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid, accessat, fchmod, fchown, fstat,
@@ -18,6 +18,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::attributes;
+use super::journal::{self, Journal};
 use super::stamp::{self, Digest, Stamp};
 
 /// Names that are tried for a version that is kept beside a file.
@@ -55,10 +57,22 @@ pub(super) fn standing(parent: &OwnedFd, name: &OsStr) -> io::Result<Standing> {
     Ok(if regular { Standing::File(file, stat) } else { Standing::Other })
 }
 
+/// Where files are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site<'a> {
+    /// The directory.
+    pub(super) parent: &'a OwnedFd,
+    /// Where it really is, if that is known.
+    pub(super) path: Option<&'a Path>,
+    pub(super) journal: &'a Journal,
+}
+
 /// A file beside another one, which goes when it was not put in place.
 #[derive(Debug)]
 pub(super) struct Fresh<'a> {
     parent: &'a OwnedFd,
+    journal: &'a Journal,
+    path: Option<PathBuf>,
     name: OsString,
     /// What was written.
     pub(super) bytes: u64,
@@ -77,23 +91,29 @@ fn look(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<Stat> {
 }
 
 impl<'a> Fresh<'a> {
-    /// Copies `from`, at most `most` bytes, to a new file in `parent`. It has the mode of `like`, without setuid and its
-    /// kin, and its owner, as far as npxc may give that; or, if there is none, that of any new file.
+    /// Copies `from`, at most `most` bytes, to a new file. It has the mode of `like`, without setuid and its kin, its
+    /// attributes, and its owner, as far as npxc may give that; or, if there is none, those of any new file.
     pub(super) fn write(
-        parent: &'a OwnedFd,
+        site: Site<'a>,
         from: &mut File,
         most: u64,
-        like: Option<&Stat>,
+        like: Option<(&File, &Stat)>,
     ) -> io::Result<Self> {
-        let name = OsString::from(format!(".npxc-{}", uuid::Uuid::new_v4().simple()));
+        let Site { parent, journal, path } = site;
+        let name = OsString::from(format!("{}{}", journal::PREFIX, uuid::Uuid::new_v4().simple()));
+        let path = path.map(|path| path.join(&name));
+        if let Some(path) = &path {
+            journal.note(path, &[]);
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = if like.is_some() { 0o600 } else { 0o666 };
         let mut file: File = openat(parent, &name, flags, Mode::from_raw_mode(mode))?.into();
         // From here on it is removed, whatever happens.
         let stat = fstat(&file)?;
-        let mut fresh = Self { parent, name, bytes: 0, digest: Digest::default(), stat, placed: false };
+        let digest = Digest::default();
+        let mut fresh = Self { parent, journal, path, name, bytes: 0, digest, stat, placed: false };
         (fresh.bytes, fresh.digest) = stamp::copy(from, &mut file, most)?;
-        if let Some(like) = like {
+        if let Some((old, like)) = like {
             let mut mode = like.st_mode & 0o777;
             if (fresh.stat.st_uid, fresh.stat.st_gid) != (like.st_uid, like.st_gid) {
                 // Only root may give files away; for anybody else the file is their own now, and of its group if that is one
@@ -106,6 +126,8 @@ impl<'a> Fresh<'a> {
                     mode &= !0o070;
                 }
             }
+            attributes::carry(old, &file)?;
+            // Last: it bounds what the list of others gives.
             fchmod(&file, Mode::from_raw_mode(mode))?;
         }
         file.sync_all()?;
@@ -152,12 +174,20 @@ impl<'a> Fresh<'a> {
 
     /// Takes the place of the file `of`; whether it did, and nothing else was there.
     pub(super) fn place_over(&mut self, name: &OsStr, of: &Stat) -> io::Result<bool> {
-        match self.exchange(name) {
+        match self.begin_over(name, of) {
             Ok(()) => self.recognise(name, of, look),
             Err(Errno::NOENT) => Ok(false),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.rename_over(name, of),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The first half of it: what is beside then is npxc's own, or `of`, or another program's, which stays.
+    pub(super) fn begin_over(&mut self, name: &OsStr, of: &Stat) -> rustix::io::Result<()> {
+        if let Some(path) = &self.path {
+            self.journal.note(path, &[&self.stat, of]);
+        }
+        self.exchange(name)
     }
 
     /// Changes places with `name`. What is beside then may be anybody's: it stays until it is recognised.

@@ -14,6 +14,12 @@ fn ground() -> (tempfile::TempDir, OwnedFd) {
     (directory, parent)
 }
 
+/// No journal is kept.
+fn site(parent: &OwnedFd) -> Site<'_> {
+    static JOURNAL: std::sync::LazyLock<Journal> = std::sync::LazyLock::new(|| Journal::new(Path::new("/")));
+    Site { parent, path: None, journal: &JOURNAL }
+}
+
 fn source() -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"the package's").unwrap();
@@ -37,15 +43,15 @@ const NAME: &str = "in.txt";
 fn what_was_exchanged_and_cannot_be_looked_at_is_not_removed() {
     let (directory, parent) = ground();
     let name = OsStr::new(NAME);
-    let of = look(&parent, name).unwrap();
-    let mut fresh = Fresh::write(&parent, &mut source(), 100, Some(&of)).unwrap();
+    let Standing::File(there, of) = standing(&parent, name).unwrap() else { panic!() };
+    let mut fresh = Fresh::write(site(&parent), &mut source(), 100, Some((&there, &of))).unwrap();
     fresh.exchange(name).unwrap();
     fresh.recognise(name, &of, |_, _| Err(Errno::IO)).unwrap_err();
     drop(fresh);
     assert_eq!(fs::read_to_string(directory.path().join(NAME)).unwrap(), "the user's");
     // And an exchange that ends before it is looked at.
-    let of = look(&parent, name).unwrap();
-    let mut fresh = Fresh::write(&parent, &mut source(), 100, Some(&of)).unwrap();
+    let Standing::File(there, of) = standing(&parent, name).unwrap() else { panic!() };
+    let mut fresh = Fresh::write(site(&parent), &mut source(), 100, Some((&there, &of))).unwrap();
     fresh.exchange(name).unwrap();
     drop(fresh);
     assert!(contents(directory.path()).contains(&"the user's".to_owned()));
@@ -59,23 +65,23 @@ fn another_file_in_its_place_is_not_replaced() {
         };
         let (directory, parent) = ground();
         let name = OsStr::new(NAME);
-        let of = look(&parent, name).unwrap();
+        let Standing::File(there, of) = standing(&parent, name).unwrap() else { panic!() };
         // Kept, so that its inode is not given to the next one.
         fs::rename(directory.path().join(NAME), directory.path().join("old")).unwrap();
         fs::write(directory.path().join(NAME), "another").unwrap();
-        let mut fresh = Fresh::write(&parent, &mut source(), 100, Some(&of)).unwrap();
+        let mut fresh = Fresh::write(site(&parent), &mut source(), 100, Some((&there, &of))).unwrap();
         assert!(!place_over(&mut fresh, name, &of).unwrap());
         drop(fresh);
         assert_eq!(contents(directory.path()), ["another", "the user's"]);
         // Nor is it made again where it is gone.
         fs::remove_file(directory.path().join(NAME)).unwrap();
-        let mut fresh = Fresh::write(&parent, &mut source(), 100, Some(&of)).unwrap();
+        let mut fresh = Fresh::write(site(&parent), &mut source(), 100, Some((&there, &of))).unwrap();
         assert!(!place_over(&mut fresh, name, &of).unwrap());
         drop(fresh);
         assert_eq!(contents(directory.path()), ["the user's"]);
         // The one that was meant is.
         fs::rename(directory.path().join("old"), directory.path().join(NAME)).unwrap();
-        let mut fresh = Fresh::write(&parent, &mut source(), 100, Some(&of)).unwrap();
+        let mut fresh = Fresh::write(site(&parent), &mut source(), 100, Some((&there, &of))).unwrap();
         assert!(place_over(&mut fresh, name, &of).unwrap());
         drop(fresh);
         assert_eq!(contents(directory.path()), ["the package's"]);

@@ -100,6 +100,9 @@ impl Scope {
                 }
             }
         }
+        if leads_anywhere(path) {
+            return Place::Outside;
+        }
         if SYSTEM.iter().any(|system| path.starts_with(system)) { Place::Guest } else { Place::Outside }
     }
 
@@ -136,6 +139,11 @@ impl Scope {
         let below = path.strip_prefix(&mount.host).ok()?;
         Some(if below == Path::new("") { mount.guest.clone() } else { mount.guest.join(below) })
     }
+}
+
+/// Whether a path goes through a process's root or working directory: what the client means by it is no file of `/proc`.
+fn leads_anywhere(path: &Path) -> bool {
+    path.strip_prefix("/proc").is_ok_and(|below| below.iter().any(|part| part == "root" || part == "cwd"))
 }
 
 /// Whether the guest has a directory of its own there.

@@ -22,8 +22,9 @@ use rustix::fs::{
 };
 
 use super::beneath::{self, Links, OpenError, Opened};
+use super::journal::Journal;
 use super::stamp::{self, Digest, Seen, Stamp};
-use super::sweep;
+use super::{journal, sweep};
 use crate::audit::Unavailable;
 use crate::runtime::Access;
 
@@ -57,7 +58,8 @@ pub enum ShelfError {
 pub struct Lease {
     directory: PathBuf,
     /// Holds the lock.
-    _lock: File,
+    #[cfg_attr(not(test), allow(dead_code))]
+    lock: File,
 }
 
 /// One session's copies.
@@ -68,6 +70,8 @@ pub struct Shelf {
     owner: Option<(u32, u32)>,
     /// Files are counted and not copied.
     dry: bool,
+    /// What is beside a file of the host's.
+    pub(super) journal: Journal,
     places: Vec<(String, OwnedFd)>,
     sizes: HashMap<(usize, PathBuf), u64>,
     bytes: u64,
@@ -95,24 +99,36 @@ impl Shelf {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         let gate = lock_file(&parent.join("lock"))?;
         flock(&gate, FlockOperation::LockExclusive)?;
+        let mut dead = Vec::new();
         for entry in fs::read_dir(parent)?.flatten() {
-            let Ok(lock) = File::open(entry.path().join("lock")) else { continue };
+            let Ok(lock) = File::open(entry.path().join("lock")) else {
+                // Its npxc was killed before or after the lock was there: whoever makes one holds the gate.
+                let _ = fs::remove_dir(entry.path());
+                continue;
+            };
             if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove(&entry.path());
+                dead.push((entry.path(), lock));
             }
         }
         let directory = parent.join(name);
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = lock_file(&directory.join("lock"))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // Others need not wait for what follows. A guest of a killed npxc may live for a moment more: what it changes
+        // meanwhile is its own copies only.
         drop(gate);
+        for (directory, _lock) in dead {
+            journal::clear(&directory);
+            remove(&directory);
+        }
         let files = directory.join("files");
         fs::create_dir(&files)?;
         fs::set_permissions(&files, Permissions::from_mode(0o755))?;
-        let lease = Lease { directory: directory.clone(), _lock: lock };
+        let lease = Lease { directory: directory.clone(), lock };
         let owner = owner.filter(|_| access == Access::ReadWrite);
         let (places, sizes) = (Vec::new(), HashMap::new());
-        Ok((lease, Self { directory, access, owner, dry: false, places, sizes, bytes: 0 }))
+        let journal = Journal::new(&directory);
+        Ok((lease, Self { directory, access, owner, dry: false, journal, places, sizes, bytes: 0 }))
     }
 
     /// One that says what it would do: files are counted and not copied, and none is recorded.
@@ -321,6 +337,15 @@ impl Shelf {
     }
 }
 
+#[cfg(test)]
+impl Lease {
+    /// Lets the lock go as a killed npxc does.
+    pub(super) fn abandon(self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Lease {
     fn drop(&mut self) {
         remove(&self.directory);
@@ -350,6 +375,31 @@ fn reflink(_: &File, _: &File) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_belong_to_the_guest_s_user_where_that_is_another_one() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("from"), "text").unwrap();
+        fs::set_permissions(directory.path().join("from"), Permissions::from_mode(0o600)).unwrap();
+        let root = beneath::directory(directory.path()).unwrap();
+        for (name, access, owner, mode) in
+            [("r", Access::ReadOnly, 0, 0o444), ("w", Access::ReadWrite, 4242, 0o644)]
+        {
+            let parent = directory.path().join("shared");
+            let (_lease, mut shelf) = Shelf::new(&parent, name, access, Some((4242, 4242))).unwrap();
+            let place = shelf.place("/x").unwrap();
+            let opened = beneath::open_file(&root, Path::new("from"), Links::No).unwrap();
+            shelf.put(place, Path::new("sub/from"), opened, |_| Ok(())).unwrap();
+            let stat = |below: &str| rustix::fs::stat(shelf.visible().join(below)).unwrap();
+            for (below, mode) in [("1", 0o755), ("1/sub", 0o755), ("1/sub/from", mode)] {
+                assert_eq!((stat(below).st_uid, stat(below).st_gid), (owner, owner), "{access:?} {below}");
+                assert_eq!(stat(below).st_mode & 0o777, mode, "{access:?} {below}");
+            }
+        }
+    }
 
     #[test]
     fn a_file_that_grows_while_it_is_copied_is_too_large() {

@@ -44,6 +44,11 @@ impl Stamp {
         }
     }
 
+    /// What a rename leaves as it is, in words.
+    pub(super) fn moved(&self) -> String {
+        format!("{:?} {} {:?}", self.inode, self.size, self.modified)
+    }
+
     /// Whether it is the same but for what a rename changes.
     pub(super) fn is_moved(&self, other: &Self) -> bool {
         (self.inode, self.size, self.modified) == (other.inode, other.size, other.modified)
@@ -58,6 +63,18 @@ impl Seen {
             .saturating_add(Duration::from_nanos(nanos));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { stamp, settled: now.saturating_sub(changed) > SETTLED }
+    }
+
+    /// One that is old enough to tell, however young the file is.
+    #[cfg(test)]
+    pub(super) fn long_ago(stat: &Stat) -> Self {
+        Self { stamp: Stamp::of(stat), settled: true }
+    }
+
+    /// Whether it was this file, in whatever state.
+    #[cfg(test)]
+    pub(super) fn is_of(&self, stat: &Stat) -> bool {
+        self.stamp.inode == Stamp::of(stat).inode
     }
 
     /// Whether it is this stamp.

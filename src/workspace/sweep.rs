@@ -15,41 +15,52 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, statat,
 const MOST_ROUNDS: usize = 1 << 20;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes `root`, a directory of npxc's own, with what is in it; the file `last` in it goes when all else is gone.
+/// Removes `root`, a directory of npxc's own, with what is in it; the file `last` in it goes when all else is gone. What
+/// is in one of its directories is moved within that one only: a guest may still live that sees just this one.
 pub(super) fn remove(root: &Path, last: &str) -> io::Result<()> {
     let top = rustix::fs::open(root, OFlags::RDONLY | DIRECTORY, Mode::empty())?;
-    empty(&top, last)?;
+    let mut result = Ok(());
+    for (name, is_directory) in list(&top)? {
+        if name.to_bytes() == last.as_bytes() {
+            continue;
+        }
+        let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let emptied = if is_directory { enter(&top, &name).and_then(|inner| empty(&inner)) } else { Ok(()) };
+        result = result.and(emptied).and(unlinkat(&top, name.as_c_str(), flags).map_err(io::Error::from));
+    }
+    result?;
     match unlinkat(&top, last, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => fs::remove_dir(root),
         Err(error) => Err(error.into()),
     }
 }
 
-fn empty(top: &OwnedFd, last: &str) -> io::Result<()> {
+fn empty(top: &OwnedFd) -> io::Result<()> {
+    // No guest foresees a name that something is moved to, and has it ready.
+    let prefix = format!(".{}-", uuid::Uuid::new_v4().simple());
     let mut moved = 0_u64;
     for _ in 0..MOST_ROUNDS {
         let names = list(top)?;
-        let (mut left, mut done) = (0, false);
-        for (name, is_directory) in names.iter().filter(|(name, _)| name.to_bytes() != last.as_bytes()) {
-            left += 1;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut done = false;
+        for (name, is_directory) in &names {
             done |= if *is_directory {
-                lift(top, name, &mut moved)
+                lift(top, name, &prefix, &mut moved)
             } else {
                 unlinkat(top, name.as_c_str(), AtFlags::empty()).is_ok()
             };
         }
-        if left == 0 {
-            return Ok(());
-        }
         if !done {
-            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+            break;
         }
     }
     Err(io::ErrorKind::DirectoryNotEmpty.into())
 }
 
 /// Removes the directory `name` and its files, after its directories were moved beside it; whether anything was done.
-fn lift(top: &OwnedFd, name: &CStr, moved: &mut u64) -> bool {
+fn lift(top: &OwnedFd, name: &CStr, prefix: &str, moved: &mut u64) -> bool {
     let mut done = false;
     let inside = enter(top, name).and_then(|directory| Ok((list(&directory)?, directory)));
     if let Ok((names, directory)) = inside {
@@ -58,7 +69,7 @@ fn lift(top: &OwnedFd, name: &CStr, moved: &mut u64) -> bool {
                 // To move a directory writes its `..`, which needs permission on it.
                 let _ = enter(&directory, &inner);
                 *moved += 1;
-                let fresh = format!(".moved-{moved}");
+                let fresh = format!("{prefix}{moved}");
                 renameat(&directory, inner.as_c_str(), top, fresh.as_str()).is_ok()
             } else {
                 unlinkat(&directory, inner.as_c_str(), AtFlags::empty()).is_ok()

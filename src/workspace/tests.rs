@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+#[path = "host_tests.rs"]
+mod host;
 #[cfg(target_os = "linux")] // others have no rename that exchanges everywhere
 #[path = "race_tests.rs"]
 mod race;
@@ -19,7 +21,7 @@ struct World {
     cwd: PathBuf,
     home: PathBuf,
     cache: PathBuf,
-    _log: Log,
+    log: Log,
     recorder: Recorder,
     leases: std::cell::RefCell<Vec<shelf::Lease>>,
     said: Arc<Mutex<Vec<String>>>,
@@ -45,7 +47,7 @@ impl World {
             cwd,
             home,
             cache,
-            _log: log,
+            log,
             recorder,
             leases: std::cell::RefCell::default(),
             said: Arc::default(),
@@ -150,6 +152,12 @@ fn what_leaves_the_scope_is_refused() {
     }
     assert_eq!(code(share(&mut workspace, "../out.txt")), "outside-scope");
     assert_eq!(code(share(&mut workspace, "~/out.txt")), "outside-scope");
+    for name in ["self", "1", "self/task/1"] {
+        let out = format!("/proc/{name}/root{}", world.home.join("out.txt").display());
+        assert_eq!(code(share(&mut workspace, &out)), "outside-scope", "{out}");
+    }
+    assert_eq!(code(share(&mut workspace, "/proc/self/cwd/in.txt")), "outside-scope");
+    assert_eq!(share(&mut workspace, "/proc/self/fd/0"), Answer::Leave, "the guest's own");
     // One that stays inside is followed.
     symlink("in.txt", at("link")).unwrap();
     let answer = share(&mut workspace, "link");

@@ -193,6 +193,17 @@ pub(super) fn conflict(kept: &Path) -> Refusal {
     refusal("changed-meanwhile", reason, Some("compare the two, and keep what is wanted".to_owned()))
 }
 
+/// The host's file has other names, which a rename would leave with the old content.
+pub(super) fn shared_names(kept: &Path) -> Refusal {
+    let reason = format!(
+        "has other names (hard links), which would no longer be the same file, and was left as it is; the package's \
+         version is {}",
+        kept.display()
+    );
+    let hint = "copy it over the file to change all of them, or start npxc with --mount DIRECTORY:rw";
+    refusal("not-saved", reason, Some(hint.to_owned()))
+}
+
 /// The package's version is elsewhere.
 pub(super) fn kept(why: &Refusal, at: &Path) -> Refusal {
     let reason = format!("{}; the package's version is {}", why.reason, at.display());

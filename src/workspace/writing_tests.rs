@@ -1,11 +1,12 @@
 //! What the guest makes of its copies, and what of that reaches the host.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
+use super::stamp::Seen;
 use super::*;
 
 /// What a call of these paths would have collected.
-fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
+pub(super) fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
     let writes: Vec<Write> = answers
         .iter()
         .map(|answer| match answer {
@@ -17,12 +18,12 @@ fn collect(workspace: &mut Workspace, answers: &[&Answer]) -> Vec<Unsaved> {
 }
 
 /// The codes of what was not saved.
-fn codes(unsaved: &[Unsaved]) -> Vec<&str> {
+pub(super) fn codes(unsaved: &[Unsaved]) -> Vec<&str> {
     unsaved.iter().map(|unsaved| unsaved.refusal.code).collect()
 }
 
 /// Names in a directory that are not npxc's own.
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -276,6 +277,37 @@ fn what_no_reply_spoke_of_is_collected_in_the_end() {
     assert_eq!(names(&world.cwd), ["in.txt", "two.txt", "two.txt.npxc-1"]);
     let said = world.said.lock().unwrap();
     assert!(matches!(&said[..], [words] if words.contains("two.txt.npxc-1")), "{said:?}");
+}
+
+#[test]
+fn what_is_written_after_the_reply_is_collected_with_the_next_one_or_in_the_end() {
+    let world = World::new();
+    let mut workspace = world.writable();
+    let file = world.cwd.join("in.txt");
+    fs::create_dir(world.cwd.join("sub")).unwrap();
+    fs::write(world.cwd.join("sub/in.txt"), "inside").unwrap();
+    let (answer, tree) = (share(&mut workspace, "in.txt"), share(&mut workspace, "sub"));
+    let open = |path: &Path| fs::File::options().write(true).open(path).unwrap();
+    let held = [open(&copy(&workspace, &answer)), open(&copy(&workspace, &tree).join("in.txt"))];
+    // As a mapping's page leaves them that was written to before the last look.
+    let times_tell_nothing = |workspace: &mut Workspace| {
+        for copy in workspace.copies.values_mut() {
+            let held = held.each_ref().map(|file| rustix::fs::fstat(file).unwrap());
+            let own = held.iter().find(|stat| copy.guest.is_some_and(|seen| seen.is_of(stat)));
+            copy.guest = own.map(Seen::long_ago);
+        }
+    };
+    let write = |text: &str| held.each_ref().map(|held| held.write_all_at(text.as_bytes(), 0).unwrap());
+    assert_eq!(collect(&mut workspace, &[&answer, &tree]), []);
+    write("INSIDE");
+    times_tell_nothing(&mut workspace);
+    assert_eq!(collect(&mut workspace, &[&answer]), []);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "INSIDE");
+    write("inSIDE");
+    times_tell_nothing(&mut workspace);
+    workspace.finish();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "inSIDE");
+    assert_eq!(fs::read_to_string(world.cwd.join("sub/in.txt")).unwrap(), "inSIDE");
 }
 
 #[test]

@@ -168,7 +168,8 @@ fn files_over(link: &str, ground: &Ground) {
         assert_eq!(
             (found.uid(), found.mode() & 0o7777),
             (rustix::process::geteuid().as_raw(), mode),
-            "{path:?}"
+            "{}",
+            path.display()
         );
     }
     assert!(client.close().0.success());

@@ -5,6 +5,7 @@ mod network;
 mod place;
 mod running;
 mod seen;
+mod talk;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use self::place::user;
 pub(super) use self::place::{Who, directory, everyone, give, place, publish, root};
 pub(super) use self::running::Running;
 pub(super) use self::seen::Seen;
+pub(super) use self::talk::{Client, said};
 use super::ground::ground;
 use super::sys::{self, Setup};
 

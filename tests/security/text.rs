@@ -8,11 +8,12 @@ use super::harness::{Attack, Seen, Server, attack, directory, everyone, give, pa
 use super::store::{Part, package};
 
 /// An escape sequence, a line of its own, quotes, and letters that turn the line around.
-const EVIL: &str = "x\u{1b}[2J\r\nnpxc: all is well\u{7}\",\"event\":\"session.end\"\u{202e}\u{9b}31m";
+pub(super) const EVIL: &str =
+    "x\u{1b}[2J\r\nnpxc: all is well\u{7}\",\"event\":\"session.end\"\u{202e}\u{9b}31m";
 
 /// What npxc itself said holds nothing that a terminal obeys, and every line is npxc's.
 #[track_caller]
-fn assert_clean(seen: &Seen) {
+pub(super) fn assert_clean(seen: &Seen) {
     let obeyed = |c: char| c.is_control() && c != '\n' || ('\u{202a}'..='\u{202e}').contains(&c);
     assert!(!seen.err.chars().any(obeyed), "{:?}", seen.err);
     for line in seen.err.lines() {
@@ -22,7 +23,7 @@ fn assert_clean(seen: &Seen) {
 
 /// The log is what it says it is: printable, whole, chained.
 #[track_caller]
-fn assert_log(seen: &Seen) {
+pub(super) fn assert_log(seen: &Seen) {
     assert!(seen.log.bytes().all(|byte| byte == b'\n' || (32..127).contains(&byte)), "{}", seen.log);
     let ends =
         seen.events.iter().filter(|event| matches!(event, npxc::audit::Event::SessionEnd { .. })).count();

@@ -135,9 +135,7 @@ pub(crate) fn collect(spec: &Spec) -> Result<Collected, Failure> {
 }
 
 fn no_layer(error: &std::io::Error) -> String {
-    format!(
-        "a package cannot write into its own folder: no overlay can be mounted here ({error}), which takes Linux 5.11"
-    )
+    format!("a package cannot write into its own folder: the kernel mounts no overlay here ({error})")
 }
 
 /// Builds the root, brings the link up on the way (that takes the new procfs), and moves in.

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use super::{Named, Reason};
+
 /// Paths that are taken out of one text.
 const MOST: usize = 64;
 
@@ -32,6 +34,12 @@ pub fn is_command(name: &str, value: &str) -> bool {
     }
     let first = value.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     STATEMENTS.contains(&first.to_ascii_lowercase().as_str())
+}
+
+/// The paths in `text`, in order, with where they stand.
+pub fn named(text: &str) -> Vec<(Named, Range<usize>)> {
+    let read = |span: Range<usize>| Some((Named::read(text.get(span.clone())?, Reason::Text)?, span));
+    paths(text).into_iter().filter_map(read).collect()
 }
 
 /// Where paths stand in `text`, in order.

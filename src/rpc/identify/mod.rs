@@ -108,6 +108,13 @@ pub struct Named {
     pub makes: bool,
 }
 
+impl Named {
+    /// What a text says, if that is a path.
+    pub fn read(text: &str, reason: Reason) -> Option<Self> {
+        Some(Self { text: text.to_owned(), written: shape::read(text)?, reason, makes: false })
+    }
+}
+
 /// Why a string is not taken for a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Other {
@@ -181,8 +188,7 @@ pub fn explain(
 /// of an object's key below `keys`, as those of `{"/home/me/a.txt": "new content"}` are.
 pub fn by_shape(configured: &Configured, tool: &str, keys: &[&str], value: &str) -> Option<Named> {
     let excluded = names(&configured.others, tool, keys) || !configured.strategies.heuristic;
-    let written = shape::read(value).filter(|_| !excluded && shape::speaks_for_itself(value))?;
-    Some(Named { text: value.to_owned(), written, reason: Reason::Shape, makes: false })
+    Named::read(value, Reason::Shape).filter(|_| !excluded && shape::speaks_for_itself(value))
 }
 
 /// The paths in an argument that holds a command line or a statement, with where they stand in it.
@@ -191,14 +197,7 @@ pub fn within(configured: &Configured, tool: &str, keys: &[&str], value: &str) -
     if excluded || !keys.last().is_some_and(|name| embedded::is_command(name, value)) {
         return Vec::new();
     }
-    let found = embedded::paths(value).into_iter().filter_map(|span| {
-        let text = &value[span.clone()];
-        Some((
-            Named { text: text.to_owned(), written: shape::read(text)?, reason: Reason::Text, makes: false },
-            span,
-        ))
-    });
-    found.collect()
+    embedded::named(value)
 }
 
 fn names(arguments: &Arguments, tool: &str, keys: &[&str]) -> bool {

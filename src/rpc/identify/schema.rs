@@ -13,6 +13,10 @@ use super::sign::{self, Sign};
 const MOST_LEVELS: usize = 24;
 /// Subschemas that are visited in one tool's schema.
 const MOST_VISITS: usize = 4096;
+/// Path arguments of one tool; real ones have a handful. A schema that refers to itself has thousands of ways to each.
+const MOST_SIGNS: usize = 64;
+/// Longest name of an argument, bytes: a schema that refers to itself repeats it at every level.
+const MOST_NAME: usize = 256;
 /// The key that stands for every key (`additionalProperties`).
 const ANY_KEY: &str = "*";
 
@@ -52,8 +56,12 @@ impl ToolSchema {
         let mut out = Self::default();
         for argument in arguments.as_array().into_iter().flatten().take(MOST_VISITS) {
             let description = argument["description"].as_str().unwrap_or_default();
-            let Some(name) = argument["name"].as_str() else { continue };
-            if let Some(sign) = sign::of(name, None, description) {
+            let Some(name) = argument["name"].as_str().filter(|name| name.len() <= MOST_NAME) else {
+                continue;
+            };
+            if out.signs.len() < MOST_SIGNS
+                && let Some(sign) = sign::of(name, None, description)
+            {
                 out.signs.insert(vec![name.to_owned()], sign);
             }
         }
@@ -74,6 +82,9 @@ impl ToolSchema {
         let Some(name) = part.keys.last().filter(|_| takes_strings(part.schema)) else { return };
         let format = part.schema["format"].as_str();
         let description = part.schema["description"].as_str().unwrap_or_default();
+        if self.signs.len() >= MOST_SIGNS {
+            return;
+        }
         if let Some(sign) = sign::of(name, format, description) {
             self.signs.entry(part.keys.clone()).or_insert(sign);
         }
@@ -107,7 +118,9 @@ impl<'a> Part<'a> {
         };
         let schema = self.schema;
         for (name, below) in schema["properties"].as_object().into_iter().flatten() {
-            part(below, Some(name));
+            if name.len() <= MOST_NAME {
+                part(below, Some(name));
+            }
         }
         if schema["additionalProperties"].is_object() {
             part(&schema["additionalProperties"], Some(ANY_KEY));

@@ -50,6 +50,13 @@ fn a_hostile_schema_ends() {
     let wide: serde_json::Map<_, _> = (0..10_000).map(|n| (format!("a{n}"), json!({"$ref": "#"}))).collect();
     ToolSchema::read(&json!({"properties": wide}));
     assert!(ToolSchema::read(&looped).sign(&["path"]).is_some());
+    // Every level names a path once more.
+    let name = format!("{}_path", "n".repeat(100));
+    let paths = json!({"type": ["object", "string"], "properties":
+        {"path": {"$ref": "#"}, "file": {"$ref": "#"}, name: {"$ref": "#"}, "long".repeat(1000) + "_path": {"$ref": "#"}}});
+    let schema = ToolSchema::read(&paths);
+    assert!(schema.signs().count() <= 64 && schema.sign(&["path"]).is_some());
+    assert!(schema.signs().flat_map(|(keys, _)| keys).all(|key| key.len() < 300));
 }
 
 #[test]

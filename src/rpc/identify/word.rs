@@ -11,14 +11,12 @@ pub fn word(word: &str) -> Option<(&str, Named)> {
     };
     // A bare word is the name of a command as often as that of a directory.
     let looks = value.contains('/') || value == "." || value == ".." || has_extension(value);
-    let written = shape::read(value).filter(|_| looks)?;
-    Some((before, Named { text: value.to_owned(), written, reason: Reason::Shape, makes: false }))
+    Some((before, Named::read(value, Reason::Shape).filter(|_| looks)?))
 }
 
 /// The path that a variable's value is.
 pub fn variable(value: &str) -> Option<Named> {
-    let written = shape::read(value).filter(|_| value.starts_with('/') || shape::speaks_for_itself(value))?;
-    Some(Named { text: value.to_owned(), written, reason: Reason::Shape, makes: false })
+    Named::read(value, Reason::Shape).filter(|_| value.starts_with('/') || shape::speaks_for_itself(value))
 }
 
 fn has_extension(value: &str) -> bool {

@@ -41,11 +41,6 @@ impl Felt {
         self.calls.take(id);
     }
 
-    /// Whether a call waits for its answer.
-    pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
-    }
-
     /// What a message of this line of the server gets, if it is the error that such a call ends in.
     pub(super) fn explain(&mut self, line: &[u8], message: &Envelope) -> Option<Splice> {
         let id = message.id.clone().filter(|_| message.method.is_none())?;

@@ -31,13 +31,8 @@ pub trait Files: Send + Sync {
     fn share(&self, named: &Named) -> Answer;
 
     /// Brings to the client's files what the guest has written to these copies; returns what could not be.
-    fn collect(&self, written: &[Write]) -> Vec<Unsaved> {
-        let _ = written;
-        Vec::new()
-    }
+    fn collect(&self, written: &[Write]) -> Vec<Unsaved>;
 
     /// Tells a person; whoever calls does not wait until it is read.
-    fn say(&self, words: &str) {
-        let _ = words;
-    }
+    fn say(&self, words: &str);
 }

@@ -69,8 +69,8 @@ impl Message<'_> {
             let Some(value) = text::decode(raw) else { continue };
             let literal = Literal { raw, start: token.span.start, levels: 1 };
             match role {
-                Role::Argument(above) => {
-                    let keys = keys.get(above..).unwrap_or_default();
+                Role::Argument => {
+                    let keys = keys.get(1..).unwrap_or_default();
                     self.argument(&literal, keys, token.kind, &value, out);
                 }
                 Role::Resource => self.uri(&literal, Reason::Shape, &value, out),
@@ -81,7 +81,7 @@ impl Message<'_> {
                         _ => completed.argument.as_str(),
                     };
                     let named = by_shape(self.configured, &completed.prompt, &[name], &value);
-                    self.put(&literal, named, out);
+                    self.put(&literal, named, false, out);
                 }
                 Role::Value => {
                     let keys =
@@ -98,7 +98,7 @@ impl Message<'_> {
         let Self { configured, schema, tool, .. } = *self;
         if kind == Kind::Key {
             let named = keys.split_last().and_then(|(_, above)| by_shape(configured, tool, above, value));
-            return self.put(literal, named, out);
+            return self.put(literal, named, true, out);
         }
         let named =
             shape::is_short(literal.raw).then(|| identify(configured, schema, tool, keys, value)).flatten();
@@ -110,7 +110,7 @@ impl Message<'_> {
             }
         }
         match named {
-            Some(named) => self.put(literal, Some(named), out),
+            Some(named) => self.put(literal, Some(named), true, out),
             None if literal.levels == 1 && value.trim_start().starts_with(['{', '[']) => {
                 self.json(literal, keys, value, out);
             }
@@ -155,55 +155,38 @@ impl Message<'_> {
         if !shape::is_short(literal.raw) {
             return;
         }
-        let named = match (kind, self.schema) {
+        // A tool's schema says nothing of what a form in its call was filled in with.
+        let form = self.schema.filter(|_| self.kind == MessageKind::Answer);
+        let named = match (kind, form) {
             (Kind::String, Some(schema)) => identify(self.configured, Some(schema), self.tool, keys, value),
             (Kind::Key, _) => {
                 keys.split_last().and_then(|(_, above)| by_shape(self.configured, self.tool, above, value))
             }
             _ => by_shape(self.configured, self.tool, keys, value),
         };
-        self.put(literal, named, out);
+        self.put(literal, named, false, out);
     }
 
     fn uri(&self, literal: &Literal<'_>, reason: Reason, value: &str, out: &mut Vec<Found>) {
-        let written = shape::read(value).filter(|written| written.uri);
-        self.put(
-            literal,
-            written.map(|written| Named { text: value.to_owned(), written, reason, makes: false }),
-            out,
-        );
+        let named = Named::read(value, reason).filter(|named| named.written.uri);
+        self.put(literal, named, false, out);
     }
 
     fn words(&self, literal: &Literal<'_>, value: &str, out: &mut Vec<Found>) {
-        let inside = embedded::paths(value).into_iter().filter_map(|span| {
-            let text = &value[span.clone()];
-            Some((
-                Named {
-                    text: text.to_owned(),
-                    written: shape::read(text)?,
-                    reason: Reason::Text,
-                    makes: false,
-                },
-                span,
-            ))
-        });
-        self.put_inside(literal, inside.collect(), true, out);
+        self.put_inside(literal, embedded::named(value), true, out);
     }
 
-    fn put(&self, literal: &Literal<'_>, named: Option<Named>, out: &mut Vec<Found>) {
+    /// `decides` if the request can be refused for it.
+    fn put(&self, literal: &Literal<'_>, named: Option<Named>, decides: bool, out: &mut Vec<Found>) {
         let Some(named) = named else { return };
-        let span = literal.start..literal.start + literal.raw.len();
         // What only looks like a path may be one of another machine, or a resource's that the server knows better.
         let remote = named.reason == Reason::Shape && self.schema.is_some_and(ToolSchema::is_remote);
-        let arguments = matches!(self.kind, MessageKind::Tool | MessageKind::Prompt)
-            && named.reason != Reason::Root
-            && !remote;
         out.push(Found {
             named,
-            span,
+            span: literal.start..literal.start + literal.raw.len(),
             levels: literal.levels,
             id: self.id.clone(),
-            decides: arguments,
+            decides: decides && !remote,
             message: self.index,
             known: false,
         });

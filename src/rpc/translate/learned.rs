@@ -9,10 +9,14 @@ use crate::rpc::identify::ToolSchema;
 
 /// Tools and prompts whose arguments are known; real servers have at most some hundred.
 const MOST_TOOLS: usize = 4096;
+/// Path arguments of all of them together: some ten for each of some hundred tools, and bounded memory for a server that
+/// sends lists made for the purpose.
+const MOST_SIGNS: usize = 4096;
 /// Longest list that is read, in bytes: it is parsed into a tree. 120 KB is the largest that is known.
 pub(super) const MOST_LIST: usize = 4 << 20;
-/// Longest request of the server's that is remembered with what it asks for, in bytes, for the same reason.
-pub(super) const MOST_ASKED: usize = 64 << 10;
+/// Longest line of the server's that is always looked at, for what it asks the client, in bytes: for the same reason. Longer
+/// ones are, if something in them is expected.
+pub const MOST_ASKED: usize = 64 << 10;
 
 /// What a client has asked for and npxc reads as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(super) enum List {
 pub(super) struct Learned {
     tools: HashMap<String, ToolSchema>,
     prompts: HashMap<String, ToolSchema>,
+    /// Path arguments of both.
+    signs: usize,
 }
 
 impl Learned {
@@ -52,12 +58,14 @@ impl Learned {
         };
         for one in message["result"][key].as_array().into_iter().flatten() {
             let Some(name) = one["name"].as_str() else { continue };
-            if table.len() < MOST_TOOLS || table.contains_key(name) {
+            if (table.len() < MOST_TOOLS && self.signs < MOST_SIGNS) || table.contains_key(name) {
                 let schema = match list {
                     List::Tools => ToolSchema::read(&one["inputSchema"]),
                     List::Prompts => ToolSchema::of_prompt(&one["arguments"]),
                 };
-                table.insert(name.to_owned(), schema);
+                self.signs += schema.signs().count();
+                let before = table.insert(name.to_owned(), schema);
+                self.signs -= before.map_or(0, |schema| schema.signs().count());
             }
         }
     }

@@ -13,6 +13,9 @@ const MOST_CALLS: usize = 4096;
 /// Copies that one of them may be writing: as many as one line can name. Only several calls with one id have more.
 const MOST_WRITES: usize = 1024;
 
+/// Files that one error tells of; more are counted.
+const MOST_SAID: usize = 3;
+
 /// A copy that a call named and that the guest may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
@@ -48,7 +51,7 @@ impl Due {
         let first = unsaved.first()?;
         let said: Vec<String> = unsaved
             .iter()
-            .take(3)
+            .take(MOST_SAID)
             .map(|Unsaved { path, refusal }| format!("{path} {}", refusal.reason))
             .collect();
         let more = match unsaved.len().saturating_sub(said.len()) {

@@ -92,6 +92,40 @@ fn requests_carry_paths_where_they_may() {
 }
 
 #[test]
+fn a_form_in_a_call_is_not_judged_as_the_tools_arguments_are() {
+    let call = json!({"id": 1, "method": "tools/call", "params":
+        {"name": "t", "arguments": {}, "inputResponses": {"f": {"content": {"x": "/outside/a"}}}}});
+    assert_eq!(inward(&mut Translator::default(), &call), None, "nobody is refused for it");
+    let mut translator = Translator::default();
+    inward(&mut translator, &json!({"id": 9, "method": "tools/list"}));
+    let schema = json!({"properties": {"path": {"type": "string"}}});
+    translator.server(
+        json!({"id": 9, "result": {"tools": [{"name": "t", "inputSchema": schema}]}}).to_string().as_bytes(),
+    );
+    let call = |params: Value| json!({"id": 1, "method": "tools/call", "params": params}).to_string();
+    let mut names = |params: Value| translator.client(call(params).as_bytes()).is_some();
+    assert!(names(json!({"name": "t", "arguments": {"path": "a.txt"}})));
+    let form = json!({"f": {"content": {"path": "a.txt"}}});
+    assert!(!names(json!({"name": "t", "arguments": {}, "inputResponses": form})), "it is no argument");
+}
+
+#[test]
+fn many_schemas_cost_bounded_memory() {
+    let mut learned = super::learned::Learned::default();
+    let schema: serde_json::Map<_, _> =
+        (0..60).map(|n| (format!("path{n}_file"), json!({"type": "string"}))).collect();
+    for list in 0..20 {
+        let tools: Vec<_> = (0..100)
+            .map(|n| json!({"name": format!("t{list}_{n}"), "inputSchema": {"properties": schema}}))
+            .collect();
+        learned.read(super::List::Tools, json!({"result": {"tools": tools}}).to_string().as_bytes());
+    }
+    let known = (0..20).flat_map(|list| (0..100).map(move |n| format!("t{list}_{n}")));
+    let signs: usize = known.filter_map(|name| Some(learned.tool(&name)?.signs().count())).sum();
+    assert!((2000..=4096 + 64).contains(&signs), "{signs}");
+}
+
+#[test]
 fn other_positions_are_left_alone() {
     let path = "/home/me/a.txt";
     for message in [
@@ -278,6 +312,12 @@ fn templates_keep_their_braces_and_directories_their_end() {
             let path = named.written.path.trim_end_matches('/');
             path.strip_prefix(HOME).map_or(Answer::Leave, |rest| Answer::At(format!("/data{rest}")))
         }
+
+        fn collect(&self, _: &[Write]) -> Vec<Unsaved> {
+            Vec::new()
+        }
+
+        fn say(&self, _: &str) {}
     }
     let mut translator = Translator::default();
     for (before, after) in

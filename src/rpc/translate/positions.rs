@@ -8,8 +8,8 @@ use crate::rpc::json::Kind;
 /// What a string in such a position is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// An argument of a tool or prompt, below so many keys.
-    Argument(usize),
+    /// An argument of a tool or prompt, below `arguments`.
+    Argument,
     /// A resource: a URI that the server knows as well, perhaps better.
     Resource,
     /// A root: a directory that the client offers.
@@ -62,7 +62,7 @@ impl MessageKind {
             return answer(rest, kind);
         }
         match (self, keys) {
-            (Self::Tool | Self::Prompt, ["arguments", _, ..]) => Some(Role::Argument(1)),
+            (Self::Tool | Self::Prompt, ["arguments", _, ..]) => Some(Role::Argument),
             (Self::Resource, ["uri"])
             | (Self::Listen, ["notifications", "resourceSubscriptions"])
             | (Self::Completion, ["ref", "uri"]) => (kind == Kind::String).then_some(Role::Resource),
@@ -95,7 +95,7 @@ mod tests {
     fn every_position_has_its_role() {
         let tool =
             |dotted: &str| MessageKind::Tool.role(&dotted.split('.').collect::<Vec<_>>(), Kind::String);
-        assert_eq!(tool("arguments.a.b"), Some(Role::Argument(1)));
+        assert_eq!(tool("arguments.a.b"), Some(Role::Argument));
         assert_eq!(tool("inputResponses.q.roots.uri"), Some(Role::Root));
         assert_eq!(tool("inputResponses.q.content.file"), Some(Role::Value));
         for other in [

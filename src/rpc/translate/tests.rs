@@ -25,6 +25,12 @@ impl Files for Below {
             None => Answer::Leave,
         }
     }
+
+    fn collect(&self, _: &[Write]) -> Vec<Unsaved> {
+        Vec::new()
+    }
+
+    fn say(&self, _: &str) {}
 }
 
 pub(super) fn through(translator: &mut Translator, files: &dyn Files, line: &[u8]) -> Outcome {

@@ -306,12 +306,100 @@ const steps = {
     return { env: process.env, argv: process.argv, cwd: process.cwd(), uid: process.getuid() };
   },
 
+  /// An MCP server until its client leaves. It opens without waiting, says what it found, and `swap` changes what stands
+  /// at a path, and the directory around it, for as long as it runs.
+  async serve() {
+    const path = require('node:path');
+    const { Worker } = require('node:worker_threads');
+    const { O_RDONLY, O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = fs.constants;
+    const using = (file, flags, act) => {
+      const fd = fs.openSync(file, flags | O_NONBLOCK);
+      try { return act(fd); } finally { fs.closeSync(fd); }
+    };
+    const tools = {
+      read: ({ file }) => using(file, O_RDONLY, (fd) => fs.readFileSync(fd, 'latin1').slice(0, 65_536)),
+      write: ({ file, text }) => using(file, O_WRONLY | O_CREAT | O_TRUNC, (fd) => fs.writeFileSync(fd, text)),
+      swap: ({ file, bait, around }) => new Promise((resolve, reject) => {
+        const worker = new Worker(`(${swapper})()`, { eval: true, workerData: { file, bait: bait.join('/'), around } });
+        worker.once('message', () => resolve('swapping'));
+        worker.once('error', reject);
+      }),
+      fill: ({ file, megabytes }) => using(file, O_WRONLY | O_CREAT | O_TRUNC, (fd) => {
+        for (let at = 0; at < megabytes; at++) fs.writeSync(fd, Buffer.alloc(1 << 20, at));
+      }),
+      /// Directories inside each other, none of which anybody may enter any more.
+      dig: ({ file, levels }) => {
+        process.chdir(path.dirname(file));
+        for (let level = 0; level < levels; level++) {
+          if (level % 100 === 0) {
+            fs.mkdirSync('locked/inner', { recursive: true });
+            fs.chmodSync('locked', 0);
+          }
+          fs.mkdirSync('deep');
+          process.chdir('deep');
+          fs.chmodSync('..', 0);
+        }
+      },
+      echo: ({ file }) => file,
+      create: ({ file }) => fs.writeFileSync(new URL(file), 'created'),
+    };
+    const schema = { type: 'object', properties: { file: { type: 'string' }, text: { type: 'string' } } };
+    const answers = {
+      initialize: ({ protocolVersion }) => ({ protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'hostile', version: '1' } }),
+      'tools/list': () => ({ tools: Object.keys(tools).map((name) => ({ name, inputSchema: schema })) }),
+      'tools/call': async ({ name, arguments: given }) => {
+        try {
+          return { content: [{ type: 'text', text: String(await tools[name](given)) }] };
+        } catch (error) {
+          return { isError: true, content: [{ type: 'text', text: String(error.code ?? error) }] };
+        }
+      },
+    };
+    for await (const line of require('node:readline').createInterface({ input: process.stdin })) {
+      const { id, method, params } = JSON.parse(line);
+      if (id === undefined) continue;
+      const result = await answers[method](params);
+      process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\n');
+    }
+    return {};
+  },
+
   /// JavaScript for what no step covers.
   async run({ code }) {
     const AsyncFunction = (async () => {}).constructor;
     return new AsyncFunction('require', 'one', code)(require, one);
   },
 };
+
+/// What `swap` does, in a thread of its own: links, a FIFO, a second name and a whole directory come and go.
+function swapper() {
+  const fs = require('node:fs');
+  const path = require('node:path');
+  const { parentPort, workerData: { file, bait, around } } = require('node:worker_threads');
+  const fresh = `${around}/fresh`;
+  const quietly = (act) => { try { act(); } catch { /* npxc was quicker */ } };
+  const tricks = [
+    () => fs.symlinkSync(bait, fresh),
+    () => fs.writeFileSync(fresh, 'inside'),
+    () => fs.symlinkSync(path.basename(file), fresh),
+    () => fs.linkSync(file, fresh),
+    () => fs.writeFileSync(fresh, 'inside'),
+  ];
+  for (let round = 0; ; round++) {
+    quietly(() => { tricks[round % tricks.length](); fs.renameSync(fresh, file); });
+    quietly(() => fs.unlinkSync(fresh));
+    if (round % 7 === 0 && path.dirname(file) !== around) {
+      const [home, moved] = [path.dirname(file), `${around}/moved`];
+      quietly(() => fs.rmSync(moved, { recursive: true, force: true }));
+      // A link there would become the directory.
+      quietly(() => { if (fs.lstatSync(home).isDirectory()) fs.renameSync(home, moved); });
+      quietly(() => fs.symlinkSync(path.dirname(bait), home));
+      quietly(() => { if (fs.lstatSync(home).isSymbolicLink()) fs.unlinkSync(home); });
+      quietly(() => fs.renameSync(moved, home));
+    }
+    if (round === 0) parentPort.postMessage('begun');
+  }
+}
 
 async function one(step) {
   let timer;

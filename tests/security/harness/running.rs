@@ -1,7 +1,7 @@
 //! An npxc that runs: watched, talked to, and ended.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,10 @@ const LIMIT: Duration = Duration::from_secs(100);
 pub(crate) struct Running {
     pub(crate) child: Child,
     audit: PathBuf,
+    /// Its stdout, line by line.
     out: mpsc::Receiver<Vec<u8>>,
+    /// The lines of it that were taken.
+    heard: Vec<u8>,
     /// What it has said on stderr so far.
     pub(crate) said: Arc<(Mutex<Vec<u8>>, Condvar)>,
     /// It says no more.
@@ -57,14 +60,19 @@ impl Running {
             }
             most
         });
-        let (stdin, mut stdout, mut stderr) =
+        let (stdin, stdout, mut stderr) =
             (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let stdin = open.then_some(stdin);
         let (sender, out) = mpsc::channel();
         std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = stdout.read_to_end(&mut all);
-            let _ = sender.send(all);
+            let mut stdout = BufReader::new(stdout);
+            loop {
+                let mut line = Vec::new();
+                let ended = stdout.read_until(b'\n', &mut line).is_err() || line.is_empty();
+                if ended || sender.send(line).is_err() {
+                    break;
+                }
+            }
         });
         let said = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let saying = Arc::clone(&said);
@@ -83,7 +91,7 @@ impl Running {
             drop(last);
             saying.1.notify_all();
         });
-        Self { child, audit, out, said, silent, errors, stop, guard, peak, stdin }
+        Self { child, audit, out, heard: Vec::new(), said, silent, errors, stop, guard, peak, stdin }
     }
 
     /// Waits until it says this on stderr.
@@ -141,6 +149,19 @@ impl Running {
         self.stdin.take().unwrap().write_all(words.as_bytes()).unwrap();
     }
 
+    /// Writes a line to its stdin, which stays open.
+    pub(crate) fn send(&mut self, line: &str) {
+        // One that has ended has no answer either, and that is what fails.
+        let _ = self.stdin.as_mut().unwrap().write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Its next line on stdout; `None` when there is none any more.
+    pub(crate) fn hear(&mut self) -> Option<String> {
+        let line = self.out.recv_timeout(LIMIT).ok()?;
+        self.heard.extend_from_slice(&line);
+        Some(String::from_utf8_lossy(&line).into_owned())
+    }
+
     /// Ends it the hard way.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -151,7 +172,14 @@ impl Running {
         let status = self.child.wait().unwrap();
         let _ = self.stop.send(());
         let late = self.guard.join().unwrap();
-        let out = String::from_utf8_lossy(&self.out.recv_timeout(LIMIT).unwrap()).into_owned();
+        loop {
+            match self.out.recv_timeout(LIMIT) {
+                Ok(line) => self.heard.extend_from_slice(&line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("npxc ended, and its stdout did not"),
+            }
+        }
+        let out = String::from_utf8_lossy(&self.heard).into_owned();
         self.errors.join().unwrap();
         let err = String::from_utf8_lossy(&self.said.0.lock().unwrap()).into_owned();
         assert!(!late, "npxc hung\nstdout: {out}\nstderr: {err}");
