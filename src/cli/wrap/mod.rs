@@ -1,0 +1,340 @@
+//! `npxc wrap` and `npxc unwrap`: puts npxc in front of the servers in a client's configuration, and takes it away again.
+//!
+//! What is to change is decided and shown first ([`judge`]); then the packages are installed, so that no client waits for npm;
+//! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy beside the file is for
+//! people.
+
+mod judge;
+mod look;
+mod unwrap;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use self::judge::{Change, Verdict, Wish};
+use self::look::{Choice, Read, failure};
+pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
+use super::options::{Options, again};
+use super::say::{self, Stderr};
+use super::table::Table;
+use super::{log_to_stderr, parse_keeping, resolve};
+use crate::clients::change::{Kept, restore};
+use crate::clients::diff::unified;
+use crate::clients::places::Client;
+use crate::clients::record::{self, Record};
+use crate::clients::servers::{self, Server};
+use crate::config::Directories;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{HostEnv, Progress as _};
+use crate::rpc::json::{Splice, splice};
+use crate::session;
+
+/// Options of npxc that are about this command, and not about the servers.
+const OWN: [&str; 3] = ["--yes", "--log-level=", "--package="];
+
+/// Puts npxc in front of the servers in the configuration of MCP clients
+#[derive(Debug, Parser)]
+#[command(
+    name = "npxc wrap",
+    after_help = "Options of npxc (--allow, --mount, --persist, ...) are put in front of the package, for the server that --server names.\nnpxc unwrap puts everything back."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Do not install the packages now; a client may time out on the first start
+    #[arg(long)]
+    no_install: bool,
+    #[command(flatten)]
+    options: Options,
+    /// The options as they were given.
+    #[arg(skip)]
+    again: Vec<String>,
+}
+
+impl Args {
+    pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
+        let (parsed, matches) = parse_keeping::<Self>(argv)?;
+        let again = again(&matches).into_iter().map(|word| word.to_string_lossy().into_owned());
+        let again = again.filter(|word| !OWN.iter().any(|own| word.starts_with(own))).collect();
+        Ok(Self { again, ..parsed })
+    }
+}
+
+/// A file and what becomes of its servers.
+struct Work {
+    read: Read,
+    verdicts: Vec<(Server, Verdict)>,
+    /// npxc as it is called there.
+    command: PathBuf,
+}
+
+impl Work {
+    fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.verdicts.iter().filter_map(|(_, verdict)| match verdict {
+            Verdict::Wrap(change) => Some(&**change),
+            Verdict::Already | Verdict::Leave(_) => None,
+        })
+    }
+
+    /// All replacements, in order.
+    fn splices(&self) -> Vec<Splice> {
+        let mut all: Vec<Splice> = self.changes().flat_map(|change| change.splices.clone()).collect();
+        all.sort_by_key(|splice| splice.span.start);
+        all
+    }
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    log_to_stderr(args.options.log_level);
+    let voice = Stderr::at(args.options.log_level);
+    fits(args)?;
+    let host = HostEnv::current();
+    let directories = Directories::new(|name| host.vars.get(name).cloned())?;
+    let (read, mut failures) = args.choice.read(&directories)?;
+    let mut work = Vec::new();
+    for read in read {
+        work.push(judged(read, args, &host)?);
+    }
+    let wrapped: usize = work.iter().map(|work| work.changes().count()).sum();
+    if wrapped > 1 && !args.again.is_empty() && args.choice.server.is_empty() {
+        let what = format!("{} would be granted to each of {wrapped} servers", args.again.join(" "));
+        return Err(Failure::new(ExitStatus::Config, what)
+            .hint("say for which one: npxc wrap --server NAME; npxc wrap --dry-run lists them"));
+    }
+    say::print(&work.iter().map(shown).collect::<String>());
+    let mut status = ExitStatus::Success;
+    if wrapped == 0 {
+        if work.is_empty() && failures.is_empty() {
+            voice.say("no configuration of an MCP client was found");
+            voice.hint("npxc wrap FILE takes any file with mcpServers in it");
+        } else if failures.is_empty() {
+            voice.say("nothing to change");
+        }
+    } else if args.choice.dry_run {
+        voice.say("nothing was changed (--dry-run)");
+    } else if agreed(args.options.yes > 0, "wrap these servers")? {
+        if !args.no_install && !install(&mut work, args, voice) {
+            status = ExitStatus::Install;
+        }
+        for work in &work {
+            failures.extend(write(work, &directories, voice).err());
+        }
+        voice.hint("a wrapped server reaches nothing that no rule names: npxc probe PACKAGE shows what it tries, npxc wrap --server NAME --allow RULE grants it from the start");
+    } else {
+        voice.say("nothing was changed");
+    }
+    ended(failures, status)
+}
+
+/// Refuses options that mean nothing here.
+fn fits(args: &Args) -> Result<(), Failure> {
+    let refuse = |what: &str, hint: &str| Err(Failure::new(ExitStatus::Config, what).hint(hint));
+    if !args.options.package.is_empty() {
+        return refuse("--package: the packages are those of the configuration", "npxc wrap --server NAME");
+    }
+    let relative = |prefix: &'static str| {
+        let values = args.again.iter().filter_map(move |word| word.strip_prefix(prefix));
+        values
+            .filter(|value| !value.starts_with(['/', '~']))
+            .map(move |value| format!("{prefix}{value}"))
+            .next()
+    };
+    let found = ["--mount=", "--cwd=", "--config=", "--audit-log="].into_iter().find_map(relative);
+    match found {
+        Some(word) => refuse(
+            &format!("{word}: a client starts servers in a directory of its own"),
+            "write the path from the root, or from ~/",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Decides about every server of a file.
+fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
+    let own = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+    let search: Vec<PathBuf> =
+        host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    // A file of a project is for other machines, too.
+    let desktop = read.place.client.is_some_and(|client: Client| client.desktop) && !read.place.project;
+    let command = judge::command(&own, &search, desktop);
+    let text = command.to_str().ok_or_else(|| {
+        Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
+    })?;
+    let wish =
+        Wish { command: text, options: &args.again, home: &host.home, exists: &|path: &Path| path.exists() };
+    let mut verdicts = Vec::new();
+    for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
+        let verdict = match judge::judge(&read.original.text, server, &wish) {
+            Verdict::Wrap(change) => match granted(&change.words) {
+                Ok(()) => Verdict::Wrap(change),
+                Err(failure) => Verdict::Leave(failure.message),
+            },
+            other => other,
+        };
+        verdicts.push((server.clone(), verdict));
+    }
+    Ok(Work { read, verdicts, command })
+}
+
+/// Whether npxc would start with these arguments, but for variables that only the client has.
+fn granted(words: &[String]) -> Result<(), Failure> {
+    let mut args = judge::run(words).map_err(|what| Failure::new(ExitStatus::Config, what))?;
+    args.options.env.clear();
+    resolve(&args.options, &args.words).map(drop)
+}
+
+/// What becomes of a file, for people.
+fn shown(work: &Work) -> String {
+    let mut out = format!("{}\n", crate::audit::escape::printable(&work.read.title(), 300));
+    let mut table = Table::bare().uncut();
+    for (server, verdict) in &work.verdicts {
+        let what = match verdict {
+            Verdict::Wrap(_) => "will be wrapped".to_owned(),
+            Verdict::Already => "is npxc already".to_owned(),
+            Verdict::Leave(why) => format!("left alone: {why}"),
+        };
+        table.row(vec![server.label(), what]);
+        if let Verdict::Wrap(change) = verdict {
+            change.notes.iter().for_each(|note| table.note(note));
+        }
+    }
+    if work.verdicts.is_empty() {
+        out.push_str("  no such servers\n");
+    }
+    out.push_str(&table.render());
+    let splices = work.splices();
+    if !splices.is_empty() {
+        if work.command.is_absolute() {
+            let path = work.command.display();
+            let _ = writeln!(out, "  npxc is called by its path, {path}: the client may not find it by name");
+        }
+        if work.read.place.project {
+            out.push_str("  others who use this file need npxc as well\n");
+        }
+        let secrets: Vec<_> = work.read.servers.iter().flat_map(|server| server.secrets.clone()).collect();
+        out.push_str(&unified(&work.read.original.text, &splices, &secrets));
+    }
+    out.push('\n');
+    out
+}
+
+/// Asks, where there is somebody to ask.
+fn agreed(yes: bool, what: &str) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    let (input, words) = (std::io::stdin(), std::io::stderr());
+    if !rustix::termios::isatty(&input) || !rustix::termios::isatty(&words) {
+        return Err(Failure::new(ExitStatus::Config, "nothing was changed: there is no terminal to ask on")
+            .hint("--yes changes it without asking, --dry-run only shows it"));
+    }
+    let _ = write!(words.lock(), "npxc: {what}? [y/N] ").and_then(|()| words.lock().flush());
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Installs every package. One that cannot be installed is left alone; then the result is `false`.
+fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
+    let mut all = true;
+    for (server, verdict) in work.iter_mut().flat_map(|work| &mut work.verdicts) {
+        let Verdict::Wrap(change) = verdict else { continue };
+        let installed = judge::run(&change.words)
+            .map_err(|what| Failure::new(ExitStatus::Config, what))
+            .and_then(|run| {
+                // Nothing but the package and how it is installed matters now.
+                let options = Options {
+                    allow_install: run.options.allow_install,
+                    ignore_scripts: run.options.ignore_scripts,
+                    runtime: run.options.runtime,
+                    image: run.options.image,
+                    config: run.options.config,
+                    package: run.options.package,
+                    log_level: args.options.log_level,
+                    ..Options::default()
+                };
+                let resolved = resolve(&options, &run.words)?;
+                session::install(&resolved, false, &voice)
+            });
+        if let Err(failure) = installed {
+            all = false;
+            say::failure(&failure);
+            voice.warning(&format!("{} is left alone; --no-install wraps it all the same", server.label()));
+            *verdict = Verdict::Leave("it could not be installed".to_owned());
+        }
+    }
+    all
+}
+
+/// Changes a file: copy, record, then the file itself.
+fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
+    let splices = work.splices();
+    if splices.is_empty() {
+        return Ok(());
+    }
+    let original = &work.read.original;
+    let text = applied(&original.text, &splices)?;
+    let place = record::path(&directories.data, &original.path);
+    let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
+    record.file = original.path.display().to_string();
+    record.add(work.changes().map(|change| change.kept.clone()).collect());
+    // What was changed is put back before anything is written, to see that nothing is lost.
+    let before = put_back(&work.read, &original.text, &record.servers)?;
+    if put_back(&work.read, &text, &record.servers)? != before {
+        let what = format!("{} would not come back from `npxc unwrap` as it is", work.read.path.display());
+        return Err(Failure::new(ExitStatus::Config, what)
+            .hint("nothing was changed; this is a defect in npxc: please report it"));
+    }
+    record.before = record::digest(before.as_bytes());
+    let backup = original.back_up().map_err(|error| failure(&error))?;
+    record.backups.push(backup.clone());
+    let written = record
+        .write(&place)
+        .map_err(|error| unrecorded(&place, &error))
+        .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
+    if let Err(failure) = written {
+        let _ = std::fs::remove_file(&backup);
+        return Err(failure);
+    }
+    let count = work.changes().count();
+    let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
+    voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
+    Ok(())
+}
+
+/// A file's text with its servers put back.
+fn put_back(read: &Read, text: &str, kept: &[Kept]) -> Result<String, Failure> {
+    let servers = servers::find(&read.place, text).map_err(|fault| {
+        let error = crate::clients::file::FileError::faulty(&read.path, text.as_bytes(), fault);
+        failure(&error)
+    })?;
+    let (splices, _) = restore(text, &servers, kept, &|words| judge::package(words).ok());
+    applied(text, &splices)
+}
+
+fn applied(text: &str, splices: &[Splice]) -> Result<String, Failure> {
+    // Every span ends where a string does, so this is text again.
+    String::from_utf8(splice(text.as_bytes(), splices))
+        .map_err(|error| Failure::new(ExitStatus::Config, format!("a change is not UTF-8: {error}")))
+}
+
+fn unrecorded(place: &Path, error: &std::io::Error) -> Failure {
+    let what = format!("{} cannot be used, so nothing was changed: {error}", place.display());
+    Failure::new(ExitStatus::Config, what).hint("npxc unwrap would not know what to put back")
+}
+
+/// The end of a command that goes on past a file's failure: the last is its own, those before it are said.
+fn ended(mut failures: Vec<Failure>, status: ExitStatus) -> Result<ExitStatus, Failure> {
+    let last = failures.pop();
+    failures.iter().for_each(say::failure);
+    last.map_or(Ok(status), Err)
+}
+
+#[cfg(test)]
+mod tests;
