@@ -120,15 +120,13 @@ impl Text<'_> {
 
     /// A part of the text without its secrets; `new` with the changes.
     fn piece(&self, part: &Range<usize>, new: bool) -> String {
-        let masks = self.secrets.iter().map(|span| (span.clone(), MASK));
-        let changes = self.splices.iter().filter(|_| new);
+        let clip = |span: &Range<usize>| span.start.max(part.start)..span.end.min(part.end);
+        let masks = self.secrets.iter().map(clip).filter(|span| span.start < span.end);
+        let inside = |splice: &&Splice| part.start <= splice.span.start && splice.span.end <= part.end;
+        let changes = self.splices.iter().filter(|_| new).filter(inside);
         let changes = changes
             .map(|splice| (splice.span.clone(), std::str::from_utf8(&splice.with).unwrap_or_default()));
-        let mut all: Vec<_> = masks
-            .chain(changes)
-            .map(|(span, with)| (span.start.max(part.start)..span.end.min(part.end), with))
-            .filter(|(span, _)| span.start <= span.end)
-            .collect();
+        let mut all: Vec<_> = masks.map(|span| (span, MASK)).chain(changes).collect();
         all.sort_by_key(|(span, _)| (span.start, span.end));
         let (mut out, mut at) = (String::new(), part.start);
         for (span, with) in all {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::places::{Format, Place, Shape};
 use super::value::{Fault, Kind, Value};
 use super::{json, toml};
+use crate::config::values::EnvValue;
 
 /// A string of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,10 +47,19 @@ pub struct Program {
     pub command: Text,
     /// Its arguments.
     pub args: Vec<Text>,
-    /// Names of the variables that the client sets, or hands on.
-    pub env: Vec<String>,
+    /// The variables that the client sets, or hands on.
+    pub env: Vec<Variable>,
     /// Whether there are more in a file of their own (`envFile`).
     pub env_file: bool,
+}
+
+/// A variable for a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value as it is written, unless it is the client's own.
+    pub value: Option<EnvValue>,
 }
 
 impl Server {
@@ -158,18 +168,19 @@ fn program(entry: &Value) -> Result<Program, String> {
             return Err("its args are not a list".to_owned());
         }
     };
-    let mut env: Vec<String> = Vec::new();
+    let mut env: Vec<Variable> = Vec::new();
     let set = holder.get("env").map(Value::members).unwrap_or_default();
     let handed = match holder.get("env_vars").map(|names| &names.kind) {
         Some(Kind::List(names)) => names.as_slice(),
         Some(Kind::Text(_) | Kind::Table(_) | Kind::Other) | None => &[],
     };
     // A variable that is null is one that the client takes away.
-    let set = set.iter().filter(|(_, value)| value.text().is_some()).map(|(name, _)| name.as_str());
-    let handed = handed.iter().filter_map(|one| one.text().or_else(|| one.get("name")?.text()));
-    for name in set.chain(handed) {
-        if !env.iter().any(|known| known == name) {
-            env.push(name.to_owned());
+    let set = set.iter().filter_map(|(name, value)| Some((name.as_str(), Some(value.text()?))));
+    let handed =
+        handed.iter().filter_map(|one| Some((one.text().or_else(|| one.get("name")?.text())?, None)));
+    for (name, value) in set.chain(handed) {
+        if !env.iter().any(|known| known.name == name) {
+            env.push(Variable { name: name.to_owned(), value: value.map(|value| EnvValue(value.into())) });
         }
     }
     Ok(Program { command, args, env, env_file: holder.get("envFile").is_some() })

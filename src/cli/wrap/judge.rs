@@ -125,7 +125,7 @@ fn environment(program: &Program, given: &[String], notes: &mut Vec<String>) -> 
         NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(|start| begins(start))
     };
     let mut options = Vec::new();
-    for name in &program.env {
+    for name in program.env.iter().map(|variable| variable.name.as_str()) {
         let option = format!("--env={name}");
         if own(name) {
             notes.push(format!("{name} stays with npxc and is not given to the package"));

@@ -21,12 +21,12 @@ pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
 use super::options::{Options, again};
 use super::say::{self, Stderr};
 use super::table::Table;
-use super::{log_to_stderr, parse_keeping, resolve};
+use super::{log_to_stderr, parse_keeping, probe, resolve};
 use crate::clients::change::{Kept, restore};
 use crate::clients::diff::unified;
 use crate::clients::places::Client;
 use crate::clients::record::{self, Record};
-use crate::clients::servers::{self, Server};
+use crate::clients::servers::{self, Server, Start};
 use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
@@ -48,6 +48,9 @@ pub(super) struct Args {
     /// Do not install the packages now; a client may time out on the first start
     #[arg(long)]
     no_install: bool,
+    /// Start each server first, without a network, and allow what it tried to reach
+    #[arg(long, conflicts_with = "no_install")]
+    probe: bool,
     #[command(flatten)]
     options: Options,
     /// The options as they were given.
@@ -97,7 +100,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let (read, mut failures) = args.choice.read(&directories)?;
     let mut work = Vec::new();
     for read in read {
-        work.push(judged(read, args, &host)?);
+        work.push(judged(read, args, &host, voice)?);
     }
     let wrapped: usize = work.iter().map(|work| work.changes().count()).sum();
     if wrapped > 1 && !args.again.is_empty() && args.choice.server.is_empty() {
@@ -154,7 +157,7 @@ fn fits(args: &Args) -> Result<(), Failure> {
 }
 
 /// Decides about every server of a file.
-fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
+fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work, Failure> {
     let own = std::env::current_exe().map_err(|error| {
         Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
     })?;
@@ -166,12 +169,13 @@ fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
     let text = command.to_str().ok_or_else(|| {
         Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
     })?;
-    let wish =
-        Wish { command: text, options: &args.again, home: &host.home, exists: &|path: &Path| path.exists() };
+    let exists = |path: &Path| path.exists();
+    let wish = Wish { command: text, options: &args.again, home: &host.home, exists: &exists };
     let mut verdicts = Vec::new();
     for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
         let verdict = match judge::judge(&read.original.text, server, &wish) {
             Verdict::Wrap(change) => match granted(&change.words) {
+                Ok(()) if args.probe => probed(&read.original.text, server, &wish, *change, voice),
                 Ok(()) => Verdict::Wrap(change),
                 Err(failure) => Verdict::Leave(failure.message),
             },
@@ -180,6 +184,40 @@ fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
         verdicts.push((server.clone(), verdict));
     }
     Ok(Work { read, verdicts, command })
+}
+
+/// The verdict with rules for what the server tried to reach when it was started.
+fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voice: Stderr) -> Verdict {
+    voice.say(&format!("probing {}", server.label()));
+    let env = match &server.start {
+        Start::Program(program) => program.env.clone(),
+        Start::Unknown(_) => Vec::new(),
+    };
+    let env = env.into_iter().filter_map(|variable| Some((variable.name, variable.value?))).collect();
+    let rules = judge::run(&change.words)
+        .map_err(|what| Failure::new(ExitStatus::Config, what))
+        .and_then(|args| probe::denied(&args, &change.words, env, voice));
+    let rules = match rules {
+        Ok(rules) if rules.is_empty() => {
+            change.notes.push("it tried to reach nothing when it was started".to_owned());
+            return Verdict::Wrap(Box::new(change));
+        }
+        Ok(rules) => rules,
+        Err(failure) => {
+            change.notes.push(format!("the probe failed: {}", failure.message));
+            return Verdict::Wrap(Box::new(change));
+        }
+    };
+    let mut options = wish.options.to_vec();
+    options.extend(rules.iter().map(|rule| format!("--allow={rule}")));
+    let mut verdict = judge::judge(text, server, &Wish { options: &options, ..*wish });
+    if let Verdict::Wrap(change) = &mut verdict {
+        let rules = rules.join(", ");
+        change.notes.push(format!(
+            "when it was started it tried to reach {rules}: allowed now, unless you take it out"
+        ));
+    }
+    verdict
 }
 
 /// Whether npxc would start with these arguments, but for variables that only the client has.
