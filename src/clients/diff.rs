@@ -17,7 +17,7 @@ const MASK: &str = "\"…\"";
 
 /// The diff of `text` to itself with `splices`, which are in order and do not overlap; none of them touches `secrets`.
 pub fn unified(text: &str, splices: &[Splice], secrets: &[Range<usize>]) -> String {
-    let text = Text { text, splices, secrets };
+    let text = Text { whole: text, splices, secrets };
     let lines = text.lines();
     let mut out = String::new();
     let mut shift = 0_isize;
@@ -47,7 +47,7 @@ pub fn unified(text: &str, splices: &[Splice], secrets: &[Range<usize>]) -> Stri
 }
 
 struct Text<'a> {
-    text: &'a str,
+    whole: &'a str,
     splices: &'a [Splice],
     secrets: &'a [Range<usize>],
 }
@@ -56,7 +56,7 @@ impl Text<'_> {
     /// The bytes of each line, without its end.
     fn lines(&self) -> Vec<Range<usize>> {
         let mut at = 0;
-        self.text
+        self.whole
             .split_inclusive('\n')
             .map(|line| {
                 let start = at;
@@ -94,8 +94,8 @@ impl Text<'_> {
             for splice in self.splices.iter().filter(|splice| whole.contains(&splice.span.start)) {
                 let from = splice.span.start.saturating_sub(AROUND).max(whole.start);
                 let to = (splice.span.end + AROUND).min(whole.end);
-                let from = (from..).find(|at| self.text.is_char_boundary(*at)).unwrap_or(from);
-                let to = (to..).find(|at| self.text.is_char_boundary(*at)).unwrap_or(to);
+                let from = self.whole.ceil_char_boundary(from);
+                let to = self.whole.ceil_char_boundary(to);
                 for (sign, new) in [('-', false), ('+', true)] {
                     say(out, sign, &format!("… {} …", self.piece(&(from..to), new)));
                 }
@@ -110,10 +110,12 @@ impl Text<'_> {
         let tail =
             middle_old.iter().rev().zip(middle_new.iter().rev()).take_while(|(old, new)| old == new).count();
         let (gone, come) = (&middle_old[..middle_old.len() - tail], &middle_new[..middle_new.len() - tail]);
-        old[..head].iter().for_each(|line| say(out, ' ', line));
-        gone.iter().for_each(|line| say(out, '-', line));
-        come.iter().for_each(|line| say(out, '+', line));
-        old[old.len() - tail..].iter().for_each(|line| say(out, ' ', line));
+        let signed = [(' ', &old[..head]), ('-', gone), ('+', come), (' ', &old[old.len() - tail..])];
+        for (sign, lines) in signed {
+            for line in lines {
+                say(out, sign, line);
+            }
+        }
         let count = |lines: &[&str]| isize::try_from(lines.len()).unwrap_or(0);
         count(&new) - count(&old)
     }
@@ -131,12 +133,12 @@ impl Text<'_> {
         let (mut out, mut at) = (String::new(), part.start);
         for (span, with) in all {
             if span.start >= at {
-                out.push_str(&self.text[at..span.start]);
+                out.push_str(&self.whole[at..span.start]);
                 out.push_str(with);
                 at = span.end;
             }
         }
-        out.push_str(&self.text[at..part.end]);
+        out.push_str(&self.whole[at..part.end]);
         out
     }
 }

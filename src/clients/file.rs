@@ -76,8 +76,13 @@ impl FileError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run npxc as the user whose file this is")
             }
-            Self::Io { .. } => None,
-            Self::NotOne { .. } => Some("name the client's configuration file: npxc wrap FILE"),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some("another program makes this file: change it there, npxc wrap --dry-run shows how")
+            }
+            Self::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => None,
+            Self::Io { .. } | Self::NotOne { .. } => {
+                Some("name the client's configuration file: npxc wrap FILE")
+            }
             Self::Faulty { .. } => Some("nothing was changed; correct the file at that place and try again"),
             Self::Changed(_) => Some("close the client, which may write this file itself, and try again"),
         }
@@ -127,7 +132,9 @@ pub fn expand(pattern: &Path) -> Vec<PathBuf> {
             found.truncate(MOST_DIRECTORIES);
             paths = found;
         } else {
-            paths.iter_mut().for_each(|path| path.push(part));
+            for path in &mut paths {
+                path.push(part);
+            }
         }
     }
     paths

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -63,6 +63,13 @@ fn odd_files_are_read() {
     ] {
         assert_eq!(find(&unknown("a.json".into()), text).unwrap(), [], "{text:?}");
     }
+    let text = "\u{feff}# é\r\n[mcp_servers.x]\r\ncommand = 'npx'\r\nargs = [ \"-y\" ]";
+    let servers = find(&unknown("a.toml".into()), text).unwrap();
+    let Start::Program(program) = &servers[0].start else { panic!("{servers:?}") };
+    assert_eq!(
+        (&text[program.command.span.clone()], &text[program.args[0].span.clone()]),
+        ("'npx'", "\"-y\"")
+    );
     let large = format!(
         "{{\"a\": [{}], \"mcpServers\": {{\"x\": {{\"command\": \"npx\"}}}}}}",
         "\"\\ud83d\", ".repeat(100_000)

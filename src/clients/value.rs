@@ -48,7 +48,7 @@ impl Fault {
 /// Line and column of a byte, both from 1; the column counts characters.
 pub fn place(text: &[u8], at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     let start = if start == 0 && before.starts_with(BOM.as_bytes()) { BOM.len() } else { start };
     (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)

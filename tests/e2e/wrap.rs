@@ -29,10 +29,9 @@ impl Home {
         path
     }
 
-    /// npxc with this home; what is installed is the run's.
+    /// npxc with this home; what is installed, and the records of files, are the run's.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = world().command(arguments);
-        // Records are this home's, the store is linked to the run's.
         command.env("HOME", &self.0).env("XDG_CONFIG_HOME", self.at(".config")).current_dir(&self.0);
         command
     }
@@ -178,6 +177,12 @@ fn one_bad_file_is_said_with_its_place_and_keeps_no_other_from_being_wrapped() {
     let (status, _, said) = home.run(&["wrap", "--client", "emacs"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("claude-desktop, claude-code, cursor, vscode"), "{said}");
+    let (status, _, said) = home.run(&["wrap", "--dry-run", "--server", "wraped", CURSOR]);
+    assert_eq!(status, Some(1));
+    assert!(
+        said.contains("no server is called `wraped`") && said.contains("hint: did you mean `wrapped`?"),
+        "{said}"
+    );
     let (status, _, said) = home.run(&["wrap", "--yes", "none.json"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("none.json: No such file"), "{said}");

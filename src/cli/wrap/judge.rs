@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Args, Command, parse, slips};
 use crate::clients::change::{self, Kept, Plan};
 use crate::clients::npx::{self, Launch};
-use crate::clients::servers::{Program, Server, Start};
+use crate::clients::servers::{Program, Server, Start, Text, Variable};
 use crate::config::values::EnvName;
 use crate::rpc::json::Splice;
 
@@ -62,6 +62,9 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     let mut notes = Vec::new();
     if server.twice {
         notes.push("its name is there twice; the last one counts, and is changed".to_owned());
+    }
+    if program.command.text.starts_with('/') {
+        notes.push("npx was called by its path; npxc takes the first node in the client's PATH".to_owned());
     }
     let mut options = wish.options.to_vec();
     options.extend(environment(program, wish.options, &mut notes));
@@ -125,8 +128,11 @@ fn environment(program: &Program, given: &[String], notes: &mut Vec<String>) -> 
         NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(|start| begins(start))
     };
     let mut options = Vec::new();
-    for name in program.env.iter().map(|variable| variable.name.as_str()) {
+    for Variable { name, value } in &program.env {
         let option = format!("--env={name}");
+        if value.is_none() {
+            notes.push(format!("{name} has to be set where the client is started, or npxc does not start"));
+        }
         if own(name) {
             notes.push(format!("{name} stays with npxc and is not given to the package"));
         } else if name.parse::<EnvName>().is_err() {
@@ -163,7 +169,7 @@ fn mounts(program: &Program, spec: usize, wish: &Wish<'_>, notes: &mut Vec<Strin
             options.push(option);
         }
     }
-    let has_variable = |arg: &&crate::clients::servers::Text| arg.text.contains("${");
+    let has_variable = |arg: &&Text| arg.text.contains("${");
     if let Some(arg) = program.args[spec..].iter().skip(1).find(has_variable) {
         notes.push(format!("if {} is a path, it has to be shown: --mount '{}'", arg.text, arg.text));
     }

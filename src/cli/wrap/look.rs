@@ -6,6 +6,7 @@ use crate::clients::file::{self, FileError, Original};
 use crate::clients::places::{CLIENTS, Place, Surroundings, places, unknown};
 use crate::clients::servers::{self, Server};
 use crate::config::Directories;
+use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::HostEnv;
 
@@ -13,7 +14,7 @@ use crate::package::HostEnv;
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Choice {
     /// Only this client: claude-desktop, claude-code, cursor, vscode, windsurf, zed, codex, gemini (repeatable)
-    #[arg(long, value_name = "CLIENT")]
+    #[arg(long, value_name = "CLIENT", conflicts_with = "files")]
     pub(super) client: Vec<String>,
     /// Only the server of this name (repeatable)
     #[arg(long, value_name = "NAME")]
@@ -67,6 +68,20 @@ impl Choice {
                 }
             }
         }
+        let unknown = |name: &&String| {
+            read.iter().all(|read| read.servers.iter().all(|server| server.name() != **name))
+        };
+        if let Some(name) = self.server.iter().find(unknown).filter(|_| failures.is_empty()) {
+            let names = read.iter().flat_map(|read| read.servers.iter().map(Server::name));
+            let near = nearest(name, names).map(|near| format!("did you mean `{near}`?"));
+            return Err(Failure::new(ExitStatus::Config, format!("--server: no server is called `{name}`"))
+                .hint(near.unwrap_or_else(|| "npxc wrap --dry-run lists them".to_owned())));
+        }
+        // A file without servers is worth a word only if it was named.
+        read.retain(|read| {
+            let meant = read.servers.iter().any(|server| self.takes(server.name()));
+            meant || !self.files.is_empty()
+        });
         Ok((read, failures))
     }
 

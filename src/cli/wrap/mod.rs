@@ -4,6 +4,7 @@
 //! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy beside the file is for
 //! people.
 
+mod apply;
 mod judge;
 mod look;
 mod unwrap;
@@ -15,26 +16,28 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use self::apply::{install, write};
 use self::judge::{Change, Verdict, Wish};
-use self::look::{Choice, Read, failure};
+use self::look::{Choice, Read};
 pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
 use super::options::{Options, again};
 use super::say::{self, Stderr};
 use super::table::Table;
 use super::{log_to_stderr, parse_keeping, probe, resolve};
-use crate::clients::change::{Kept, restore};
 use crate::clients::diff::unified;
 use crate::clients::places::Client;
-use crate::clients::record::{self, Record};
-use crate::clients::servers::{self, Server, Start};
+use crate::clients::servers::{Server, Start};
 use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
-use crate::rpc::json::{Splice, splice};
-use crate::session;
+use crate::rpc::json::Splice;
 
 /// Options of npxc that are about this command, and not about the servers.
 const OWN: [&str; 3] = ["--yes", "--log-level=", "--package="];
+
+/// What a person finds out otherwise when the first tool fails.
+const REACHES: &str = "a wrapped server reaches only what rules name, so far nothing: put \"--allow=RULE\" before the package in \
+                       its args (denials say which RULE; npxc wrap --probe finds those of a start)";
 
 /// Puts npxc in front of the servers in the configuration of MCP clients
 #[derive(Debug, Parser)]
@@ -112,7 +115,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let mut status = ExitStatus::Success;
     if wrapped == 0 {
         if work.is_empty() && failures.is_empty() {
-            voice.say("no configuration of an MCP client was found");
+            voice.say("no MCP client's servers were found");
             voice.hint("npxc wrap FILE takes any file with mcpServers in it");
         } else if failures.is_empty() {
             voice.say("nothing to change");
@@ -126,7 +129,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         for work in &work {
             failures.extend(write(work, &directories, voice).err());
         }
-        voice.hint("a wrapped server reaches nothing that no rule names: npxc probe PACKAGE shows what it tries, npxc wrap --server NAME --allow RULE grants it from the start");
+        if args.again.is_empty() && !args.probe {
+            voice.hint(REACHES);
+        }
     } else {
         voice.say("nothing was changed");
     }
@@ -243,7 +248,7 @@ fn shown(work: &Work) -> String {
         }
     }
     if work.verdicts.is_empty() {
-        out.push_str("  no such servers\n");
+        out.push_str("  no servers\n");
     }
     out.push_str(&table.render());
     let splices = work.splices();
@@ -278,99 +283,12 @@ fn agreed(yes: bool, what: &str) -> Result<bool, Failure> {
     Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Installs every package. One that cannot be installed is left alone; then the result is `false`.
-fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
-    let mut all = true;
-    for (server, verdict) in work.iter_mut().flat_map(|work| &mut work.verdicts) {
-        let Verdict::Wrap(change) = verdict else { continue };
-        let installed = judge::run(&change.words)
-            .map_err(|what| Failure::new(ExitStatus::Config, what))
-            .and_then(|run| {
-                // Nothing but the package and how it is installed matters now.
-                let options = Options {
-                    allow_install: run.options.allow_install,
-                    ignore_scripts: run.options.ignore_scripts,
-                    runtime: run.options.runtime,
-                    image: run.options.image,
-                    config: run.options.config,
-                    package: run.options.package,
-                    log_level: args.options.log_level,
-                    ..Options::default()
-                };
-                let resolved = resolve(&options, &run.words)?;
-                session::install(&resolved, false, &voice)
-            });
-        if let Err(failure) = installed {
-            all = false;
-            say::failure(&failure);
-            voice.warning(&format!("{} is left alone; --no-install wraps it all the same", server.label()));
-            *verdict = Verdict::Leave("it could not be installed".to_owned());
-        }
-    }
-    all
-}
-
-/// Changes a file: copy, record, then the file itself.
-fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
-    let splices = work.splices();
-    if splices.is_empty() {
-        return Ok(());
-    }
-    let original = &work.read.original;
-    let text = applied(&original.text, &splices)?;
-    let place = record::path(&directories.data, &original.path);
-    let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
-    record.file = original.path.display().to_string();
-    record.add(work.changes().map(|change| change.kept.clone()).collect());
-    // What was changed is put back before anything is written, to see that nothing is lost.
-    let before = put_back(&work.read, &original.text, &record.servers)?;
-    if put_back(&work.read, &text, &record.servers)? != before {
-        let what = format!("{} would not come back from `npxc unwrap` as it is", work.read.path.display());
-        return Err(Failure::new(ExitStatus::Config, what)
-            .hint("nothing was changed; this is a defect in npxc: please report it"));
-    }
-    record.before = record::digest(before.as_bytes());
-    let backup = original.back_up().map_err(|error| failure(&error))?;
-    record.backups.push(backup.clone());
-    let written = record
-        .write(&place)
-        .map_err(|error| unrecorded(&place, &error))
-        .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
-    if let Err(failure) = written {
-        let _ = std::fs::remove_file(&backup);
-        return Err(failure);
-    }
-    let count = work.changes().count();
-    let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
-    voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
-    Ok(())
-}
-
-/// A file's text with its servers put back.
-fn put_back(read: &Read, text: &str, kept: &[Kept]) -> Result<String, Failure> {
-    let servers = servers::find(&read.place, text).map_err(|fault| {
-        let error = crate::clients::file::FileError::faulty(&read.path, text.as_bytes(), fault);
-        failure(&error)
-    })?;
-    let (splices, _) = restore(text, &servers, kept, &|words| judge::package(words).ok());
-    applied(text, &splices)
-}
-
-fn applied(text: &str, splices: &[Splice]) -> Result<String, Failure> {
-    // Every span ends where a string does, so this is text again.
-    String::from_utf8(splice(text.as_bytes(), splices))
-        .map_err(|error| Failure::new(ExitStatus::Config, format!("a change is not UTF-8: {error}")))
-}
-
-fn unrecorded(place: &Path, error: &std::io::Error) -> Failure {
-    let what = format!("{} cannot be used, so nothing was changed: {error}", place.display());
-    Failure::new(ExitStatus::Config, what).hint("npxc unwrap would not know what to put back")
-}
-
 /// The end of a command that goes on past a file's failure: the last is its own, those before it are said.
 fn ended(mut failures: Vec<Failure>, status: ExitStatus) -> Result<ExitStatus, Failure> {
     let last = failures.pop();
-    failures.iter().for_each(say::failure);
+    for failure in &failures {
+        say::failure(failure);
+    }
     last.map_or(Ok(status), Err)
 }
 

@@ -1,13 +1,16 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic)]
+// Strings that are put together once.
+#![allow(clippy::format_push_string, clippy::format_collect)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::apply::{applied, put_back};
 use super::judge::{Verdict, Wish, judge, package};
 use super::look::Read;
-use super::{Work, applied, put_back, shown};
+use super::{Work, shown};
 use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::file;
 use crate::clients::places::{Place, Surroundings, places, unknown};

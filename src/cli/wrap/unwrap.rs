@@ -4,8 +4,9 @@ use std::fs;
 
 use clap::Parser;
 
+use super::apply::{applied, unrecorded};
 use super::look::{Choice, Read, failure};
-use super::{agreed, applied, ended, judge, unrecorded};
+use super::{agreed, ended, judge};
 use crate::cli::options::tracing_level::Level;
 use crate::cli::say::{self, Stderr};
 use crate::cli::table::Table;
@@ -65,7 +66,9 @@ pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> 
         }
         // What is gone from a file needs no record any more.
         if !args.choice.dry_run {
-            work.iter().for_each(|work| drop(forget(work, &directories)));
+            for work in &work {
+                forget(work, &directories)?;
+            }
         }
     } else if args.choice.dry_run {
         voice.say("nothing was changed (--dry-run)");
