@@ -1,9 +1,10 @@
 //! `npxc wrap` and `npxc unwrap` on files where a client has them, and a server that answers through what was written.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -141,6 +142,27 @@ fn a_wrapped_server_answers_and_unwrap_gives_back_every_byte() {
     assert!(!backup.exists(), "a copy of what is there again is nobody's help");
     let (_, _, said) = home.run(&["unwrap", "--yes"]);
     assert!(said.contains("nothing to put back"), "{said}");
+}
+
+#[test]
+fn on_a_terminal_it_asks_and_takes_only_yes_for_yes() {
+    let (home, package) = (Home::new(), server("asked-server"));
+    let files = files(&home, &package);
+    for (answer, changes) in [("", false), ("n", false), ("yes", true)] {
+        // `script` gives it a terminal; what is typed is in its buffer when it asks.
+        let npxc = home.command(&[]);
+        let line = format!("{} wrap --no-install {CURSOR}", npxc.get_program().display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(&home.0);
+        command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("npxc: wrap these servers? [y/N]"), "{said}");
+        assert_eq!(said.contains("nothing was changed"), !changes, "{said}");
+        assert_eq!(home.read(CURSOR) != files[0].1, changes, "{answer}: {said}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What becomes of one server: left alone and why, or changed and how. Pure, but for the question whether a path exists.
+//! What becomes of one server: left alone and why, or changed and how. Nothing is changed here; only whether a path is there is
+//! asked of the disk.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
