@@ -182,6 +182,8 @@ impl Original {
     /// It cannot be written, or the file is not what was read any more.
     pub fn replace(&self, text: &str) -> Result<(), FileError> {
         let io = |source| FileError::Io { doing: "write", path: self.path.clone(), source };
+        // A rename does not ask whether the file itself may be written.
+        OpenOptions::new().write(true).open(&self.path).map_err(io)?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         let mut new = tempfile::Builder::new().prefix(".npxc-").tempfile_in(directory).map_err(io)?;
         self.dress(new.as_file()).map_err(io)?;

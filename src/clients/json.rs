@@ -160,7 +160,8 @@ impl Parser<'_> {
         if !is_number && !matches!(&rest[..length], "true" | "false" | "null") {
             return Err(self.fault("expected a value"));
         }
+        let kind = if &rest[..length] == "null" { Kind::Null } else { Kind::Other };
         self.at += length;
-        Ok(Kind::Other)
+        Ok(kind)
     }
 }

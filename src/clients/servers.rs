@@ -1,11 +1,15 @@
 //! The servers of a file: how each is started, and what of that npxc has to know. Pure.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::places::{Format, Place, Shape};
 use super::value::{Fault, Kind, Value};
 use super::{json, toml};
 use crate::config::values::EnvValue;
+
+/// Most variables of a server: each becomes an argument.
+const MOST_VARIABLES: usize = 500;
 
 /// A string of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +62,10 @@ pub struct Program {
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value as it is written, unless it is the client's own.
+    /// Its value, if it is written as text.
     pub value: Option<EnvValue>,
+    /// Whether it is handed on from where the client is started, and not set by it.
+    pub handed: bool,
 }
 
 impl Server {
@@ -90,8 +96,17 @@ pub fn find(place: &Place, text: &str) -> Result<Vec<Server>, Fault> {
         return Err(Fault::new(root.span.start, "expected an object with servers in it"));
     }
     let mut servers = Vec::new();
+    let mut other = None;
     for shape in place.shapes {
-        descend(&root, shape, &mut Vec::new(), &mut servers)?;
+        match descend(&root, shape, &mut Vec::new(), &mut servers) {
+            Ok(()) => {}
+            // In a file of nobody's these names may mean something else.
+            Err(fault) if place.client.is_none() => other = other.or(Some(fault)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    if let Some(fault) = other.filter(|_| servers.is_empty()) {
+        return Err(fault);
     }
     servers.sort_by_key(|server| server.at);
     Ok(servers)
@@ -107,27 +122,22 @@ fn descend(
         let name = path.last().map_or("this", String::as_str);
         return Err(Fault::new(value.span.start, format!("`{name}` is not a table of servers")));
     };
-    let Some((first, rest)) = shape.split_first() else {
-        for (index, (name, entry)) in members.iter().enumerate() {
-            // The last one of a name counts.
-            if members[index + 1..].iter().all(|(later, _)| later != name) {
-                path.push(name.clone());
-                found.push(server(path.clone(), entry, value.is_twice(name)));
-                path.pop();
-            }
-        }
-        return Ok(());
-    };
+    // The last one of a name counts.
+    let mut last: HashMap<&str, (usize, bool)> = HashMap::new();
+    for (index, (name, _)) in members.iter().enumerate() {
+        last.entry(name).and_modify(|known| *known = (index, true)).or_insert((index, false));
+    }
     for (index, (name, below)) in members.iter().enumerate() {
-        let counts = members[index + 1..].iter().all(|(later, _)| later != name);
-        let leads = *first == "*" || first == name;
-        // What is no table and only might lead to servers is something else's.
-        let other = !rest.is_empty() && !matches!(below.kind, Kind::Table(_));
-        if counts && leads && !other {
-            path.push(name.clone());
-            descend(below, rest, path, found)?;
-            path.pop();
+        let Some(&(_, twice)) = last.get(name.as_str()).filter(|(last, _)| *last == index) else { continue };
+        path.push(name.clone());
+        match shape.split_first() {
+            None => found.push(server(path.clone(), below, twice)),
+            Some((first, _)) if *first != "*" && first != name => {}
+            // What is no table and only might lead to servers is something else's.
+            Some((_, rest)) if !rest.is_empty() && !matches!(below.kind, Kind::Table(_)) => {}
+            Some((_, rest)) => descend(below, rest, path, found)?,
         }
+        path.pop();
     }
     Ok(())
 }
@@ -164,7 +174,7 @@ fn program(entry: &Value) -> Result<Program, String> {
         Some(Kind::List(items)) => {
             items.iter().map(text).collect::<Option<_>>().ok_or("an argument of it is not text")?
         }
-        Some(Kind::Text(_) | Kind::Table(_) | Kind::Other) => {
+        Some(Kind::Text(_) | Kind::Table(_) | Kind::Null | Kind::Other) => {
             return Err("its args are not a list".to_owned());
         }
     };
@@ -172,15 +182,20 @@ fn program(entry: &Value) -> Result<Program, String> {
     let set = holder.get("env").map(Value::members).unwrap_or_default();
     let handed = match holder.get("env_vars").map(|names| &names.kind) {
         Some(Kind::List(names)) => names.as_slice(),
-        Some(Kind::Text(_) | Kind::Table(_) | Kind::Other) | None => &[],
+        Some(Kind::Text(_) | Kind::Table(_) | Kind::Null | Kind::Other) | None => &[],
     };
+    if set.len() + handed.len() > MOST_VARIABLES {
+        return Err("it has more variables than any server".to_owned());
+    }
     // A variable that is null is one that the client takes away.
-    let set = set.iter().filter_map(|(name, value)| Some((name.as_str(), Some(value.text()?))));
-    let handed =
-        handed.iter().filter_map(|one| Some((one.text().or_else(|| one.get("name")?.text())?, None)));
-    for (name, value) in set.chain(handed) {
-        if !env.iter().any(|known| known.name == name) {
-            env.push(Variable { name: name.to_owned(), value: value.map(|value| EnvValue(value.into())) });
+    for (name, value) in set.iter().filter(|(_, value)| value.kind != Kind::Null) {
+        env.retain(|known| known.name != *name);
+        let value = value.text().map(|value| EnvValue(value.into()));
+        env.push(Variable { name: name.clone(), value, handed: false });
+    }
+    for name in handed.iter().filter_map(|one| one.text().or_else(|| one.get("name")?.text())) {
+        if env.iter().all(|known| known.name != name) {
+            env.push(Variable { name: name.to_owned(), value: None, handed: true });
         }
     }
     Ok(Program { command, args, env, env_file: holder.get("envFile").is_some() })

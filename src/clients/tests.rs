@@ -88,6 +88,28 @@ fn the_last_of_two_names_counts_in_every_level() {
 }
 
 #[test]
+fn every_variable_that_a_client_sets_is_known() {
+    let text = r#"{"mcpServers": {"x": {"command": "npx", "env": {"A": "1", "B": 2, "C": null, "D": true, "A": "3"}, "env_vars": ["E", {"name": "F"}, "B"]}}}"#;
+    let servers = find(&unknown("a.json".into()), text).unwrap();
+    let Start::Program(program) = &servers[0].start else { panic!("{servers:?}") };
+    let names: Vec<_> = program.env.iter().map(|one| (one.name.as_str(), one.handed)).collect();
+    assert_eq!(names, [("B", false), ("D", false), ("A", false), ("E", true), ("F", true)]);
+    assert_eq!(program.env[2].value.as_ref().unwrap().0, "3");
+    assert!(!format!("{program:?}").contains("\"3\""), "a value is no word for a log");
+}
+
+#[test]
+fn a_file_of_nobodys_may_have_other_things_under_these_names() {
+    let text = r#"{"servers": [1], "mcpServers": {"x": {"command": "npx"}}}"#;
+    assert_eq!(find(&unknown("a.json".into()), text).unwrap().len(), 1);
+    assert_eq!(fault("a.json", r#"{"servers": [1]}"#), "1:13: `servers` is not a table of servers");
+    // Many names are no reason to take long.
+    let many: Vec<String> = (0..50_000).map(|number| format!("\"s{number}\": {{}}")).collect();
+    let text = format!("{{\"mcpServers\": {{{}}}}}", many.join(","));
+    assert_eq!(find(&unknown("a.json".into()), &text).unwrap().len(), 50_000);
+}
+
+#[test]
 fn the_places_follow_the_surroundings() {
     let variable = |name: &str| (name == "CODEX_HOME").then(|| PathBuf::from("/opt/codex"));
     let (home, config, cwd) = (Path::new("/home/me"), Path::new("/home/me/c"), Path::new("/home/me"));
@@ -139,7 +161,12 @@ fn a_file_is_replaced_whole_with_its_mode_through_a_link() {
     }
     assert_eq!(fs::read_to_string(&one).unwrap(), "{}");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4, "nothing else is left");
-    // What was read is not there any more.
+    // A file that its owner made read-only is not replaced behind its back (root may write everything).
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o440)).unwrap();
+    let read_only = file::read(&link).unwrap().replace("{\"a\": 2}");
+    assert!(rustix::process::geteuid().is_root() || matches!(read_only, Err(FileError::Io { .. })));
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+    // What was read first is not there any more.
     assert!(matches!(original.replace("{}"), Err(FileError::Changed(_))));
     let original = file::read(&link).unwrap();
     fs::write(&real, "{ }").unwrap();
@@ -201,13 +228,13 @@ fn check(text: &str, value: &Value, around: std::ops::Range<usize>) {
         }
         Kind::List(items) => items.iter().for_each(|item| check(text, item, value.span.clone())),
         Kind::Table(members) => members.iter().for_each(|(_, item)| check(text, item, value.span.clone())),
-        Kind::Other => {}
+        Kind::Null | Kind::Other => {}
     }
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_the_readers_fail_otherwise(text in "[{}\\[\\]\",:/*\\\\a1\n\r .='#-]{0,40}") {
+    fn no_text_makes_the_readers_fail_otherwise(text in "[{}\\[\\]\",:/*\\\\aé1\n\r .='#-]{0,40}") {
         if let Ok(value) = json::parse(&text) {
             check(&text, &value, 0..text.len());
         }

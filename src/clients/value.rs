@@ -20,6 +20,8 @@ pub enum Kind {
     List(Vec<Value>),
     /// An object or table, in the order of the file, a name that is there twice included.
     Table(Vec<(String, Value)>),
+    /// Nothing, said.
+    Null,
     /// Anything else: a number, a literal, a string that stands for no text.
     Other,
 }
@@ -63,16 +65,11 @@ impl Value {
         self.members().iter().rev().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Whether a name is there more than once.
-    pub fn is_twice(&self, name: &str) -> bool {
-        self.members().iter().filter(|(key, _)| key == name).nth(1).is_some()
-    }
-
     /// The members of a table; of anything else none.
     pub fn members(&self) -> &[(String, Value)] {
         match &self.kind {
             Kind::Table(members) => members,
-            Kind::Text(_) | Kind::List(_) | Kind::Other => &[],
+            Kind::Text(_) | Kind::List(_) | Kind::Null | Kind::Other => &[],
         }
     }
 
@@ -80,7 +77,7 @@ impl Value {
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
-            Kind::List(_) | Kind::Table(_) | Kind::Other => None,
+            Kind::List(_) | Kind::Table(_) | Kind::Null | Kind::Other => None,
         }
     }
 }

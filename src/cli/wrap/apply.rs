@@ -59,6 +59,7 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
     let text = applied(&original.text, &splices)?;
     let place = record::path(&directories.data, &original.path);
     let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
+    let earlier = record.clone();
     record.file = original.path.display().to_string();
     record.add(work.changes().map(|change| change.kept.clone()).collect());
     // What was changed is put back before anything is written, to see that nothing is lost.
@@ -77,6 +78,7 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
         .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
     if let Err(failure) = written {
         let _ = std::fs::remove_file(&backup);
+        let _ = earlier.write(&place);
         return Err(failure);
     }
     let count = work.changes().count();

@@ -23,8 +23,8 @@ pub(super) struct Wish<'a> {
     pub(super) options: &'a [String],
     /// The home directory, which is not shown to a package because an argument names it.
     pub(super) home: &'a Path,
-    /// Whether a path is there.
-    pub(super) exists: &'a dyn Fn(&Path) -> bool,
+    /// Where a path really leads, if it is there.
+    pub(super) real: &'a dyn Fn(&Path) -> Option<PathBuf>,
 }
 
 /// What becomes of a server.
@@ -129,9 +129,9 @@ fn environment(program: &Program, given: &[String], notes: &mut Vec<String>) -> 
         NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(|start| begins(start))
     };
     let mut options = Vec::new();
-    for Variable { name, value } in &program.env {
+    for Variable { name, handed, .. } in &program.env {
         let option = format!("--env={name}");
-        if value.is_none() {
+        if *handed {
             notes.push(format!("{name} has to be set where the client is started, or npxc does not start"));
         }
         if own(name) {
@@ -153,13 +153,14 @@ fn mounts(program: &Program, spec: usize, wish: &Wish<'_>, notes: &mut Vec<Strin
     let words: Vec<OsString> = program.args[spec..].iter().map(|arg| OsString::from(&arg.text)).collect();
     let mut options: Vec<String> = Vec::new();
     for path in slips::every_unseen(&words, &[]) {
-        let (Some(name), true) = (path.to_str(), (wish.exists)(path)) else { continue };
+        let (Some(name), Some(real)) = (path.to_str(), (wish.real)(path)) else { continue };
+        let home = (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned());
         let option = format!("--mount={name}");
         let given = |known: &String| {
             let mount = known.strip_prefix("--mount=").map(|mount| mount.split(':').next().unwrap_or(mount));
             mount.is_some_and(|mount| path.starts_with(mount))
         };
-        if wish.home.starts_with(path) {
+        if home.starts_with(real) {
             notes.push(format!(
                 "{name} holds all of your files and is not shown to it; --mount shows it what it needs"
             ));

@@ -112,6 +112,14 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             .hint("say for which one: npxc wrap --server NAME; npxc wrap --dry-run lists them"));
     }
     say::print(&work.iter().map(shown).collect::<String>());
+    if !args.again.is_empty()
+        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already))
+    {
+        voice.hint(&format!(
+            "what is npxc already does not change: put {} before the package in its args",
+            args.again.join(" ")
+        ));
+    }
     let mut status = ExitStatus::Success;
     if wrapped == 0 {
         if work.is_empty() && failures.is_empty() {
@@ -174,8 +182,8 @@ fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work
     let text = command.to_str().ok_or_else(|| {
         Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
     })?;
-    let exists = |path: &Path| path.exists();
-    let wish = Wish { command: text, options: &args.again, home: &host.home, exists: &exists };
+    let real = |path: &Path| path.canonicalize().ok();
+    let wish = Wish { command: text, options: &args.again, home: &host.home, real: &real };
     let mut verdicts = Vec::new();
     for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
         let verdict = match judge::judge(&read.original.text, server, &wish) {

@@ -44,8 +44,12 @@ fn data(name: &str) -> PathBuf {
 
 fn verdicts(place: &Place, text: &str, options: &[&str]) -> Vec<(Server, Verdict)> {
     let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-    let exists = |path: &Path| path.starts_with("/home/me") && !path.ends_with("gone");
-    let wish = Wish { command: "npxc", options: &options, home: Path::new("/home/me"), exists: &exists };
+    let real = |path: &Path| {
+        let path = crate::paths::tidy(path);
+        let path = if path.ends_with("link") { PathBuf::from("/home") } else { path };
+        (path.starts_with("/home") && !path.ends_with("gone")).then_some(path)
+    };
+    let wish = Wish { command: "npxc", options: &options, home: Path::new("/home/me"), real: &real };
     let servers = servers::find(place, text).unwrap();
     servers.into_iter().map(|server| (server.clone(), judge(text, &server, &wish))).collect()
 }
@@ -202,7 +206,7 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
 #[test]
 fn a_directory_with_everything_in_it_is_not_shown() {
     let place = place("/home/me/.cursor/mcp.json");
-    for path in ["/home/me", "/home/me/", "/home/me/../me/a:b"] {
+    for path in ["/home/me", "/home/me/", "/home/me/notes/..", "/home/me/link", "/home/me/a:b"] {
         let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{path}"]}}}}}}"#);
         let (new, _) = wrapped(&place, &text, &[]);
         assert_eq!(new, text.replace("npx", "npxc"));
