@@ -129,6 +129,7 @@ fn help_is_the_help_that_was_asked_for() {
         assert!(!shown(line).starts_with("error"), "{line}");
     }
     assert!(shown("help probe").contains("npxc probe"));
+    assert!(shown("wrap --help").contains("Do not ask") && shown("unwrap --help").contains("Do not ask"));
 }
 
 #[test]

@@ -43,7 +43,8 @@ const REACHES: &str = "a wrapped server reaches only what rules name, so far not
 #[derive(Debug, Parser)]
 #[command(
     name = "npxc wrap",
-    after_help = "Options of npxc (--allow, --mount, --persist, ...) are put in front of the package, for the server that --server names.\nnpxc unwrap puts everything back."
+    after_help = "Options of npxc (--allow, --mount, --persist, ...) are put in front of the package, for the server that --server names.\nnpxc unwrap puts everything back.",
+    mut_arg("yes", |yes| yes.help("Do not ask"))
 )]
 pub(super) struct Args {
     #[command(flatten)]
