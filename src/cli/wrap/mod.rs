@@ -191,7 +191,7 @@ fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work
             Verdict::Wrap(change) => match granted(&change.words) {
                 Ok(()) if args.probe => probed(&read.original.text, server, &wish, *change, voice),
                 Ok(()) => Verdict::Wrap(change),
-                Err(failure) => Verdict::Leave(failure.message),
+                Err(failure) => Verdict::Leave(failure.message.lines().next().unwrap_or_default().to_owned()),
             },
             other => other,
         };

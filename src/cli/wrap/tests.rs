@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::apply::{applied, put_back};
-use super::judge::{Verdict, Wish, judge, package};
+use super::judge::{Verdict, Wish, command, judge, package};
 use super::look::Read;
 use super::{Work, shown};
 use crate::clients::change::{Kept, Restored, restore};
@@ -20,9 +20,9 @@ use crate::clients::servers::{self, Server};
 const FIXTURES: [(&str, &str); 10] = [
     ("claude-desktop.json", "/home/me/.config/Claude/claude_desktop_config.json"),
     ("claude-code.json", "/home/me/.claude.json"),
-    ("claude-code-project.json", "/work/project/.mcp.json"),
+    ("claude-code-project.json", "/srv/project/.mcp.json"),
     ("cursor.json", "/home/me/.cursor/mcp.json"),
-    ("vscode.json", "/work/project/.vscode/mcp.json"),
+    ("vscode.json", "/srv/project/.vscode/mcp.json"),
     ("vscode-settings.json", "/home/me/.config/Code/User/settings.json"),
     ("windsurf.json", "/home/me/.codeium/windsurf/mcp_config.json"),
     ("zed.json", "/home/me/.config/zed/settings.json"),
@@ -33,7 +33,7 @@ const FIXTURES: [(&str, &str); 10] = [
 fn place(path: &str) -> Place {
     let none = |_: &str| None;
     let (home, config, cwd) =
-        (Path::new("/home/me"), Path::new("/home/me/.config"), Path::new("/work/project"));
+        (Path::new("/home/me"), Path::new("/home/me/.config"), Path::new("/srv/project"));
     let all = places(&Surroundings { home, config, cwd, mac: false, variable: &none });
     all.into_iter().find(|place| place.path == Path::new(path)).unwrap_or_else(|| unknown(path.into()))
 }
@@ -210,6 +210,33 @@ fn a_directory_with_everything_in_it_is_not_shown() {
         let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{path}"]}}}}}}"#);
         let (new, _) = wrapped(&place, &text, &[]);
         assert_eq!(new, text.replace("npx", "npxc"));
+    }
+}
+
+#[test]
+fn npxc_is_called_by_its_name_only_where_that_leads_to_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let [own, other, link] = ["own", "other", "link"].map(|name| directory.path().join(name));
+    for directory in [&own, &other, &link] {
+        fs::create_dir(directory).unwrap();
+    }
+    fs::write(own.join("npxc"), "").unwrap();
+    fs::write(other.join("npxc"), "").unwrap();
+    std::os::unix::fs::symlink(own.join("npxc"), link.join("npxc")).unwrap();
+    let (program, empty) = (own.join("npxc"), directory.path().to_owned());
+    let called = |search: &[&PathBuf], desktop| {
+        let search: Vec<PathBuf> = search.iter().map(|&directory| directory.clone()).collect();
+        command(&program, &search, desktop)
+    };
+    for (search, desktop, by_name) in [
+        (&[&empty, &own][..], false, true),
+        (&[&link, &other], false, true),
+        (&[&other, &own], false, false),
+        (&[&empty], false, false),
+        (&[&own], true, false),
+    ] {
+        let expected = if by_name { Path::new("npxc") } else { &program };
+        assert_eq!(called(search, desktop), expected, "{search:?}, {desktop}");
     }
 }
 
