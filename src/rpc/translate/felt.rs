@@ -3,6 +3,7 @@
 //!
 //! A result with `isError` gets one more content item; a JSON-RPC error gets `data`, or one more key of it if it is an object.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::envelope::{Envelope, keys};
@@ -88,7 +89,7 @@ fn in_result(line: &[u8], result: Range<usize>, denied: &[Denial]) -> Option<Spl
         match (keys.first().map(String::as_str), token.kind) {
             (Some("isError"), Kind::Scalar) => failed = line.get(token.span)? == b"true",
             (Some("content"), Kind::Open) => {
-                opened = (line.get(token.span.clone())? == b"[").then_some(token.span.end)
+                opened = (line.get(token.span.clone())? == b"[").then_some(token.span.end);
             }
             (Some("content"), Kind::Close) => content = opened.map(|start| start..token.span.start),
             _ => {}
@@ -108,11 +109,11 @@ fn in_error(line: &[u8], message: Range<usize>, denied: &[Denial]) -> Option<Spl
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         match (&keys[..], token.kind) {
             (["error"], Kind::Open) => {
-                opened = (line.get(token.span.clone())? == b"{").then_some(token.span.end)
+                opened = (line.get(token.span.clone())? == b"{").then_some(token.span.end);
             }
             (["error", "data"], Kind::Key) => data = Some(None),
             (["error", "data"], Kind::Open) if line.get(token.span.clone())? == b"{" => {
-                data = Some(Some(token.span.end))
+                data = Some(Some(token.span.end));
             }
             (["error", "data", key], Kind::Key) if *key == OWN => return None,
             (["error", "data"], Kind::Close) => {
@@ -150,16 +151,16 @@ fn words(denied: &[Denial]) -> String {
     let mut words = "npxc: while this call ran the package was denied ".to_owned();
     for (index, denial) in denied.iter().take(MOST_TOLD).enumerate() {
         let between = if index == 0 { "" } else { "; " };
-        words += &format!("{between}{} ({})", denial.destination, denial.reason);
+        let _ = write!(words, "{between}{} ({})", denial.destination, denial.reason);
     }
     if let Some(more @ 1..) = denied.len().checked_sub(MOST_TOLD) {
-        words += &format!("; and {more} more");
+        let _ = write!(words, "; and {more} more");
     }
     let mut hints: Vec<&str> =
         denied.iter().take(MOST_TOLD).filter_map(|denial| denial.hint.as_deref()).collect();
     hints.dedup();
     if !hints.is_empty() {
-        words += &format!(". If that is wanted, start npxc with {}", hints.join(" "));
+        let _ = write!(words, ". If that is wanted, start npxc with {}", hints.join(" "));
     }
     words
 }
