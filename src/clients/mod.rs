@@ -1,5 +1,5 @@
 //! The configuration files of MCP clients: where they are ([`places`]), which servers stand in them ([`servers`]), which of
-//! those are npx's ([`npx`]), and how npxc gets in front of one and away again ([`change`]).
+//! those are npx's ([`npx`]), what a client puts into them ([`variables`]), and how npxc gets in front of one and away again ([`change`]).
 //!
 //! A file is somebody's own: it is read as a tree with places ([`value`], by [`json`] and [`toml`]), single spans of it are
 //! replaced, and nothing is ever printed again. All that is pure; [`file`](mod@file) reads and replaces, [`record`] remembers
@@ -15,6 +15,7 @@ pub mod record;
 pub mod servers;
 pub mod toml;
 pub mod value;
+pub mod variables;
 
 #[cfg(test)]
 mod tests;

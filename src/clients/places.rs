@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::variables::Named;
+
 /// A client. What it calls its servers' table, and where its files are, stands in [`FILES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
@@ -11,6 +13,8 @@ pub struct Client {
     pub name: &'static str,
     /// Started from the desktop, with a shorter `PATH` than a shell's.
     pub desktop: bool,
+    /// What it puts paths in the place of, wherever its servers are described.
+    pub named: &'static [Named],
 }
 
 /// How a file is written.
@@ -55,14 +59,18 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<PathBuf>,
 }
 
-const CLAUDE_DESKTOP: Client = Client { id: "claude-desktop", name: "Claude Desktop", desktop: true };
-const CLAUDE_CODE: Client = Client { id: "claude-code", name: "Claude Code", desktop: false };
-const CURSOR: Client = Client { id: "cursor", name: "Cursor", desktop: true };
-const VS_CODE: Client = Client { id: "vscode", name: "VS Code", desktop: true };
-const WINDSURF: Client = Client { id: "windsurf", name: "Windsurf", desktop: true };
-const ZED: Client = Client { id: "zed", name: "Zed", desktop: true };
-const CODEX: Client = Client { id: "codex", name: "Codex", desktop: false };
-const GEMINI: Client = Client { id: "gemini", name: "Gemini CLI", desktop: false };
+const EDITORS: &[Named] = &[Named::Project("${workspaceFolder}"), Named::Home("${userHome}")];
+const SHELLS: &[Named] = &[Named::Home("${HOME}")];
+
+const CLAUDE_DESKTOP: Client =
+    Client { id: "claude-desktop", name: "Claude Desktop", desktop: true, named: &[] };
+const CLAUDE_CODE: Client = Client { id: "claude-code", name: "Claude Code", desktop: false, named: SHELLS };
+const CURSOR: Client = Client { id: "cursor", name: "Cursor", desktop: true, named: EDITORS };
+const VS_CODE: Client = Client { id: "vscode", name: "VS Code", desktop: true, named: EDITORS };
+const WINDSURF: Client = Client { id: "windsurf", name: "Windsurf", desktop: true, named: &[] };
+const ZED: Client = Client { id: "zed", name: "Zed", desktop: true, named: &[] };
+const CODEX: Client = Client { id: "codex", name: "Codex", desktop: false, named: &[] };
+const GEMINI: Client = Client { id: "gemini", name: "Gemini CLI", desktop: false, named: SHELLS };
 
 /// Every client.
 pub const CLIENTS: [Client; 8] = [CLAUDE_DESKTOP, CLAUDE_CODE, CURSOR, VS_CODE, WINDSURF, ZED, CODEX, GEMINI];

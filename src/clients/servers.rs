@@ -9,7 +9,7 @@ use super::{json, toml};
 use crate::config::values::EnvValue;
 
 /// Most variables of a server: each becomes an argument.
-const MOST_VARIABLES: usize = 500;
+pub const MOST_VARIABLES: usize = 500;
 
 /// A string of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub struct Program {
     pub args: Vec<Text>,
     /// The variables that the client sets, or hands on.
     pub env: Vec<Variable>,
-    /// Whether there are more in a file of their own (`envFile`).
-    pub env_file: bool,
+    /// The file that has more of them (`envFile`), if the client reads one; as it is written.
+    pub env_file: Option<String>,
 }
 
 /// A variable for a server.
@@ -198,5 +198,6 @@ fn program(entry: &Value) -> Result<Program, String> {
             env.push(Variable { name: name.to_owned(), value: None, handed: true });
         }
     }
-    Ok(Program { command, args, env, env_file: holder.get("envFile").is_some() })
+    let env_file = holder.get("envFile").map(|file| file.text().unwrap_or_default().to_owned());
+    Ok(Program { command, args, env, env_file })
 }

@@ -60,6 +60,8 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
   const send = (result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\n');
   if (method === 'initialize') send({ protocolVersion: '2025-06-18', capabilities: { tools: {} },
     serverInfo: { name: 'wrapped', version: String(process.env.TOKEN) } });
+  else if (method === 'tools/call') send({ content: [{ type: 'text', text: JSON.stringify({
+    token: process.env.TOKEN, key: process.env.KEY, notes: require('fs').readdirSync(process.argv[2]) }) }] });
   else if (id !== undefined) send({ tools: [] });
 });
 ";
@@ -103,7 +105,10 @@ fn a_wrapped_server_answers_and_unwrap_gives_back_every_byte() {
 
     let (status, _, said) = home.run(&["wrap", "--yes"]);
     assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains("installing"), "{said}");
+    assert_eq!(said.matches("npxc: installing ").count(), 1, "{said}");
+    assert!(said.contains("is installed already"), "the second client has the same package: {said}");
+    let before = said.find("is installed already").unwrap();
+    assert!(before < said.find("npxc: wrapped 1 server").unwrap(), "no client may wait: {said}");
     let backup = home.at(".cursor/mcp.json.npxc-backup");
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_to_string(&backup).unwrap(), files[0].1);
@@ -177,6 +182,8 @@ fn what_changed_since_stays_when_a_server_is_put_back() {
         "{}",
         home.read(CURSOR)
     );
+    let hint = format!("npxc: hint: before the client starts: npxc install {}; ", package.display());
+    assert!(said.contains(&hint), "{said}");
     assert_eq!(home.read(CODEX), files[1].1, "another client's");
     home.write(CURSOR, &format!("{}\n// later\n", home.read(CURSOR)));
     let (status, _, said) = home.run(&["unwrap", "--yes", CURSOR]);
@@ -239,4 +246,47 @@ fn a_probe_proposes_rules_for_what_a_server_tried_to_reach() {
     assert_eq!(status, Some(0), "{said}");
     assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
     assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
+}
+
+#[test]
+fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
+    let (home, package) = (Home::new(), server("filled-server"));
+    let project = home.at("project");
+    fs::create_dir_all(project.join("notes")).unwrap();
+    home.write("project/notes/one.txt", "1");
+    home.write("project/keys.env", "# mine\nexport TOKEN=\"hunter2\"\n");
+    let text = json!({"servers": {"filled": {
+        "command": "npx",
+        "args": ["-y", package, "${workspaceFolder}/notes"],
+        "envFile": "${workspaceFolder}/keys.env",
+        "env": {"KEY": "${input:key}"},
+    }}});
+    let file = home.write("project/.vscode/mcp.json", &format!("{text:#}\n"));
+    let original = fs::read_to_string(&file).unwrap();
+    let wrap = |arguments: &[&str]| {
+        let output = home.command(arguments).current_dir(&project).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let shown = wrap(&["wrap", "--yes", "--probe", "--client", "vscode"]);
+    assert!(shown.contains("the probe did not have the client's value of KEY"), "{shown}");
+    assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
+    let wrapped = fs::read_to_string(&file).unwrap();
+    assert!(!wrapped.contains("hunter2") && !shown.contains("hunter2"), "{wrapped}{shown}");
+
+    // As the client starts it: with its own values.
+    let filled = wrapped.replace("${workspaceFolder}", project.to_str().unwrap());
+    let entry = serde_json::from_str::<Value>(&filled).unwrap()["servers"]["filled"].take();
+    let words: Vec<&str> =
+        entry["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    let mut npxc = world().npxc(&words);
+    npxc.command.envs([("TOKEN", "hunter2"), ("KEY", "asked")]);
+    let mut client = Client::start(npxc);
+    let seen: Value = serde_json::from_str(&client.text("look", json!({}))).unwrap();
+    assert_eq!(seen, json!({"token": "hunter2", "key": "asked", "notes": ["one.txt"]}));
+    client.close();
+
+    wrap(&["unwrap", "--yes", "--client", "vscode"]);
+    assert_eq!(fs::read_to_string(&file).unwrap(), original);
 }

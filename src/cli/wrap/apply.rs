@@ -39,6 +39,9 @@ pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
                 let resolved = resolve(&options, &run.words)?;
                 session::install(&resolved, false, &voice)
             });
+        if let Ok(Some(title)) = &installed {
+            voice.say(&format!("{title} is installed already"));
+        }
         if let Err(failure) = installed {
             all = false;
             say::failure(&failure);

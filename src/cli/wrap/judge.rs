@@ -1,19 +1,16 @@
-//! What becomes of one server: left alone and why, or changed and how. Nothing is changed here; only whether a path is there is
-//! asked of the disk.
+//! What becomes of one server: left alone and why, or changed and how. Nothing is changed here; only whether a path is there, and
+//! which variables are in an `envFile`, is asked of the disk.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{Args, Command, parse, slips};
+use super::needs;
+use crate::cli::{Args, Command, parse};
 use crate::clients::change::{self, Kept, Plan};
 use crate::clients::npx::{self, Launch};
-use crate::clients::servers::{Program, Server, Start, Text, Variable};
-use crate::config::values::EnvName;
+use crate::clients::servers::{Server, Start, Variable};
+use crate::clients::variables::expanded;
 use crate::rpc::json::Splice;
-
-/// Variables that npxc itself reads, or that name places which are others inside: they are not for the package.
-const NPXCS: [&str; 2] = ["PATH", "HOME"];
-const NPXCS_BEGIN: [&str; 3] = ["XDG_", "NPXC_", "npm_config_"];
 
 /// What is the same for all servers of a file.
 pub(super) struct Wish<'a> {
@@ -25,6 +22,12 @@ pub(super) struct Wish<'a> {
     pub(super) home: &'a Path,
     /// Where a path really leads, if it is there.
     pub(super) real: &'a dyn Fn(&Path) -> Option<PathBuf>,
+    /// What is in a file, if it can be read.
+    pub(super) text: &'a dyn Fn(&Path) -> Option<String>,
+    /// What the client replaces, as far as that is known.
+    pub(super) known: &'a [(&'static str, PathBuf)],
+    /// The directory that the file is for, if it is for one.
+    pub(super) project: Option<&'a Path>,
 }
 
 /// What becomes of a server.
@@ -43,8 +46,10 @@ pub(super) enum Verdict {
 pub(super) struct Change {
     pub(super) splices: Vec<Splice>,
     pub(super) kept: Kept,
-    /// npxc's arguments as they will be.
+    /// npxc's arguments as the client will hand them over, as far as that is known.
     pub(super) words: Vec<String>,
+    /// The variables that it gets from the client.
+    pub(super) env: Vec<Variable>,
     /// What a person should know of it.
     pub(super) notes: Vec<String>,
 }
@@ -68,8 +73,9 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
         notes.push("npx was called by its path; npxc takes the first node in the client's PATH".to_owned());
     }
     let mut options = wish.options.to_vec();
-    options.extend(environment(program, wish.options, &mut notes));
-    options.extend(mounts(program, npx.spec, wish, &mut notes));
+    let env = needs::environment(program, wish, &mut notes);
+    options.extend(needs::by_name(&env, wish, &mut notes));
+    options.extend(needs::mounts(program, npx.spec, wish, &mut notes));
     let mut plan = Plan { command: wish.command.to_owned(), options };
     let asked = &program.args[npx.spec..];
     let mut understood = package(&plan.words(program, npx));
@@ -89,7 +95,10 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     }
     let kept = change::keep(text, &server.path, program, npx.spec);
     match change::wrap(text, program, npx, &plan) {
-        Some(splices) => Verdict::Wrap(Box::new(Change { splices, kept, words, notes })),
+        Some(splices) => {
+            let words = words.iter().map(|word| expanded(word, wish.known)).collect();
+            Verdict::Wrap(Box::new(Change { splices, kept, words, env, notes }))
+        }
         None => Verdict::Leave("a comment stands between its first arguments".to_owned()),
     }
 }
@@ -106,6 +115,15 @@ pub(super) fn package(words: &[String]) -> Result<usize, String> {
     }
 }
 
+/// What a server's start needs installed.
+pub(super) fn packages(change: &Change) -> Vec<String> {
+    let Ok(args) = run(&change.words) else { return Vec::new() };
+    if !args.options.package.is_empty() {
+        return args.options.package;
+    }
+    args.words.first().map(|spec| spec.to_string_lossy().into_owned()).into_iter().collect()
+}
+
 /// A command line that runs a package, understood.
 pub(super) fn run(words: &[String]) -> Result<Args, String> {
     let argv: Vec<OsString> =
@@ -119,63 +137,6 @@ pub(super) fn run(words: &[String]) -> Result<Args, String> {
             Err(format!("npxc does not take its arguments: {first}"))
         }
     }
-}
-
-/// The client's variables, by name: their values stay where they are.
-fn environment(program: &Program, given: &[String], notes: &mut Vec<String>) -> Vec<String> {
-    let own = |name: &str| {
-        let begins =
-            |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-        NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(|start| begins(start))
-    };
-    let mut options = Vec::new();
-    for Variable { name, handed, .. } in &program.env {
-        let option = format!("--env={name}");
-        if *handed {
-            notes.push(format!("{name} has to be set where the client is started, or npxc does not start"));
-        }
-        if own(name) {
-            notes.push(format!("{name} stays with npxc and is not given to the package"));
-        } else if name.parse::<EnvName>().is_err() {
-            notes.push(format!("the variable `{name}` has a name that npxc cannot give to the package"));
-        } else if !given.iter().any(|known| *known == option || known.starts_with(&format!("{option}="))) {
-            options.push(option);
-        }
-    }
-    if program.env_file {
-        notes.push("the variables of its envFile have to be named: --env NAME for each".to_owned());
-    }
-    options
-}
-
-/// Arguments that are files or directories of this machine, read-only.
-fn mounts(program: &Program, spec: usize, wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<String> {
-    let words: Vec<OsString> = program.args[spec..].iter().map(|arg| OsString::from(&arg.text)).collect();
-    let mut options: Vec<String> = Vec::new();
-    for path in slips::every_unseen(&words, &[]) {
-        let (Some(name), Some(real)) = (path.to_str(), (wish.real)(path)) else { continue };
-        let home = (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned());
-        let option = format!("--mount={name}");
-        let given = |known: &String| {
-            let mount = known.strip_prefix("--mount=").map(|mount| mount.split(':').next().unwrap_or(mount));
-            mount.is_some_and(|mount| path.starts_with(mount))
-        };
-        if home.starts_with(real) {
-            notes.push(format!(
-                "{name} holds all of your files and is not shown to it; --mount shows it what it needs"
-            ));
-        } else if name.contains(':') {
-            notes.push(format!("{name} cannot be mounted under this name: --mount HOST:GUEST"));
-        } else if !wish.options.iter().any(given) && !options.iter().any(given) {
-            notes.push(format!("it can read {name}, and not write there: --mount {name}:rw lets it"));
-            options.push(option);
-        }
-    }
-    let has_variable = |arg: &&Text| arg.text.contains("${");
-    if let Some(arg) = program.args[spec..].iter().skip(1).find(has_variable) {
-        notes.push(format!("if {} is a path, it has to be shown: --mount '{}'", arg.text, arg.text));
-    }
-    options
 }
 
 /// npxc as a client finds it: by name where its `PATH` surely leads there, else by its path.

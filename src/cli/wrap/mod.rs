@@ -7,8 +7,10 @@
 mod apply;
 mod judge;
 mod look;
+mod needs;
 mod unwrap;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, Write as _};
@@ -25,11 +27,14 @@ use super::say::{self, Stderr};
 use super::table::Table;
 use super::{log_to_stderr, parse_keeping, probe, resolve};
 use crate::clients::diff::unified;
+use crate::clients::file;
 use crate::clients::places::Client;
-use crate::clients::servers::{Server, Start};
+use crate::clients::servers::{Server, Variable};
+use crate::clients::variables;
 use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
+use crate::paths::shell_word;
 use crate::rpc::json::Splice;
 
 /// Options of npxc that are about this command, and not about the servers.
@@ -138,6 +143,15 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         for work in &work {
             failures.extend(write(work, &directories, voice).err());
         }
+        if args.no_install {
+            let packages: BTreeSet<String> =
+                work.iter().flat_map(Work::changes).flat_map(judge::packages).collect();
+            let packages: Vec<_> = packages.iter().map(|package| shell_word(package)).collect();
+            voice.hint(&format!(
+                "before the client starts: npxc install {}; it may not wait for npm",
+                packages.join(" ")
+            ));
+        }
         if args.again.is_empty() && !args.probe {
             voice.hint(REACHES);
         }
@@ -184,7 +198,16 @@ fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work
         Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
     })?;
     let real = |path: &Path| path.canonicalize().ok();
-    let wish = Wish { command: text, options: &args.again, home: &host.home, real: &real };
+    let known = variables::known(&read.place, &host.home);
+    let wish = Wish {
+        command: text,
+        options: &args.again,
+        home: &host.home,
+        real: &real,
+        text: &|path| file::read(path).ok().map(|file| file.text),
+        known: &known,
+        project: variables::project(&read.place),
+    };
     let mut verdicts = Vec::new();
     for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
         let verdict = match judge::judge(&read.original.text, server, &wish) {
@@ -203,14 +226,17 @@ fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work
 /// The verdict with rules for what the server tried to reach when it was started.
 fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voice: Stderr) -> Verdict {
     voice.say(&format!("probing {}", server.label()));
-    let env = match &server.start {
-        Start::Program(program) => program.env.clone(),
-        Start::Unknown(_) => Vec::new(),
+    let open = |one: &&Variable| {
+        one.value.as_ref().and_then(|value| value.0.to_str()).is_some_and(variables::is_open)
     };
-    let env = env.into_iter().filter_map(|variable| Some((variable.name, variable.value?))).collect();
+    let open: Vec<&str> = change.env.iter().filter(open).map(|one| one.name.as_str()).collect();
+    let without = (!open.is_empty())
+        .then(|| format!("the probe did not have the client's value of {}", open.join(", ")));
+    let env = change.env.iter().filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
     let rules = judge::run(&change.words)
         .map_err(|what| Failure::new(ExitStatus::Config, what))
         .and_then(|args| probe::denied(&args, &change.words, env, voice));
+    change.notes.extend(without.clone());
     let rules = match rules {
         Ok(rules) if rules.is_empty() => {
             change.notes.push("it tried to reach nothing when it was started".to_owned());
@@ -227,6 +253,7 @@ fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voic
     let mut verdict = judge::judge(text, server, &Wish { options: &options, ..*wish });
     if let Verdict::Wrap(change) = &mut verdict {
         let rules = rules.join(", ");
+        change.notes.extend(without);
         change.notes.push(format!(
             "when it was started it tried to reach {rules}: allowed now, unless you take it out"
         ));

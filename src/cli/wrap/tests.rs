@@ -15,6 +15,7 @@ use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::file;
 use crate::clients::places::{Place, Surroundings, places, unknown};
 use crate::clients::servers::{self, Server};
+use crate::clients::variables;
 
 /// A fixture, made after the client's documentation, and the file that it would be.
 const FIXTURES: [(&str, &str); 10] = [
@@ -42,16 +43,24 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/clients").join(name)
 }
 
-fn verdicts(place: &Place, text: &str, options: &[&str]) -> Vec<(Server, Verdict)> {
+fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict)> {
     let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
     let real = |path: &Path| {
         let path = crate::paths::tidy(path);
         let path = if path.ends_with("link") { PathBuf::from("/home") } else { path };
-        (path.starts_with("/home") && !path.ends_with("gone")).then_some(path)
+        let there = ["/home", "/srv/project"].iter().any(|known| path.starts_with(known));
+        (there && !path.ends_with("gone")).then_some(path)
     };
-    let wish = Wish { command: "npxc", options: &options, home: Path::new("/home/me"), real: &real };
-    let servers = servers::find(place, text).unwrap();
-    servers.into_iter().map(|server| (server.clone(), judge(text, &server, &wish))).collect()
+    let text = |path: &Path| {
+        (path == Path::new("/srv/project/keys.env")).then(|| "A_TOKEN=hunter2\nLEVEL=\"low\"\n".to_owned())
+    };
+    let home = Path::new("/home/me");
+    let known = variables::known(place, home);
+    let project = variables::project(place);
+    let wish =
+        Wish { command: "npxc", options: &options, home, real: &real, text: &text, known: &known, project };
+    let servers = servers::find(place, file).unwrap();
+    servers.into_iter().map(|server| (server.clone(), judge(file, &server, &wish))).collect()
 }
 
 fn work(place: Place, file: &Path, options: &[&str]) -> Work {
