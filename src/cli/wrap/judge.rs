@@ -139,18 +139,27 @@ pub(super) fn run(words: &[String]) -> Result<Args, String> {
     }
 }
 
-/// npxc as a client finds it: by name where its `PATH` surely leads there, else by its path.
-pub(super) fn command(own: &Path, search: &[PathBuf], desktop: bool) -> PathBuf {
+/// npxc as a client finds it: by name where its `PATH` surely leads there, else by its path. That is the one in `PATH` where
+/// that leads to this program: a link there outlives an update. `None` if nothing leads here that is called npxc: what is
+/// called otherwise would not be known again.
+pub(super) fn command(own: &Path, search: &[PathBuf], desktop: bool) -> Option<PathBuf> {
     /// Directories that a program which the desktop starts has in its `PATH`.
     const EVERYWHERE: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
-    let same = |directory: &PathBuf| {
-        let found = directory.join("npxc").canonicalize().ok()?;
-        (found == own.canonicalize().ok()?).then(|| directory.clone())
-    };
     // The first npxc counts: another one there would be started instead of this one.
     let first = search.iter().find(|directory| directory.join("npxc").is_file());
-    let by_name = first
-        .and_then(same)
-        .is_some_and(|directory| !desktop || EVERYWHERE.iter().any(|known| directory == Path::new(known)));
-    if by_name { PathBuf::from("npxc") } else { own.to_owned() }
+    let same = |directory: &&PathBuf| {
+        directory
+            .join("npxc")
+            .canonicalize()
+            .is_ok_and(|found| own.canonicalize().is_ok_and(|own| found == own))
+    };
+    match first.filter(same) {
+        Some(directory) if !desktop || EVERYWHERE.iter().any(|known| directory == Path::new(known)) => {
+            Some(PathBuf::from("npxc"))
+        }
+        Some(directory) if directory.is_absolute() => Some(directory.join("npxc")),
+        Some(_) | None => {
+            Some(own.to_owned()).filter(|own| own.file_name().is_some_and(|name| name == "npxc"))
+        }
+    }
 }

@@ -193,7 +193,10 @@ fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work
         host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
     // A file of a project is for other machines, too.
     let desktop = read.place.client.is_some_and(|client: Client| client.desktop) && !read.place.project;
-    let command = judge::command(&own, &search, desktop);
+    let command = judge::command(&own, &search, desktop).ok_or_else(|| {
+        let what = format!("{} is not called npxc, so npxc unwrap would not know it again", own.display());
+        Failure::new(ExitStatus::Config, what).hint("give it that name, or a link of that name in your PATH")
+    })?;
     let text = command.to_str().ok_or_else(|| {
         Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
     })?;

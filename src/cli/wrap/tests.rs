@@ -237,16 +237,24 @@ fn npxc_is_called_by_its_name_only_where_that_leads_to_this_one() {
         let search: Vec<PathBuf> = search.iter().map(|&directory| directory.clone()).collect();
         command(&program, &search, desktop)
     };
-    for (search, desktop, by_name) in [
-        (&[&empty, &own][..], false, true),
-        (&[&link, &other], false, true),
-        (&[&other, &own], false, false),
-        (&[&empty], false, false),
-        (&[&own], true, false),
+    let (name, linked) = (PathBuf::from("npxc"), link.join("npxc"));
+    for (search, desktop, expected) in [
+        (&[&empty, &own][..], false, &name),
+        (&[&link, &other], false, &name),
+        (&[&other, &own], false, &program),
+        (&[&empty], false, &program),
+        (&[&own], true, &program),
+        (&[&link, &own], true, &linked),
     ] {
-        let expected = if by_name { Path::new("npxc") } else { &program };
-        assert_eq!(called(search, desktop), expected, "{search:?}, {desktop}");
+        assert_eq!(called(search, desktop).as_ref(), Some(expected), "{search:?}, {desktop}");
     }
+    // What is called otherwise is known by a link of that name, or not at all.
+    let renamed = own.join("npxc-0.4");
+    fs::rename(&program, &renamed).unwrap();
+    assert_eq!(command(&renamed, std::slice::from_ref(&other), false), None);
+    fs::remove_file(&linked).unwrap();
+    std::os::unix::fs::symlink(&renamed, &linked).unwrap();
+    assert_eq!(command(&renamed, std::slice::from_ref(&link), true), Some(linked));
 }
 
 fn blank() -> impl Strategy<Value = String> {
