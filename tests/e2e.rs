@@ -40,5 +40,6 @@ mod e2e {
     mod user;
     mod words;
     mod world;
+    mod wrap;
     mod writing;
 }

@@ -22,6 +22,7 @@ pub mod say;
 mod slips;
 mod store;
 mod table;
+mod wrap;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -36,11 +37,13 @@ use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 10] =
-    ["probe", "inspect", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
+pub const NAMES: [&str; 12] = [
+    "probe", "inspect", "install", "build", "rebuild", "list", "clean", "wrap", "unwrap", "doctor", "audit",
+    "help",
+];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
-const LATER: [&str; 3] = ["update", "wrap", "unwrap"];
+const LATER: [&str; 1] = ["update"];
 
 const COMMANDS: &str = "\
 Commands:
@@ -50,6 +53,7 @@ Commands:
   build, rebuild SPEC...    The same; rebuild installs again
   list                      Show what is installed
   clean SPEC... | --all     Remove what is installed
+  wrap, unwrap [FILE...]    Put npxc in front of the servers in MCP clients' files, and take it away
   doctor                    Try what npxc needs, and explain what is missing
   audit show|verify [FILE]  Read an audit log, or check that it is untouched
   Each has its own --help. To run a package of such a name: npxc -- probe
@@ -89,6 +93,8 @@ enum Command {
     Install(install::Args),
     List(store::ListArgs),
     Clean(store::CleanArgs),
+    Wrap(wrap::Args),
+    Unwrap(wrap::UnwrapArgs),
     Doctor(doctor::Args),
     Audit(audit::Args),
 }
@@ -116,6 +122,8 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Install(args) => install::execute(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
+        Command::Wrap(args) => wrap::execute(&args),
+        Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Audit(args) => audit::execute(&args),
     }
@@ -157,6 +165,8 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "install" => install::Args::try_parse_from(rest).map(Command::Install),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
+        "wrap" => wrap::Args::parse(&rest).map(Command::Wrap),
+        "unwrap" => wrap::UnwrapArgs::try_parse_from(rest).map(Command::Unwrap),
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
         "help" => parse(&asking_for_help(&args.words)),

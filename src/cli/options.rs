@@ -214,6 +214,7 @@ impl Options {
             addresses: one("--addresses", self.addresses.as_ref(), str::parse)?,
             add_host: all("--add-host", &self.add_host, str::parse)?,
             publish: all("--publish", &self.publish, str::parse)?,
+            explain: None,
             install_allow: rules("--allow-install", &self.allow_install)?,
             ignore_scripts: self.ignore_scripts.then_some(true),
             env,

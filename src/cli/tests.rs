@@ -73,6 +73,9 @@ fn commands_and_the_packages_of_the_same_name() {
     assert!(matches!(parsed("list --json"), Ok(Command::List(_))));
     assert!(matches!(parsed("clean --all"), Ok(Command::Clean(_))));
     assert!(matches!(parsed("doctor"), Ok(Command::Doctor(_))));
+    assert!(matches!(parsed("--allow @npm wrap --server x --dry-run mcp.json"), Ok(Command::Wrap(_))));
+    assert!(matches!(parsed("unwrap -y mcp.json"), Ok(Command::Unwrap(_))));
+    assert!(parsed("unwrap --allow @npm").is_err(), "it takes none of a run's options");
     assert_eq!(words("-- probe server"), ["probe", "server"]);
     assert_eq!(words("probe@latest server"), ["probe@latest", "server"]);
     assert_eq!(words("-p probe probe server"), ["probe", "server"]);
@@ -126,6 +129,7 @@ fn help_is_the_help_that_was_asked_for() {
         assert!(!shown(line).starts_with("error"), "{line}");
     }
     assert!(shown("help probe").contains("npxc probe"));
+    assert!(shown("wrap --help").contains("Do not ask") && shown("unwrap --help").contains("Do not ask"));
 }
 
 #[test]

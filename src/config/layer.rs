@@ -32,6 +32,8 @@ pub struct Layer {
     pub add_host: Vec<AddHost>,
     /// `--publish`.
     pub publish: Vec<Publish>,
+    /// `[network] explain`: whether errors of calls tell what was denied meanwhile.
+    pub explain: Option<bool>,
     /// `--allow-install`.
     pub install_allow: Vec<Rule>,
     /// `--ignore-scripts`.

@@ -41,6 +41,8 @@ pub struct Resolved {
     pub arguments: Configured,
     /// Ports of the host that lead into the guest.
     pub publish: Vec<Publish>,
+    /// Whether errors of calls tell what was denied meanwhile.
+    pub explain: bool,
     /// What it may use up.
     pub limits: Limits,
     /// What runs it.
@@ -127,6 +129,7 @@ pub(super) struct Combined {
     pub(super) persist: bool,
     pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
+    pub(super) explain: bool,
     pub(super) limits: Limits,
     pub(super) runtime: RuntimeOptions,
     pub(super) warnings: Vec<String>,
@@ -162,6 +165,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
             strategies: strategies(layers),
         },
         publish: union(layers, |layer| &layer.publish),
+        explain: first(layers, |layer| layer.explain).unwrap_or(true),
         limits: Limits {
             memory: first(layers, |layer| layer.memory).unwrap_or(defaults.memory),
             cpus: first(layers, |layer| layer.cpus).or(defaults.cpus),

@@ -85,6 +85,7 @@ struct NetworkTable {
     addresses: Option<Text>,
     add_host: Vec<Text>,
     publish: Vec<Text>,
+    explain: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -266,6 +267,7 @@ impl Source<'_> {
             addresses: self.one(network.addresses.as_ref(), str::parse)?,
             add_host: self.all(&network.add_host, str::parse)?,
             publish: self.all(&network.publish, str::parse)?,
+            explain: network.explain,
             install_allow: self.rules(&table.install.allow)?,
             ignore_scripts: table.install.ignore_scripts,
             env,

@@ -23,6 +23,7 @@ mod record;
 mod run;
 mod step;
 mod survey;
+mod witness;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ use crate::exit::{ExitStatus, Failure};
 use crate::net::dns::{self, Responder};
 use crate::net::pins::Pins;
 use crate::net::router::{Journal, MOST_FLOWS, Options};
-use crate::package::PackageError;
+use crate::package::{PackageError, Progress};
 use crate::policy::Policy;
 use crate::runtime::{Ended, Guest, Launch, Runtime, RuntimeError, Stdio3};
 
@@ -225,6 +226,23 @@ impl From<PackageError> for Failure {
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint())
+    }
+}
+
+/// Something that a person should hear of while a session runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) words: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Said {
+    /// Tells it.
+    fn tell(&self, words: &dyn Progress) {
+        words.warning(&self.words);
+        if let Some(hint) = &self.hint {
+            words.hint(hint);
+        }
     }
 }
 

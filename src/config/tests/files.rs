@@ -167,6 +167,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         addresses,
         add_host,
         publish,
+        explain,
         install_allow,
         ignore_scripts,
         env,
@@ -192,7 +193,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
     assert!(!mounts.is_empty() && persist.is_some());
-    assert_eq!(mount_mode, Some(Access::ReadWrite));
+    assert_eq!((mount_mode, explain), (Some(Access::ReadWrite), Some(true)));
     let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
     assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));
     assert_eq!(strategies.map(|all| all.len()), Some(3));

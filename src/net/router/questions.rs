@@ -176,6 +176,9 @@ impl Router {
         while let Some(event) = self.responder.poll_event() {
             self.journal.record(event);
         }
+        while let Some(name) = self.responder.poll_repeat() {
+            self.journal.denied_again(&name);
+        }
     }
 }
 
