@@ -24,6 +24,7 @@ pub(crate) fn packets(data: &[u8]) {
     .expect("a policy");
     let mut router = Router::new(router::Options {
         policy,
+        proxy: None,
         responder: Responder::new(Options { ipv6: true, addresses: Addresses::Virtual }),
         pins: Pins::new(),
         journal: Box::new(Forgetful),

@@ -47,6 +47,9 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     if run.install.ignore_scripts {
         row("install", "scripts are not run".to_owned());
     }
+    for (at, words) in proxied(run).into_iter().enumerate() {
+        row(if at == 0 { "proxy" } else { "" }, words);
+    }
     for entry in &run.network.add_host {
         row("host entry", entry.to_string());
     }
@@ -131,6 +134,19 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         row("configured by", file.display().to_string());
     }
     out
+}
+
+/// The proxy, without its user name and password, and what it is not for.
+fn proxied(run: &Resolved) -> Vec<String> {
+    let Some(proxying) = &run.network.proxy else { return Vec::new() };
+    let mut words = vec![proxying.to_string()];
+    if proxying.proxy.resolves() {
+        words.push("resolves names: their addresses are judged as far as this machine knows them".to_owned());
+    }
+    if !proxying.bypass.is_empty() {
+        words.push(format!("not for {}", proxying.bypass));
+    }
+    words
 }
 
 /// What becomes of what the package writes there. `unlayered` where the data directory can hold no layer.

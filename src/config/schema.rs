@@ -14,6 +14,7 @@ use super::error::{ConfigError, Fault, Place, nearest};
 use super::layer::Layer;
 use super::mounts::MountSpec;
 use super::paths::PathsTable;
+use super::proxy::ProxyChoice;
 use super::values::{self, EnvName, EnvValue};
 use crate::package::{PackageSpec, VersionSpec};
 use crate::policy::Rule;
@@ -85,6 +86,7 @@ struct NetworkTable {
     addresses: Option<Text>,
     add_host: Vec<Text>,
     publish: Vec<Text>,
+    proxy: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -255,6 +257,16 @@ impl Source<'_> {
             env.insert(parsed, EnvValue(value.get_ref().into()));
         }
         let passthrough = self.all(&table.env_passthrough, str::parse::<EnvName>)?;
+        let proxy = match &network.proxy {
+            // The line is not shown: it may hold a password.
+            Some(text) => {
+                let place = self.place(text.span().start);
+                let choice: ProxyChoice =
+                    text.get_ref().parse().map_err(|fault| ConfigError::at(&place, fault))?;
+                Some((choice, place))
+            }
+            None => None,
+        };
         let mode_place = network.mode.as_ref().map(|mode| self.place(mode.span().start));
         Ok(Layer {
             mode: self.one(network.mode.as_ref(), values::mode)?,
@@ -266,6 +278,7 @@ impl Source<'_> {
             addresses: self.one(network.addresses.as_ref(), str::parse)?,
             add_host: self.all(&network.add_host, str::parse)?,
             publish: self.all(&network.publish, str::parse)?,
+            proxy,
             install_allow: self.rules(&table.install.allow)?,
             ignore_scripts: table.install.ignore_scripts,
             env,

@@ -25,6 +25,8 @@ const MOST_LOOKUPS: usize = 2048;
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// A lookup that takes longer has failed: resolver libraries give up after 5 to 10 s.
 const GIVE_UP: Duration = Duration::from_secs(10);
+/// How long one may take that only says whether a name is known here: the proxy resolves it anyway.
+const GIVE_UP_KNOWN: Duration = Duration::from_secs(3);
 /// What the host's resolution depends on.
 const WATCHED: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
@@ -42,7 +44,11 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
             while let Some((token, lookup)) = received.recv().await {
                 let (resolver, handle) = (Arc::clone(&resolver), answers.clone());
                 tokio::spawn(async move {
-                    let outcome = tokio::time::timeout(GIVE_UP, resolver.lookup(lookup)).await;
+                    let patience = match lookup.kind {
+                        LookupKind::Known => GIVE_UP_KNOWN,
+                        LookupKind::Address | LookupKind::Records(_) => GIVE_UP,
+                    };
+                    let outcome = tokio::time::timeout(patience, resolver.lookup(lookup)).await;
                     let late = || LookupOutcome::Failed("the host's resolver did not answer".to_owned());
                     handle.resolved(token, outcome.unwrap_or_else(|_| late()));
                 });
@@ -72,7 +78,7 @@ impl Resolver {
     async fn lookup(&self, lookup: Lookup) -> LookupOutcome {
         if lookup.name.is_host() {
             return match lookup.kind {
-                LookupKind::Address => LookupOutcome::Addresses(vec![
+                LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(vec![
                     IpAddr::V4(Ipv4Addr::LOCALHOST),
                     IpAddr::V6(Ipv6Addr::LOCALHOST),
                 ]),
@@ -81,7 +87,7 @@ impl Resolver {
         }
         if let Some(addresses) = self.pinned.get(&lookup.name) {
             return match lookup.kind {
-                LookupKind::Address => LookupOutcome::Addresses(addresses.clone()),
+                LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(addresses.clone()),
                 LookupKind::Records(_) => LookupOutcome::NoRecords,
             };
         }
@@ -90,7 +96,7 @@ impl Resolver {
             Err(why) => return LookupOutcome::Failed(why),
         };
         match lookup.kind {
-            LookupKind::Address => match resolver.lookup_ip(lookup.name.as_str()).await {
+            LookupKind::Address | LookupKind::Known => match resolver.lookup_ip(lookup.name.as_str()).await {
                 Ok(found) => LookupOutcome::Addresses(found.iter().collect()),
                 Err(error) => failure(&error),
             },

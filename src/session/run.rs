@@ -9,12 +9,14 @@ use super::foreground::{self, Cause, Conclusion, Signals};
 use super::host::Host;
 use super::keeping::{self, Keeping};
 use super::record::{self, Opening, Subject};
+use super::refusals::Telling;
 use super::{Parts, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use super::{arguments, files, network};
 use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{Entry, Progress};
+use crate::policy::Mode;
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::Translator;
 use crate::runtime::{LimitHit, Limits, Runtime, Status, Stdio3};
@@ -86,6 +88,11 @@ async fn start(
     launch.mounts.push(files::mount(&shelf));
     let policy = network::policy(resolved.network.policy(network::presets(&host.npm)))?;
     let published = network::listen(resolved)?;
+    if let Some(proxying) = &resolved.network.proxy
+        && resolved.network.mode != Mode::None
+    {
+        words.say(&network::about_proxy(proxying));
+    }
 
     let (log, recorder) = Log::create(&resolved.audit, id)?;
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
@@ -99,7 +106,8 @@ async fn start(
     }
     let names = files::names(&resolved.mounts);
     let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
-    let (files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
+    let (say, mut said) = unbounded_channel();
+    let files = files::workspace(resolved, scope, shelf, recorder.clone(), say.clone());
     arguments::translate(&mut launch, resolved, &shared, &mut translator, &files, words);
 
     let parts = Parts {
@@ -107,8 +115,9 @@ async fn start(
         policy,
         dns: network::dns_options(&resolved.network),
         pinned: network::pinned(&resolved.network),
+        proxy: resolved.network.proxy.clone(),
         published,
-        journal: Box::new(recorder.clone()),
+        journal: Box::new(Telling::new(recorder.clone(), say)),
     };
     let messages = (translator, files.clone(), &mut said);
     let relayed = relay(runtime, parts, messages, &opening, words, signals).await;

@@ -1,7 +1,7 @@
 //! A step of an install as a session: the same sandbox, router and log as a run, with its output kept instead of
 //! shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use uuid::Uuid;
 
 use super::foreground::Cause;
-use super::network::pinned;
+use super::network::{install_proxy, pinned, presets};
 use super::record::{self, Subject};
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
@@ -20,8 +20,8 @@ use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::tree;
-use crate::package::{Step, StepError, StepOutcome, StepRunner};
-use crate::policy::{Mode, Policy, PolicySpec, Rule};
+use crate::package::{HostEnv, NpmConfig, Step, StepError, StepOutcome, StepRunner};
+use crate::policy::{Mode, Policy, PolicySpec};
 use crate::runtime::{Access, Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
@@ -29,7 +29,8 @@ pub(super) struct Steps<'a> {
     runtime: &'a dyn Runtime,
     resolved: &'a Resolved,
     hidden: &'a [Mount],
-    presets: BTreeMap<String, Vec<Rule>>,
+    npm: &'a NpmConfig,
+    host: &'a HostEnv,
 }
 
 impl<'a> Steps<'a> {
@@ -37,9 +38,9 @@ impl<'a> Steps<'a> {
         runtime: &'a dyn Runtime,
         resolved: &'a Resolved,
         hidden: &'a [Mount],
-        presets: BTreeMap<String, Vec<Rule>>,
+        (npm, host): (&'a NpmConfig, &'a HostEnv),
     ) -> Self {
-        Self { runtime, resolved, hidden, presets }
+        Self { runtime, resolved, hidden, npm, host }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
@@ -52,9 +53,11 @@ impl<'a> Steps<'a> {
             allow: step.allow.clone(),
             allow_private: step.allow_private.clone(),
             deny: self.resolved.network.deny.clone(),
-            presets: self.presets.clone(),
+            presets: presets(self.npm),
         })
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        let proxy = install_proxy(self.resolved, self.npm, self.host)
+            .map_err(|failure| StepError::new(failure.message, failure.hints.into_iter().next()))?;
         let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
             .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let mut launch = step.launch(self.resolved.limits.clone());
@@ -75,6 +78,7 @@ impl<'a> Steps<'a> {
             policy,
             dns: dns::Options::default(),
             pinned: pinned(&self.resolved.network),
+            proxy,
             published: Vec::new(),
             journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
         };
@@ -146,7 +150,12 @@ impl Denials {
     }
 
     fn keep(&self, event: &Event) {
-        if matches!(event, Event::FlowDeny { .. } | Event::Dns { reason: Some(_), .. }) {
+        if matches!(
+            event,
+            Event::FlowDeny { .. }
+                | Event::Dns { reason: Some(_), .. }
+                | Event::FlowClose { hint: Some(_), .. }
+        ) {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < MAX_DENIALS {
                 kept.push(event.clone());

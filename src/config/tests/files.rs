@@ -167,6 +167,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         addresses,
         add_host,
         publish,
+        proxy,
         install_allow,
         ignore_scripts,
         env,
@@ -191,7 +192,7 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
-    assert!(!mounts.is_empty() && persist.is_some());
+    assert!(!mounts.is_empty() && persist.is_some() && proxy.is_some());
     assert_eq!(mount_mode, Some(Access::ReadWrite));
     let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
     assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));
