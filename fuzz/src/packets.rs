@@ -77,6 +77,7 @@ fn carry_out(
                     far.insert(id, Echo(Vec::new()));
                     router.connected(now, id, address, wire);
                 }
+                Action::Tunnel(..) => panic!("there is no proxy"),
                 Action::Associate(id, address) => {
                     let address = address.socket_addr();
                     assert_eq!(address.to_string(), "203.0.113.7:53000");

@@ -39,8 +39,8 @@ pub struct Options {
     /// Hand out npxc's own addresses for names (virtual), or the real ones [default: virtual]
     #[arg(long, value_name = "virtual|real", help_heading = "Network")]
     pub addresses: Option<String>,
-    /// Reach the network through this proxy (http, socks5 or socks5h), or through none [default: HTTPS_PROXY or
-    /// ALL_PROXY, but for what NO_PROXY names]
+    /// Reach the network through this proxy (http, socks5 or socks5h), or through none [default: what the environment
+    /// says]
     #[arg(long, value_name = "URL|none", help_heading = "Network")]
     pub proxy: Option<String>,
     /// Forward a port of this machine into the sandbox; listens on 127.0.0.1 unless IP says otherwise

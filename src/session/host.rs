@@ -60,7 +60,7 @@ impl Host {
         force: bool,
     ) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.env)?;
-        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env));
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
         let installer = Installer {
             store: &self.store,
             node: &self.node,

@@ -1,27 +1,28 @@
-//! Says on stderr what the proxy did not do: whoever runs the package can change that, the package cannot.
+//! Says on stderr, when it happens, what the proxy did not do: whoever runs the package can change that, the package
+//! cannot. npm tries again for a minute before it gives up.
 
 use std::collections::BTreeSet;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::audit::{Event, Recorder};
+use crate::audit::Event;
 use crate::net::router::Journal;
 
 /// Different things that are said in one session; the log has them all.
 const MOST_SAID: usize = 16;
 
-/// The session's recorder, with a voice for connections that the proxy did not make.
-pub(super) struct Telling {
-    recorder: Recorder,
+/// A session's journal, with a voice for connections that the proxy did not make.
+pub(super) struct Telling<J> {
+    journal: J,
     say: UnboundedSender<String>,
     /// Where the flow that was opened last goes: one that fails is closed in the same breath.
     last: String,
     said: BTreeSet<String>,
 }
 
-impl Telling {
-    pub(super) fn new(recorder: Recorder, say: UnboundedSender<String>) -> Self {
-        Self { recorder, say, last: String::new(), said: BTreeSet::new() }
+impl<J: Journal> Telling<J> {
+    pub(super) fn new(journal: J, say: UnboundedSender<String>) -> Self {
+        Self { journal, say, last: String::new(), said: BTreeSet::new() }
     }
 
     fn tell(&mut self, event: &Event) {
@@ -39,19 +40,19 @@ impl Telling {
     }
 }
 
-impl Journal for Telling {
+impl<J: Journal> Journal for Telling<J> {
     fn record(&mut self, event: Event) -> bool {
         self.tell(&event);
-        Journal::record(&mut self.recorder, event)
+        self.journal.record(event)
     }
 
     fn healthy(&self) -> bool {
-        Journal::healthy(&self.recorder)
+        self.journal.healthy()
     }
 }
 
 /// Where an opened flow goes, as people say it.
-pub(super) fn destination(event: &Event) -> Option<String> {
+fn destination(event: &Event) -> Option<String> {
     let Event::FlowOpen { name, guest_destination, .. } = event else { return None };
     Some(match name {
         Some(name) => format!("{name}:{}", guest_destination.port()),

@@ -8,11 +8,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use super::foreground::Cause;
 use super::network::{install_proxy, pinned, presets};
 use super::record::{self, Subject};
+use super::refusals::Telling;
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;
@@ -20,7 +22,7 @@ use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::tree;
-use crate::package::{HostEnv, NpmConfig, Step, StepError, StepOutcome, StepRunner};
+use crate::package::{HostEnv, NpmConfig, Progress, Step, StepError, StepOutcome, StepRunner};
 use crate::policy::{Mode, Policy, PolicySpec};
 use crate::runtime::{Access, Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
@@ -31,6 +33,7 @@ pub(super) struct Steps<'a> {
     hidden: &'a [Mount],
     npm: &'a NpmConfig,
     host: &'a HostEnv,
+    words: &'a dyn Progress,
 }
 
 impl<'a> Steps<'a> {
@@ -39,8 +42,9 @@ impl<'a> Steps<'a> {
         resolved: &'a Resolved,
         hidden: &'a [Mount],
         (npm, host): (&'a NpmConfig, &'a HostEnv),
+        words: &'a dyn Progress,
     ) -> Self {
-        Self { runtime, resolved, hidden, npm, host }
+        Self { runtime, resolved, hidden, npm, host, words }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
@@ -73,6 +77,8 @@ impl<'a> Steps<'a> {
         let (out, stdout) = io::pipe().map_err(plain)?;
         let (err, stderr) = io::pipe().map_err(plain)?;
         let stdin = File::open("/dev/null").map_err(plain)?.into();
+        let keeping = Keeping { recorder: recorder.clone(), denials: denials.clone() };
+        let (say, mut said) = unbounded_channel();
         let parts = Parts {
             launch,
             policy,
@@ -80,7 +86,7 @@ impl<'a> Steps<'a> {
             pinned: pinned(&self.resolved.network),
             proxy,
             published: Vec::new(),
-            journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
+            journal: Box::new(Telling::new(keeping, say)),
         };
         let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
         self.lend(step).map_err(failed)?;
@@ -93,8 +99,16 @@ impl<'a> Steps<'a> {
         let mut session = session.map_err(failed)?;
         let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
         session.release().map_err(failed)?;
-        let ended = session.wait().await;
+        let ended = loop {
+            tokio::select! {
+                ended = session.wait() => break ended,
+                Some(warning) = said.recv() => self.words.warning(&warning),
+            }
+        };
         session.finish();
+        while let Ok(warning) = said.try_recv() {
+            self.words.warning(&warning);
+        }
         self.take_back(step).map_err(failed)?;
         let end = record::end(&ended, Cause::Itself, &recorder);
         log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;

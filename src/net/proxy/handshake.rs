@@ -110,7 +110,7 @@ impl Handshake {
     /// RFC 1928, section 3.
     fn method(&mut self, bytes: &[u8]) -> Progress {
         match (bytes, &self.credentials) {
-            ([], _) | ([VERSION], _) => Progress::NeedMore,
+            ([] | [VERSION], _) => Progress::NeedMore,
             ([VERSION, NO_AUTHENTICATION, ..], _) => {
                 self.stage = Stage::Reply;
                 Progress::Next(2, self.socks_request())
@@ -193,7 +193,8 @@ fn head(bytes: &[u8]) -> Progress {
             101 => return Progress::Failed(Fault::NotAProxy),
             100..=199 => {}
             200..=299 => return Progress::Ready(at),
-            407 => return Progress::Failed(Fault::Credentials),
+            // 401 is what some say instead (tinyproxy).
+            401 | 407 => return Progress::Failed(Fault::Credentials),
             status => return Progress::Failed(Fault::Status(status)),
         }
     }
@@ -202,8 +203,7 @@ fn head(bytes: &[u8]) -> Progress {
 /// RFC 1928, section 6.
 fn reply(bytes: &[u8]) -> Progress {
     let length = match bytes {
-        [] | [VERSION] => return Progress::NeedMore,
-        [VERSION, 0] | [VERSION, 0, _] | [VERSION, 0, _, 3] => return Progress::NeedMore,
+        [] | [VERSION] | [VERSION, 0] | [VERSION, 0, _] | [VERSION, 0, _, 3] => return Progress::NeedMore,
         [VERSION, 0, _, 1, ..] => 4 + 4 + 2,
         [VERSION, 0, _, 4, ..] => 4 + 16 + 2,
         [VERSION, 0, _, 3, length, ..] => 5 + usize::from(*length) + 2,

@@ -169,7 +169,7 @@ fn connect_asks_for_names_and_addresses() {
 fn replies_to_connect() {
     let got = |bytes: &[u8]| shake("http://p", "a.example").receive(bytes);
     let ready = |head: &str| {
-        assert_eq!(got(format!("{head}SSH-2.0-x").as_bytes()), Progress::Ready(head.len()), "{head}")
+        assert_eq!(got(format!("{head}SSH-2.0-x").as_bytes()), Progress::Ready(head.len()), "{head}");
     };
     ready("HTTP/1.1 200 Connection established\r\n\r\n");
     ready("HTTP/1.0 200 OK\r\nProxy-agent: x\r\n\r\n");
@@ -182,6 +182,7 @@ fn replies_to_connect() {
             "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: NTLM\r\n\r\n",
             Fault::Credentials,
         ),
+        ("HTTP/1.1 401 Unauthorized\r\n\r\n", Fault::Credentials),
         ("HTTP/1.1 403 Forbidden\r\n\r\n<html>", Fault::Status(403)),
         ("HTTP/1.1 502 Bad Gateway\r\n\r\n", Fault::Status(502)),
         ("HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\n\r\n", Fault::Status(302)),
