@@ -248,6 +248,28 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = resolved(home.path());
+        assert!(!describe(&run, &crate::session::survey(&run)).contains("\nproxy "));
+        run.network.proxy = Some(crate::net::proxy::Proxying {
+            proxy: "http://u:hunter2@proxy.example:3128".parse().unwrap(),
+            bypass: crate::net::proxy::Bypass::parse("corp.example,10.0.0.0/8"),
+            origin: "HTTPS_PROXY".to_owned(),
+            given: [].into(),
+        });
+        let text = describe(&run, &crate::session::survey(&run));
+        for line in [
+            "\nproxy          http://proxy.example:3128 (HTTPS_PROXY)\n",
+            "\n               resolves names: their addresses are judged as far as this machine knows them\n",
+            "\n               not for corp.example, 10.0.0.0/8\n",
+        ] {
+            assert!(text.contains(line), "{line}in {text}");
+        }
+        assert!(!format!("{text} {run:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn a_container_is_shown_with_its_image_and_not_with_this_machines_node() {
         let home = tempfile::tempdir().unwrap();
         let mut run = resolved(home.path());

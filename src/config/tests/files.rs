@@ -1,6 +1,7 @@
 //! The files themselves: which ones are read, what stands in them, and mistakes in them.
 
 use super::*;
+use crate::config::ProxyChoice;
 
 #[test]
 fn mistakes_in_files_are_pointed_at() {
@@ -222,4 +223,22 @@ fn strategies_are_those_that_were_named() {
     );
     let error = schema::global(path, "[paths]\nstrategies = [\"shape\"]").unwrap_err().to_string();
     assert!(error.contains("expected one of config, schema, heuristic"), "{error}");
+}
+
+#[test]
+fn a_proxy_is_an_url_or_none_and_a_mistake_shows_no_password() {
+    let parsed =
+        |text: &str| schema::global(Path::new("npxc.toml"), &format!("[defaults.network]\n{text}\n"));
+    let chosen = |text: &str| parsed(text).unwrap().proxy.unwrap().0;
+    assert_eq!(chosen("proxy = \"none\""), ProxyChoice::None);
+    assert!(matches!(chosen("proxy = \"socks5://proxy.example\""), ProxyChoice::Url(_)));
+    for text in [
+        "proxy = \"https://u:secret@proxy.example\"",
+        "proxy = \"http://u:secret@proxy.example:x\"",
+        "proxy = http://u:secret@proxy.example",
+        "proxies = \"http://u:secret@proxy.example\"",
+    ] {
+        let error = parsed(text).unwrap_err().to_string();
+        assert!(error.starts_with("npxc.toml:2:") && !error.contains("secret"), "{error}");
+    }
 }
