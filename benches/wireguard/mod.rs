@@ -62,6 +62,7 @@ pub fn host() -> Result<()> {
         pins: Pins::new(),
         journal: Box::new(recorder),
         link,
+        proxy: None,
         flows: MOST_FLOWS,
         epoch: Instant::now(),
         seed: 1,

@@ -47,6 +47,9 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
     if run.install.ignore_scripts {
         row("install", "scripts are not run".to_owned());
     }
+    for (at, words) in proxied(run).into_iter().enumerate() {
+        row(if at == 0 { "proxy" } else { "" }, words);
+    }
     for entry in &run.network.add_host {
         row("host entry", entry.to_string());
     }
@@ -131,6 +134,19 @@ pub(super) fn describe(run: &Resolved, survey: &Result<Survey, Failure>) -> Stri
         row("configured by", file.display().to_string());
     }
     out
+}
+
+/// The proxy, without its user name and password, and what it is not for.
+fn proxied(run: &Resolved) -> Vec<String> {
+    let Some(proxying) = &run.network.proxy else { return Vec::new() };
+    let mut words = vec![proxying.to_string()];
+    if proxying.proxy.resolves() {
+        words.push("resolves names: their addresses are judged as far as this machine knows them".to_owned());
+    }
+    if !proxying.bypass.is_empty() {
+        words.push(format!("not for {}", proxying.bypass));
+    }
+    words
 }
 
 /// What becomes of what the package writes there. `unlayered` where the data directory can hold no layer.
@@ -229,6 +245,28 @@ mod tests {
             assert!(text.contains(line), "{line}in {text}");
         }
         assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_proxy_is_shown_without_its_password() {
+        let home = tempfile::tempdir().unwrap();
+        let mut run = resolved(home.path());
+        assert!(!describe(&run, &crate::session::survey(&run)).contains("\nproxy "));
+        run.network.proxy = Some(crate::net::proxy::Proxying {
+            proxy: "http://u:hunter2@proxy.example:3128".parse().unwrap(),
+            bypass: crate::net::proxy::Bypass::parse("corp.example,10.0.0.0/8"),
+            origin: "HTTPS_PROXY".to_owned(),
+            given: [].into(),
+        });
+        let text = describe(&run, &crate::session::survey(&run));
+        for line in [
+            "\nproxy          http://proxy.example:3128 (HTTPS_PROXY)\n",
+            "\n               resolves names: their addresses are judged as far as this machine knows them\n",
+            "\n               not for corp.example, 10.0.0.0/8\n",
+        ] {
+            assert!(text.contains(line), "{line}in {text}");
+        }
+        assert!(!format!("{text} {run:?}").contains("hunter2"));
     }
 
     #[test]

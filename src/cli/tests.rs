@@ -226,3 +226,13 @@ fn secrets_are_not_in_what_is_printed_for_debugging() {
     let asked = asked("--env TOKEN=hunter2 x");
     assert!(!format!("{asked:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
+    for text in ["https://u:secret@p.example", "ftp://u:secret@p.example", "http://u:secret@p.example:x"] {
+        let args = run(&format!("npxc --proxy {text} x").replacen("npxc ", "", 1));
+        let error = args.options.asked(&args.words).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("--proxy: ") && !shown.contains("secret"), "{shown}");
+    }
+}

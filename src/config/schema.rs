@@ -14,6 +14,7 @@ use super::error::{ConfigError, Fault, Place, nearest};
 use super::layer::Layer;
 use super::mounts::MountSpec;
 use super::paths::PathsTable;
+use super::proxy::ProxyChoice;
 use super::values::{self, EnvName, EnvValue};
 use crate::package::{PackageSpec, VersionSpec};
 use crate::policy::Rule;
@@ -86,6 +87,7 @@ struct NetworkTable {
     add_host: Vec<Text>,
     publish: Vec<Text>,
     explain: Option<bool>,
+    proxy: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -256,6 +258,16 @@ impl Source<'_> {
             env.insert(parsed, EnvValue(value.get_ref().into()));
         }
         let passthrough = self.all(&table.env_passthrough, str::parse::<EnvName>)?;
+        let proxy = match &network.proxy {
+            // The line is not shown: it may hold a password.
+            Some(text) => {
+                let place = self.place(text.span().start);
+                let choice: ProxyChoice =
+                    text.get_ref().parse().map_err(|fault| ConfigError::at(&place, fault))?;
+                Some((choice, place))
+            }
+            None => None,
+        };
         let mode_place = network.mode.as_ref().map(|mode| self.place(mode.span().start));
         Ok(Layer {
             mode: self.one(network.mode.as_ref(), values::mode)?,
@@ -268,6 +280,7 @@ impl Source<'_> {
             add_host: self.all(&network.add_host, str::parse)?,
             publish: self.all(&network.publish, str::parse)?,
             explain: network.explain,
+            proxy,
             install_allow: self.rules(&table.install.allow)?,
             ignore_scripts: table.install.ignore_scripts,
             env,

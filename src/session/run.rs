@@ -9,6 +9,7 @@ use super::foreground::{self, Cause, Conclusion, Signals};
 use super::host::Host;
 use super::keeping::{self, Keeping};
 use super::record::{self, Opening, Subject};
+use super::refusals::Telling;
 use super::witness::Witness;
 use super::{Parts, Said, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use super::{arguments, files, network};
@@ -16,6 +17,7 @@ use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{Entry, Progress};
+use crate::policy::Mode;
 use crate::rpc::denials::Denials;
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::Translator;
@@ -88,6 +90,11 @@ async fn start(
     launch.mounts.push(files::mount(&shelf));
     let policy = network::policy(resolved.network.policy(network::presets(&host.npm)))?;
     let published = network::listen(resolved)?;
+    if let Some(proxying) = &resolved.network.proxy
+        && resolved.network.mode != Mode::None
+    {
+        words.say(&network::about_proxy(proxying));
+    }
 
     let (log, recorder) = Log::create(&resolved.audit, id)?;
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
@@ -114,8 +121,9 @@ async fn start(
         policy,
         dns: network::dns_options(&resolved.network),
         pinned: network::pinned(&resolved.network),
+        proxy: resolved.network.proxy.clone(),
         published,
-        journal: Box::new(Witness::new(recorder.clone(), denials, say)),
+        journal: Box::new(Telling::new(Witness::new(recorder.clone(), denials, say.clone()), say)),
     };
     let messages = (translator, files.clone(), &mut said);
     let relayed = relay(runtime, parts, messages, &opening, words, signals).await;

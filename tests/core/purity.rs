@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "src/clients/value.rs",
     "src/config/directories.rs",
     "src/config/layer.rs",
+    "src/config/proxy.rs",
     "src/config/resolve.rs",
     "src/config/values.rs",
     "src/package/ini.rs",

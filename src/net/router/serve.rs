@@ -152,6 +152,7 @@ impl Router {
             detected: detected.to_owned(),
             sniffed: sniffed.map(str::to_owned),
             how: how.as_str().to_owned(),
+            hint: None,
         });
         self.actions.push_back(Action::Release(id, how));
         self.recycle(entry.state, how);
