@@ -81,13 +81,14 @@ fn with_dashes(error: clap::Error) -> clap::Error {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
     if args.words.is_empty() && args.options.package.is_empty() {
         return Err(Failure::new(ExitStatus::Config, "no package is named")
             .hint("npxc inspect [OPTIONS] PACKAGE [ARGS...]; npxc inspect --help shows the options"));
     }
     let resolved = resolve(&args.options, &args.words)?;
-    let voice = Stderr::at(args.options.log_level);
+    let voice = Stderr::at(level);
     super::warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match (&args.tool, &args.arguments) {
         (Some(tool), Some(text)) => Some((tool.as_str(), arguments(text)?)),

@@ -11,6 +11,7 @@
 //! Options may stand before or behind a command's name.
 
 mod audit;
+mod config;
 mod doctor;
 mod dry_run;
 mod inspect;
@@ -29,15 +30,15 @@ use std::path::Path;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
 
-use crate::config::{self, Resolved};
+use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
 use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 10] =
-    ["probe", "inspect", "install", "build", "rebuild", "list", "clean", "doctor", "audit", "help"];
+pub const NAMES: [&str; 11] =
+    ["probe", "inspect", "install", "build", "rebuild", "list", "clean", "config", "doctor", "audit", "help"];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
 const LATER: [&str; 3] = ["update", "wrap", "unwrap"];
@@ -50,6 +51,8 @@ Commands:
   build, rebuild SPEC...    The same; rebuild installs again
   list                      Show what is installed
   clean SPEC... | --all     Remove what is installed
+  config path|edit|check|schema [SPEC]
+                            The configuration files, one per package and one for all
   doctor                    Try what npxc needs, and explain what is missing
   audit show|verify [FILE]  Read an audit log, or check that it is untouched
   Each has its own --help. To run a package of such a name: npxc -- probe
@@ -89,6 +92,7 @@ enum Command {
     Install(install::Args),
     List(store::ListArgs),
     Clean(store::CleanArgs),
+    Config(config::Args),
     Doctor(doctor::Args),
     Audit(audit::Args),
 }
@@ -116,6 +120,7 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Install(args) => install::execute(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
+        Command::Config(args) => config::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Audit(args) => audit::execute(&args),
     }
@@ -157,6 +162,7 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "install" => install::Args::try_parse_from(rest).map(Command::Install),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
+        "config" => config::Args::try_parse_from(rest).map(Command::Config),
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
         "help" => parse(&asking_for_help(&args.words)),
@@ -215,7 +221,7 @@ fn usage(error: &mut clap::Error) -> ExitStatus {
 /// What the command line and the files grant.
 fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
     let asked = options.asked(words)?;
-    Ok(config::load(asked, &HostEnv::current())?)
+    Ok(crate::config::load(asked, &HostEnv::current())?)
 }
 
 /// Warns of options that went to the package, and of paths that it will not find. `words` begin with the spec; `marked`

@@ -7,8 +7,9 @@ use crate::package::Progress as _;
 use crate::session;
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
-    let voice = Stderr::at(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
     let resolved = resolve(&args.options, &args.words)?;
     for warning in &resolved.warnings {
         voice.warning(warning);

@@ -222,3 +222,15 @@ fn secrets_are_not_in_what_is_printed_for_debugging() {
     let asked = asked("--env TOKEN=hunter2 x");
     assert!(!format!("{asked:?}").contains("hunter2"));
 }
+
+/// Each variable means what the option of its name means, and takes what that takes.
+#[test]
+fn npxcs_variables_are_its_options() {
+    use clap::CommandFactory as _;
+    let command = Args::command();
+    let options: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    for name in crate::config::variables::NAMES {
+        let option = name.trim_start_matches("NPXC_").to_ascii_lowercase().replace('_', "-");
+        assert!(options.contains(&option.as_str()), "{name}");
+    }
+}
