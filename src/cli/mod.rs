@@ -13,7 +13,7 @@
 mod audit;
 mod config;
 mod doctor;
-mod dry_run;
+mod grants;
 mod inspect;
 mod install;
 pub mod options;
@@ -46,7 +46,7 @@ const LATER: [&str; 3] = ["update", "wrap", "unwrap"];
 const COMMANDS: &str = "\
 Commands:
   probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
-  inspect SPEC [ARGS...]    Show which arguments of its tools are paths, and what becomes of them
+  inspect SPEC [ARGS...]    Show what it is granted and by whom, and which arguments of its tools are paths
   install SPEC...           Install now, so that the first start is fast
   build, rebuild SPEC...    The same; rebuild installs again
   list                      Show what is installed

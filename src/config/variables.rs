@@ -39,6 +39,11 @@ pub const NAMES: [&str; 16] = [
 /// Names that are no option's: a package's, a build's, the tests'.
 const OTHERS: [&str; 3] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_"];
 
+/// The variable of an option.
+pub fn of(option: &str) -> String {
+    format!("{OWN_VARIABLES}{}", option.trim_start_matches('-').to_ascii_uppercase().replace('-', "_"))
+}
+
 /// What the variables say.
 #[derive(Debug, Default)]
 pub struct Variables {

@@ -52,7 +52,7 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
     })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
     give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
