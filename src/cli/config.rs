@@ -188,6 +188,12 @@ fn check_file(path: &Path) -> Result<Vec<String>, ConfigError> {
     Ok(notes)
 }
 
+/// What is wrong with the files that are there, for `npxc doctor`.
+pub(super) fn wrong_files(host: &HostEnv) -> Result<Vec<ConfigError>, Failure> {
+    let all = Found::of(None, host)?.all()?;
+    Ok(all.iter().filter_map(|path| check_file(path).err()).collect())
+}
+
 /// Everything that would be granted, the disk included.
 fn check_packages(
     specs: &[OsString],

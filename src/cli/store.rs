@@ -32,7 +32,7 @@ pub(super) struct CleanArgs {
     /// Everything
     #[arg(long, conflicts_with = "specs")]
     all: bool,
-    /// What a killed npxc left: containers, networks and their files. The next run clears them away, too
+    /// What a killed npxc left: containers, networks, their files, and unfinished installs. The next run clears them away, too
     #[arg(long, conflicts_with_all = ["all", "specs"])]
     orphans: bool,
     /// Packages, with or without a version
@@ -150,7 +150,7 @@ fn orphans() -> Result<ExitStatus, Failure> {
     let (directories, options) = config::ground(&host)?;
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
     let mut status = ExitStatus::Success;
-    let mut said = String::new();
+    let mut said = killed_installs(&directories);
     for kind in [Kind::Podman, Kind::Docker] {
         let removed = match leftovers::remove(&session::chosen_engine(kind, &options, sessions.clone())) {
             Ok(removed) => removed,
@@ -188,14 +188,24 @@ fn orphans() -> Result<ExitStatus, Failure> {
     let host = HostEnv::current();
     let (directories, options) = config::ground(&host)?;
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
+    let said = killed_installs(&directories);
+    say::print(&said);
     let names = session::chosen_apple(&options, sessions).remove_leftovers();
-    if names.is_empty() {
+    if names.is_empty() && said.is_empty() {
         say::note("nothing was left behind");
     }
     for name in names {
         say::print(&format!("container {name} is removed\n"));
     }
     Ok(ExitStatus::Success)
+}
+
+/// Removes what killed installs left in the store; says so.
+fn killed_installs(directories: &Directories) -> String {
+    match Store::at(&directories.data).sweep() {
+        0 => String::new(),
+        count => format!("what {count} killed installs left is removed\n"),
+    }
 }
 
 fn store() -> Result<Store, Failure> {

@@ -187,6 +187,14 @@ impl Store {
         remove_unused(&target)
     }
 
+    /// How many directories [`Self::sweep`] would remove.
+    pub fn abandoned(&self) -> usize {
+        let left = subdirectories(&self.root.join("staging")).unwrap_or_default();
+        let is_free =
+            |path: &&PathBuf| open_directory(path).is_ok_and(|held| try_flock(&held, true).unwrap_or(false));
+        left.iter().filter(is_free).count()
+    }
+
     /// Removes what dead processes left in the staging directory and entries that were removed while in use.
     /// Says how many directories went. Failures are left to the next sweep.
     pub fn sweep(&self) -> usize {
