@@ -20,9 +20,11 @@ pub mod options;
 mod probe;
 mod run;
 pub mod say;
+mod shell;
 mod slips;
 mod store;
 mod table;
+mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -37,11 +39,25 @@ use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 11] =
-    ["probe", "inspect", "install", "build", "rebuild", "list", "clean", "config", "doctor", "audit", "help"];
+pub const NAMES: [&str; 14] = [
+    "probe",
+    "inspect",
+    "install",
+    "build",
+    "rebuild",
+    "update",
+    "list",
+    "clean",
+    "config",
+    "doctor",
+    "audit",
+    "completions",
+    "man",
+    "help",
+];
 
 /// Commands of a later version: reserved, so that no package of that name is installed by mistake.
-const LATER: [&str; 3] = ["update", "wrap", "unwrap"];
+const LATER: [&str; 2] = ["wrap", "unwrap"];
 
 const COMMANDS: &str = "\
 Commands:
@@ -49,12 +65,15 @@ Commands:
   inspect SPEC [ARGS...]    Show what it is granted and by whom, and which arguments of its tools are paths
   install SPEC...           Install now, so that the first start is fast
   build, rebuild SPEC...    The same; rebuild installs again
+  update [SPEC...]          Show what is newer than what is installed, and install it if that is wanted
   list                      Show what is installed
-  clean SPEC... | --all     Remove what is installed
+  clean SPEC... | --all | --older-than AGE
+                            Remove what is installed
   config path|edit|check|schema [SPEC]
                             The configuration files, one per package and one for all
   doctor                    Try what npxc needs, and explain what is missing
   audit show|verify [FILE]  Read an audit log, or check that it is untouched
+  completions SHELL, man    For bash, zsh and fish; manual pages
   Each has its own --help. To run a package of such a name: npxc -- probe
 
 Rules:
@@ -90,6 +109,9 @@ enum Command {
     Probe(probe::Args),
     Inspect(inspect::Args),
     Install(install::Args),
+    Update(update::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
     List(store::ListArgs),
     Clean(store::CleanArgs),
     Config(config::Args),
@@ -118,6 +140,9 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Probe(args) => probe::execute(&args),
         Command::Inspect(args) => inspect::execute(&args),
         Command::Install(args) => install::execute(&args),
+        Command::Update(args) => update::execute(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
         Command::Config(args) => config::execute(&args),
@@ -160,6 +185,9 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "probe" => probe::Args::parse(&rest).map(Command::Probe),
         "inspect" => inspect::Args::parse(&rest).map(Command::Inspect),
         "install" => install::Args::try_parse_from(rest).map(Command::Install),
+        "update" => update::Args::try_parse_from(rest).map(Command::Update),
+        "completions" => shell::CompletionsArgs::try_parse_from(rest).map(Command::Completions),
+        "man" => shell::ManArgs::try_parse_from(rest).map(Command::Man),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
         "config" => config::Args::try_parse_from(rest).map(Command::Config),
@@ -168,6 +196,24 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "help" => parse(&asking_for_help(&args.words)),
         other => Err(unavailable(other, None)),
     }
+}
+
+/// The parser of one of npxc's commands; `help` has none.
+fn own_command(name: &str) -> Option<clap::Command> {
+    Some(match name {
+        "probe" => probe::Args::command(),
+        "inspect" => inspect::Args::command(),
+        "install" | "build" | "rebuild" => install::Args::command(),
+        "update" => update::Args::command(),
+        "list" => store::ListArgs::command(),
+        "clean" => store::CleanArgs::command(),
+        "config" => config::Args::command(),
+        "doctor" => doctor::Args::command(),
+        "audit" => audit::Args::command(),
+        "completions" => shell::CompletionsArgs::command(),
+        "man" => shell::ManArgs::command(),
+        _ => return None,
+    })
 }
 
 /// A word that is no command of npxc's (yet), and is too likely one to install a package of that name.

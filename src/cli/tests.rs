@@ -73,12 +73,19 @@ fn commands_and_the_packages_of_the_same_name() {
     assert!(matches!(parsed("list --json"), Ok(Command::List(_))));
     assert!(matches!(parsed("clean --all"), Ok(Command::Clean(_))));
     assert!(matches!(parsed("doctor"), Ok(Command::Doctor(_))));
+    assert!(matches!(parsed("update -y --allow-install @npm a"), Ok(Command::Update(_))));
+    assert!(matches!(parsed("config check a"), Ok(Command::Config(_))));
+    assert!(matches!(parsed("completions fish"), Ok(Command::Completions(_))));
+    assert!(matches!(parsed("man inspect"), Ok(Command::Man(_))));
+    for name in super::NAMES {
+        assert!(name == "help" || super::own_command(name).is_some(), "{name}");
+    }
     assert_eq!(words("-- probe server"), ["probe", "server"]);
     assert_eq!(words("probe@latest server"), ["probe@latest", "server"]);
     assert_eq!(words("-p probe probe server"), ["probe", "server"]);
     assert_eq!(words("server probe"), ["server", "probe"]);
     assert!(parsed("--allow x list").is_err(), "an option that a command does not have is refused");
-    assert!(parsed("update").unwrap_err().to_string().contains("not available in this version"));
+    assert!(parsed("wrap").unwrap_err().to_string().contains("not available in this version"));
     let said = parsed("--allow @npm uninstall cowsay").unwrap_err().to_string();
     assert!(
         said.contains("no command `uninstall`") && said.contains("\n  tip: npxc clean cowsay\n"),

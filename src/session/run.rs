@@ -14,7 +14,7 @@ use super::{arguments, files, network};
 use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
-use crate::package::{Entry, Progress};
+use crate::package::{Changes, Entry, Progress, Updated};
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::Translator;
 use crate::runtime::{LimitHit, Limits, Runtime, Status, Stdio3};
@@ -32,6 +32,7 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
             entry = host.entry(resolved, words, false) => entry?,
             () = signals.next() => return Ok(ExitStatus::Interrupted),
         };
+        host.note_use(&entry);
         start(&host, resolved, &entry, words, &mut signals).await
     })
 }
@@ -48,6 +49,22 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
         tokio::select! {
             entry = host.entry(resolved, words, force) => entry.map(|_| None),
             () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed")),
+        }
+    })
+}
+
+/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes.
+pub fn update(
+    resolved: &Resolved,
+    words: &dyn Progress,
+    decide: &dyn Fn(&Changes) -> bool,
+) -> Result<Updated, Failure> {
+    block_on(async {
+        let mut signals = take_signals()?;
+        let host = Host::of(resolved, words).await?;
+        tokio::select! {
+            updated = host.update(resolved, words, decide) => updated,
+            () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was changed")),
         }
     })
 }
