@@ -1,5 +1,7 @@
 //! `npxc doctor`: tries what a run needs, for real, and explains each failure.
 
+mod surroundings;
+
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -23,7 +25,7 @@ use crate::session;
 /// How long one address of the registry may take to answer.
 const DIAL: Duration = Duration::from_secs(5);
 
-/// Tries what npxc needs, and explains what is missing; exit status 2 if something is
+/// Tries what npxc needs, and explains what is missing; exit status 0 if npxc works here, warnings or not, 2 if it does not
 #[derive(Debug, Parser)]
 #[command(name = "npxc doctor")]
 pub(super) struct Args {
@@ -33,6 +35,9 @@ pub(super) struct Args {
     /// For programs: one JSON object
     #[arg(long)]
     json: bool,
+    /// Print the AppArmor profile that lets this program make user namespaces (Ubuntu 23.10 and newer), and try nothing
+    #[arg(long, conflicts_with_all = ["online", "json"])]
+    apparmor: bool,
 }
 
 /// One thing that was tried.
@@ -66,6 +71,10 @@ impl Line {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    if args.apparmor {
+        say::print(&apparmor()?);
+        return Ok(ExitStatus::Success);
+    }
     let host = HostEnv::current();
     let mut lines: Vec<Line> = runtime::check().into_iter().map(sandbox).collect();
     match Directories::new(|name| host.vars.get(name).cloned()) {
@@ -73,6 +82,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             lines.extend(writable(&directories));
             lines.extend(packages(&host, &directories, args.online));
             lines.extend(engines(&host, &directories));
+            lines.extend(surroundings::look(&host, &directories));
         }
         Err(error) => {
             lines.push(Line::new("directories", "home", State::Failed, error.to_string()).hints(error.hint));
@@ -80,12 +90,26 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     let failed = lines.iter().any(|line| line.state == State::Failed);
     if args.json {
-        let result = serde_json::json!({ "ok": !failed, "npxc": env!("CARGO_PKG_VERSION"), "checks": lines });
+        let count = |state| lines.iter().filter(|line| line.state == state).count();
+        let result = serde_json::json!({
+            "ok": !failed,
+            "failed": count(State::Failed),
+            "warnings": count(State::Warning),
+            "npxc": env!("CARGO_PKG_VERSION"),
+            "checks": lines,
+        });
         say::print(&to_json(&result)?);
     } else {
         say::print(&render(&lines));
     }
     Ok(if failed { ExitStatus::Runtime } else { ExitStatus::Success })
+}
+
+fn apparmor() -> Result<String, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+    Ok(runtime::apparmor_profile(&program.display().to_string()))
 }
 
 fn sandbox(report: StepReport) -> Line {

@@ -1,4 +1,5 @@
-//! `npxc inspect`: which arguments of a server's tools are taken for paths, and what would become of those of one call.
+//! `npxc inspect`: what a package is granted, and by whom; which arguments of a server's tools are taken for paths, and what
+//! would become of those of one call.
 //!
 //! The server is asked for its tools as `npxc probe` does it; what is said of a call is decided by the code that decides it
 //! for a client.
@@ -15,10 +16,11 @@ use super::options::{Options, again};
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
-use super::{log_to_stderr, parse_keeping, resolve, say};
+use super::{grants, log_to_stderr, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
 use crate::rpc::identify::{NoPath, Other, Reason, ToolSchema, embedded};
 use crate::rpc::translate::{Explained, Refusal, Translator};
 use crate::runtime::Access;
@@ -29,7 +31,7 @@ const SHOWN: usize = 80;
 /// Tools that are named where one is asked for that does not exist.
 const NAMED_TOOLS: usize = 50;
 
-/// Shows which arguments of its tools are taken for paths, and why
+/// Shows what it is granted and by whom, and which arguments of its tools are taken for paths and why
 #[derive(Debug, Parser)]
 #[command(name = "npxc inspect")]
 pub(super) struct Args {
@@ -38,6 +40,12 @@ pub(super) struct Args {
     /// For programs: one JSON object
     #[arg(long)]
     json: bool,
+    /// Show what is granted only: install nothing, start nothing
+    #[arg(long, conflicts_with_all = ["tool", "arguments"])]
+    no_start: bool,
+    /// Ask the resolver for the names in rules, and show their addresses
+    #[arg(long, conflicts_with_all = ["tool", "arguments"])]
+    resolve: bool,
     /// Show what would become of a call of this tool
     #[arg(long, value_name = "TOOL", requires = "arguments")]
     tool: Option<String>,
@@ -81,18 +89,30 @@ fn with_dashes(error: clap::Error) -> clap::Error {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
     if args.words.is_empty() && args.options.package.is_empty() {
         return Err(Failure::new(ExitStatus::Config, "no package is named")
             .hint("npxc inspect [OPTIONS] PACKAGE [ARGS...]; npxc inspect --help shows the options"));
     }
     let resolved = resolve(&args.options, &args.words)?;
-    let voice = Stderr::at(args.options.log_level);
+    let voice = Stderr::at(level);
     super::warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match (&args.tool, &args.arguments) {
         (Some(tool), Some(text)) => Some((tool.as_str(), arguments(text)?)),
         _ => None,
     };
+    let rows = if call.is_none() { grants(args, &resolved)? } else { Vec::new() };
+    if !args.json && call.is_none() {
+        say::print(&grants::text(&rows, true));
+    }
+    if args.no_start {
+        resolved.warnings.iter().for_each(|warning| voice.warning(warning));
+        if args.json {
+            say::print(&super::audit::to_json(&json!({ "grants": grants::json(&rows) }))?);
+        }
+        return Ok(ExitStatus::Success);
+    }
     session::install(&resolved, false, &voice)?;
     let tools = tools(args, voice)?;
     let mut translator = Translator::new(resolved.arguments.clone());
@@ -104,10 +124,22 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             is_known(tool, &tools, &resolved)?;
             of_call(&translator, &resolved, tool, &arguments, args.json)?
         }
-        None => of_tools(&translator, &resolved, &tools, args.json)?,
+        None => of_tools(&translator, &resolved, &tools, args.json.then_some(&rows))?,
     };
     say::print(&text);
     Ok(ExitStatus::Success)
+}
+
+/// Everything that a run would be granted.
+fn grants(args: &Args, resolved: &Resolved) -> Result<Vec<grants::Row>, Failure> {
+    let survey = session::survey(resolved);
+    let found = match (&survey, args.resolve) {
+        (_, false) => Vec::new(),
+        (Ok(survey), true) => session::look_up(resolved, &survey.presets)?,
+        // Presets are what npm says, and there is none to ask.
+        (Err(_), true) => session::look_up(resolved, &session::no_presets())?,
+    };
+    Ok(grants::rows(resolved, &survey, &found))
 }
 
 fn arguments(text: &str) -> Result<Value, Failure> {
@@ -243,7 +275,7 @@ fn of_tools(
     translator: &Translator,
     resolved: &Resolved,
     tools: &[(String, Value)],
-    as_json: bool,
+    as_json: Option<&Vec<grants::Row>>,
 ) -> Result<String, Failure> {
     let mut rows: Vec<[String; 3]> = Vec::new();
     for (tool, schema) in tools {
@@ -277,15 +309,17 @@ fn of_tools(
             }
         }
     }
-    if as_json {
+    if let Some(granted) = as_json {
         let rows: Vec<Value> = rows
             .iter()
             .map(|[tool, argument, why]| json!({"tool": tool, "argument": argument, "why": why}))
             .collect();
         let names: Vec<&String> = tools.iter().map(|(name, _)| name).collect();
-        return super::audit::to_json(&json!({"tools": names, "paths": rows}));
+        return super::audit::to_json(
+            &json!({"grants": grants::json(granted), "tools": names, "paths": rows}),
+        );
     }
-    let mut text = String::new();
+    let mut text = "\n".to_owned();
     if rows.is_empty() {
         let _ = writeln!(text, "no argument of its {} tools is taken for a path by its name", tools.len());
     } else {

@@ -26,8 +26,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
-    let voice = Stderr::at(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
     // With -p, the packages are one request, as they would be when they are run; the bin does not matter.
     let requests: Vec<Vec<OsString>> = if args.options.package.is_empty() {
         args.specs.iter().map(|spec| vec![spec.clone()]).collect()

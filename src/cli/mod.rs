@@ -11,17 +11,20 @@
 //! Options may stand before or behind a command's name.
 
 mod audit;
+mod config;
 mod doctor;
-mod dry_run;
+mod grants;
 mod inspect;
 mod install;
 pub mod options;
 mod probe;
 mod run;
 pub mod say;
+mod shell;
 mod slips;
 mod store;
 mod table;
+mod update;
 mod wrap;
 
 use std::ffi::{OsStr, OsString};
@@ -30,32 +33,48 @@ use std::path::Path;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
 
-use crate::config::{self, Resolved};
+use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, Progress as _};
 use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 12] = [
-    "probe", "inspect", "install", "build", "rebuild", "list", "clean", "wrap", "unwrap", "doctor", "audit",
+pub const NAMES: [&str; 16] = [
+    "probe",
+    "inspect",
+    "install",
+    "build",
+    "rebuild",
+    "update",
+    "list",
+    "clean",
+    "wrap",
+    "unwrap",
+    "config",
+    "doctor",
+    "audit",
+    "completions",
+    "man",
     "help",
 ];
-
-/// Commands of a later version: reserved, so that no package of that name is installed by mistake.
-const LATER: [&str; 1] = ["update"];
 
 const COMMANDS: &str = "\
 Commands:
   probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
-  inspect SPEC [ARGS...]    Show which arguments of its tools are paths, and what becomes of them
+  inspect SPEC [ARGS...]    Show what it is granted and by whom, and which arguments of its tools are paths
   install SPEC...           Install now, so that the first start is fast
   build, rebuild SPEC...    The same; rebuild installs again
+  update [SPEC...]          Show what is newer than what is installed, and install it if that is wanted
   list                      Show what is installed
-  clean SPEC... | --all     Remove what is installed
+  clean SPEC... | --all | --older-than AGE
+                            Remove what is installed
   wrap, unwrap [FILE...]    Put npxc in front of the servers in MCP clients' files, and take it away
+  config path|edit|check|schema [SPEC]
+                            The configuration files, one per package and one for all
   doctor                    Try what npxc needs, and explain what is missing
   audit show|verify [FILE]  Read an audit log, or check that it is untouched
+  completions SHELL, man    For bash, zsh and fish; manual pages
   Each has its own --help. To run a package of such a name: npxc -- probe
 
 Rules:
@@ -91,10 +110,14 @@ enum Command {
     Probe(probe::Args),
     Inspect(inspect::Args),
     Install(install::Args),
+    Update(update::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
     List(store::ListArgs),
     Clean(store::CleanArgs),
     Wrap(wrap::Args),
     Unwrap(wrap::UnwrapArgs),
+    Config(config::Args),
     Doctor(doctor::Args),
     Audit(audit::Args),
 }
@@ -120,10 +143,14 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Probe(args) => probe::execute(&args),
         Command::Inspect(args) => inspect::execute(&args),
         Command::Install(args) => install::execute(&args),
+        Command::Update(args) => update::execute(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
         Command::Wrap(args) => wrap::execute(&args),
         Command::Unwrap(args) => wrap::unwrap(&args),
+        Command::Config(args) => config::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Audit(args) => audit::execute(&args),
     }
@@ -138,7 +165,7 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         return Ok(Command::Run(args));
     }
     let instead = slips::instead(argv.get(1..at).unwrap_or_default(), &args.words);
-    if instead.is_some() || LATER.contains(&name) {
+    if instead.is_some() {
         return Err(unavailable(name, instead));
     }
     if !NAMES.contains(&name) {
@@ -163,10 +190,14 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "probe" => probe::Args::parse(&rest).map(Command::Probe),
         "inspect" => inspect::Args::parse(&rest).map(Command::Inspect),
         "install" => install::Args::try_parse_from(rest).map(Command::Install),
+        "update" => update::Args::try_parse_from(rest).map(Command::Update),
+        "completions" => shell::CompletionsArgs::try_parse_from(rest).map(Command::Completions),
+        "man" => shell::ManArgs::try_parse_from(rest).map(Command::Man),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
         "wrap" => wrap::Args::parse(&rest).map(Command::Wrap),
         "unwrap" => wrap::UnwrapArgs::try_parse_from(rest).map(Command::Unwrap),
+        "config" => config::Args::try_parse_from(rest).map(Command::Config),
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
         "help" => parse(&asking_for_help(&args.words)),
@@ -174,13 +205,27 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     }
 }
 
-/// A word that is no command of npxc's (yet), and is too likely one to install a package of that name.
+/// The parser of one of npxc's commands; `help` has none.
+fn own_command(name: &str) -> Option<clap::Command> {
+    Some(match name {
+        "probe" => probe::Args::command(),
+        "inspect" => inspect::Args::command(),
+        "install" | "build" | "rebuild" => install::Args::command(),
+        "update" => update::Args::command(),
+        "list" => store::ListArgs::command(),
+        "clean" => store::CleanArgs::command(),
+        "config" => config::Args::command(),
+        "doctor" => doctor::Args::command(),
+        "audit" => audit::Args::command(),
+        "completions" => shell::CompletionsArgs::command(),
+        "man" => shell::ManArgs::command(),
+        _ => return None,
+    })
+}
+
+/// A word that is no command of npxc's, and is too likely one to install a package of that name.
 fn unavailable(name: &str, instead: Option<String>) -> clap::Error {
-    let mut text = if LATER.contains(&name) {
-        format!("`npxc {name}` is not available in this version\n")
-    } else {
-        format!("npxc has no command `{name}`\n")
-    };
+    let mut text = format!("npxc has no command `{name}`\n");
     for tip in instead
         .into_iter()
         .chain([format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest")])
@@ -225,7 +270,7 @@ fn usage(error: &mut clap::Error) -> ExitStatus {
 /// What the command line and the files grant.
 fn resolve(options: &Options, words: &[OsString]) -> Result<Resolved, Failure> {
     let asked = options.asked(words)?;
-    Ok(config::load(asked, &HostEnv::current())?)
+    Ok(crate::config::load(asked, &HostEnv::current())?)
 }
 
 /// Warns of options that went to the package, and of paths that it will not find. `words` begin with the spec; `marked`

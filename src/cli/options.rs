@@ -10,11 +10,12 @@ use clap::Args as _;
 
 use crate::config::error::Place;
 use crate::config::load::Asked;
+use crate::config::options::{all, one, rules};
 use crate::config::schema::spec_fault;
 use crate::config::values::{self, EnvName, EnvValue};
-use crate::config::{ConfigError, Fault, Layer, MountSpec, ProxyChoice};
+use crate::config::variables::LOG_LEVEL;
+use crate::config::{ConfigError, Fault, Layer, MountSpec, Origin, ProxyChoice};
 use crate::package::PackageSpec;
-use crate::policy::Rule;
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
@@ -102,9 +103,9 @@ pub struct Options {
     /// Write the audit log there; a directory gets one file per session
     #[arg(long, value_name = "PATH")]
     pub audit_log: Option<String>,
-    /// off, error, warn, info, debug or trace; off and error: nothing but why npxc failed
-    #[arg(long, value_name = "LEVEL", default_value = "warn", hide_possible_values = true)]
-    pub log_level: tracing_level::Level,
+    /// off, error, warn, info, debug or trace; off and error: nothing but why npxc failed [default: warn]
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
+    pub log_level: Option<tracing_level::Level>,
 
     /// Another package to install; with it, the first word is the bin to run
     #[arg(short, long, value_name = "NAME", help_heading = "As npx has them")]
@@ -144,6 +145,21 @@ pub mod tracing_level {
 }
 
 impl Options {
+    /// How much npxc says: by the option, else by [`LOG_LEVEL`].
+    pub fn level(&self) -> Result<tracing_level::Level, ConfigError> {
+        if let Some(level) = self.log_level {
+            return Ok(level);
+        }
+        let Some(text) = std::env::var_os(LOG_LEVEL).filter(|text| !text.is_empty()) else {
+            return Ok(tracing_level::Level::default());
+        };
+        let text = text.to_string_lossy();
+        <tracing_level::Level as clap::ValueEnum>::from_str(&text, false).map_err(|_| {
+            let fault = Fault::new("expected one of off, error, warn, info, debug, trace");
+            ConfigError::option(LOG_LEVEL, &text, fault)
+        })
+    }
+
     /// What the command line asks for; `words` are the package spec (or, with `-p`, the bin) and its arguments.
     pub fn asked(&self, words: &[OsString]) -> Result<Asked, ConfigError> {
         let (first, args) =
@@ -204,6 +220,7 @@ impl Options {
         let (env, passthrough) = self.environment()?;
         let place = || Place::Option("--mount".to_owned());
         Ok(Layer {
+            origin: Origin::Option,
             mount_mode: self.write.then_some(Access::ReadWrite),
             strategies: None,
             heuristic: None,
@@ -235,6 +252,7 @@ impl Options {
             memory: one("--memory", self.memory.as_ref(), values::memory)?,
             cpus: one("--cpus", self.cpus.as_ref(), values::cpus)?,
             pids: one("--pids", self.pids.as_ref(), values::pids)?,
+            notes: Vec::new(),
         })
     }
 
@@ -288,25 +306,4 @@ pub fn again(matches: &clap::ArgMatches) -> Vec<OsString> {
         }
     }
     words
-}
-
-fn rules(option: &str, texts: &[String]) -> Result<Vec<Rule>, ConfigError> {
-    let lists = all(option, texts, values::rules)?;
-    Ok(lists.into_iter().flatten().collect())
-}
-
-fn all<T>(
-    option: &str,
-    texts: &[String],
-    parse: impl Fn(&str) -> Result<T, Fault>,
-) -> Result<Vec<T>, ConfigError> {
-    texts.iter().map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault))).collect()
-}
-
-fn one<T>(
-    option: &str,
-    text: Option<&String>,
-    parse: impl Fn(&str) -> Result<T, Fault>,
-) -> Result<Option<T>, ConfigError> {
-    text.map(|text| parse(text).map_err(|fault| ConfigError::option(option, text, fault))).transpose()
 }

@@ -85,14 +85,15 @@ pub(super) struct Plan {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
     if args.words.is_empty() && args.options.package.is_empty() {
         return Err(Failure::new(ExitStatus::Config, "no package is named")
             .hint("npxc probe [OPTIONS] PACKAGE [ARGS...]; npxc probe --help shows the options"));
     }
     // Mistakes are told here, once, before anything is started.
     let mut resolved = resolve(&args.options, &args.words)?;
-    let voice = Stderr::at(args.options.log_level);
+    let voice = Stderr::at(level);
     warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match &args.call {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),

@@ -1,21 +1,23 @@
 //! `npxc SPEC`: the main job.
 
 use super::say::{self, Stderr};
-use super::{Args, dry_run, log_to_stderr, resolve, slips, warn_of_slips};
+use super::{Args, grants, log_to_stderr, resolve, slips, warn_of_slips};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
 use crate::session;
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
-    let voice = Stderr::at(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
     let resolved = resolve(&args.options, &args.words)?;
     for warning in &resolved.warnings {
         voice.warning(warning);
     }
     warn_of_slips(&args.words, args.marked, &resolved, voice);
     if args.dry_run {
-        say::print(&dry_run::describe(&resolved, &session::survey(&resolved)));
+        let rows = grants::rows(&resolved, &session::survey(&resolved), &[]);
+        say::print(&grants::text(&rows, false));
         return Ok(ExitStatus::Success);
     }
     // A package of that name may be wanted: nothing is stopped, and one that is installed was meant.

@@ -92,12 +92,11 @@ pub(super) fn command(spec: &str) -> Option<&'static str> {
 }
 
 /// What npm, npx and other package managers call something that npxc does under another name, or does anyway.
-const FOREIGN: [(&str, Meant); 10] = [
+const FOREIGN: [(&str, Meant); 9] = [
     ("uninstall", Meant::Command("clean")),
     ("remove", Meant::Command("clean")),
     ("rm", Meant::Command("clean")),
-    ("update", Meant::Command("rebuild")),
-    ("upgrade", Meant::Command("rebuild")),
+    ("upgrade", Meant::Command("update")),
     ("ls", Meant::List),
     ("run", Meant::Nothing),
     ("exec", Meant::Nothing),
@@ -156,8 +155,8 @@ mod tests {
             ("rm", "npxc clean PACKAGE"),
             ("ls", "npxc list"),
             ("ls -g cowsay", "npxc list"),
-            ("update cowsay", "npxc rebuild cowsay"),
-            ("update", "npxc rebuild PACKAGE"),
+            ("upgrade cowsay", "npxc update cowsay"),
+            ("upgrade", "npxc update PACKAGE"),
             ("run cowsay a;b", "npxc --allow=@npm cowsay 'a;b'"),
             ("exec -- cowsay", "npxc --allow=@npm cowsay"),
             ("x cowsay", "npxc --allow=@npm cowsay"),
@@ -165,7 +164,7 @@ mod tests {
         ] {
             assert_eq!(instead(line).as_deref(), Some(expected), "{line}");
         }
-        for line in ["x", "cowsay run", "run@latest cowsay", "list", "./run", ""] {
+        for line in ["x", "cowsay run", "run@latest cowsay", "list", "update cowsay", "./run", ""] {
             assert_eq!(instead(line), None, "{line}");
         }
     }

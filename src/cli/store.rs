@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 
 use super::say;
 use super::table::{Table, bytes};
-use crate::config::{self, ConfigError, Directories};
+use crate::config::{self, ConfigError, Directories, Fault};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
 use crate::package::{HostEnv, PackageSpec, Request, Store};
@@ -32,9 +33,12 @@ pub(super) struct CleanArgs {
     /// Everything
     #[arg(long, conflicts_with = "specs")]
     all: bool,
-    /// What a killed npxc left: containers, networks and their files. The next run clears them away, too
+    /// What a killed npxc left: containers, networks, their files, and unfinished installs. The next run clears them away, too
     #[arg(long, conflicts_with_all = ["all", "specs"])]
     orphans: bool,
+    /// What no npxc has started for so long, and no running one uses: a number with h, d or w, for example 30d
+    #[arg(long, value_name = "AGE", conflicts_with_all = ["all", "orphans", "specs"])]
+    older_than: Option<String>,
     /// Packages, with or without a version
     #[arg(value_name = "PACKAGE-SPEC")]
     specs: Vec<String>,
@@ -55,6 +59,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
                     "dependencies": entry.manifest.as_ref().map(|manifest| manifest.packages.len()),
                     "installScripts": entry.manifest.as_ref().map(|manifest| &manifest.install_scripts),
                     "installed": entry.manifest.as_ref().map(|manifest| manifest.time),
+                    "used": entry.used.map(seconds),
                     "directory": entry.dir,
                 })
             })
@@ -66,7 +71,8 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
         say::note("nothing is installed");
         return Ok(ExitStatus::Success);
     }
-    let mut table = Table::new(&["package", "asked for", "size", "packages", "installed", "node"]).uncut();
+    let mut table =
+        Table::new(&["package", "asked for", "size", "packages", "installed", "last use", "node"]).uncut();
     for entry in &entries {
         let manifest = entry.manifest.as_ref();
         table.row(vec![
@@ -75,6 +81,7 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitStatus, Failure> {
             manifest.map_or_else(String::new, |manifest| bytes(manifest.size)),
             manifest.map_or_else(String::new, |manifest| manifest.packages.len().to_string()),
             manifest.map_or_else(|| "unreadable".to_owned(), |manifest| day(manifest.time)),
+            entry.used.map_or_else(|| "never".to_owned(), |used| day(seconds(used))),
             entry.platform.clone(),
         ]);
     }
@@ -86,9 +93,11 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     if args.orphans {
         return orphans();
     }
-    if args.specs.is_empty() && !args.all {
+    let age = args.older_than.as_deref().map(age).transpose()?;
+    if args.specs.is_empty() && !args.all && age.is_none() {
         return Err(Failure::new(ExitStatus::Config, "no package is named").hint(
-            "npxc clean PACKAGE..., or npxc clean --all for everything; npxc list shows what there is",
+            "npxc clean PACKAGE..., npxc clean --older-than 30d, or npxc clean --all for everything; npxc list shows what \
+             there is",
         ));
     }
     let store = store()?;
@@ -113,6 +122,17 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     if args.all {
         chosen = entries.iter().collect();
     }
+    if let Some(age) = age {
+        let now = SystemTime::now();
+        let is_old = |entry: &&Listed| {
+            let unused = entry.last_use().map(|used| now.duration_since(used).unwrap_or_default());
+            unused.is_some_and(|unused| unused >= age) && !store.is_in_use(entry)
+        };
+        chosen = entries.iter().filter(is_old).collect();
+        if chosen.is_empty() {
+            say::note("nothing is that old");
+        }
+    }
     let (mut said, mut kept) = (String::new(), BTreeSet::new());
     let (host, data) = (HostEnv::current(), directories()?.data);
     for entry in chosen {
@@ -123,12 +143,34 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
         };
         let _ = writeln!(said, "{} {what}", name(entry));
     }
+    if args.all {
+        store.tarballs().clear()?;
+    }
     say::print(&said);
     for place in kept {
         say::note(&format!("what it kept with --persist is still in {}", place.display()));
         say::hint(&format!("if nobody wants it any more: rm -r {}", shell_word(&place.to_string_lossy())));
     }
     Ok(ExitStatus::Success)
+}
+
+/// `30d` and the like.
+fn age(text: &str) -> Result<Duration, ConfigError> {
+    let wrong = || {
+        let fault =
+            Fault::new("expected an age").hint("write a number with h, d or w, for example 12h, 30d or 8w");
+        ConfigError::option("--older-than", text, fault)
+    };
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let hours = match unit {
+        "h" => 1,
+        "d" => 24,
+        "w" => 24 * 7,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(hours * 3600));
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// Where a package keeps what it wrote, if it keeps anything.
@@ -150,7 +192,7 @@ fn orphans() -> Result<ExitStatus, Failure> {
     let (directories, options) = config::ground(&host)?;
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
     let mut status = ExitStatus::Success;
-    let mut said = String::new();
+    let mut said = killed_installs(&directories);
     for kind in [Kind::Podman, Kind::Docker] {
         let removed = match leftovers::remove(&session::chosen_engine(kind, &options, sessions.clone())) {
             Ok(removed) => removed,
@@ -188,14 +230,24 @@ fn orphans() -> Result<ExitStatus, Failure> {
     let host = HostEnv::current();
     let (directories, options) = config::ground(&host)?;
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
+    let said = killed_installs(&directories);
+    say::print(&said);
     let names = session::chosen_apple(&options, sessions).remove_leftovers();
-    if names.is_empty() {
+    if names.is_empty() && said.is_empty() {
         say::note("nothing was left behind");
     }
     for name in names {
         say::print(&format!("container {name} is removed\n"));
     }
     Ok(ExitStatus::Success)
+}
+
+/// Removes what killed installs left in the store; says so.
+fn killed_installs(directories: &Directories) -> String {
+    match Store::at(&directories.data).sweep() {
+        0 => String::new(),
+        count => format!("what {count} killed installs left is removed\n"),
+    }
 }
 
 fn store() -> Result<Store, Failure> {
@@ -226,9 +278,30 @@ fn is_meant(entry: &Listed, spec: &PackageSpec) -> bool {
         || manifest.roots.iter().any(|root| root.package == wanted || root.name == wanted)
 }
 
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 fn day(time: u64) -> String {
     i64::try_from(time)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map_or_else(String::new, |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ages() {
+        let hours = |text: &str| age(text).map(|age| age.as_secs() / 3600);
+        assert_eq!((hours("12h"), hours("30d"), hours("2w"), hours("0d")), (Ok(12), Ok(720), Ok(336), Ok(0)));
+        for bad in
+            ["", "d", "30", "30m", "-1d", "1.5d", "99999999999999999999d", "9999999999999999999d", "3é"]
+        {
+            assert!(age(bad).unwrap_err().to_string().starts_with("--older-than: "), "{bad}");
+        }
+    }
 }

@@ -76,12 +76,19 @@ fn commands_and_the_packages_of_the_same_name() {
     assert!(matches!(parsed("--allow @npm wrap --server x --dry-run mcp.json"), Ok(Command::Wrap(_))));
     assert!(matches!(parsed("unwrap -y mcp.json"), Ok(Command::Unwrap(_))));
     assert!(parsed("unwrap --allow @npm").is_err(), "it takes none of a run's options");
+    assert!(matches!(parsed("update -y --allow-install @npm a"), Ok(Command::Update(_))));
+    assert!(matches!(parsed("config check a"), Ok(Command::Config(_))));
+    assert!(matches!(parsed("completions fish"), Ok(Command::Completions(_))));
+    assert!(matches!(parsed("man inspect"), Ok(Command::Man(_))));
+    for name in super::NAMES {
+        assert!(name == "help" || super::own_command(name).is_some(), "{name}");
+    }
     assert_eq!(words("-- probe server"), ["probe", "server"]);
     assert_eq!(words("probe@latest server"), ["probe@latest", "server"]);
     assert_eq!(words("-p probe probe server"), ["probe", "server"]);
     assert_eq!(words("server probe"), ["server", "probe"]);
     assert!(parsed("--allow x list").is_err(), "an option that a command does not have is refused");
-    assert!(parsed("update").unwrap_err().to_string().contains("not available in this version"));
+    assert!(parsed("wrap").unwrap_err().to_string().contains("not available in this version"));
     let said = parsed("--allow @npm uninstall cowsay").unwrap_err().to_string();
     assert!(
         said.contains("no command `uninstall`") && said.contains("\n  tip: npxc clean cowsay\n"),
@@ -234,5 +241,17 @@ fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
         let error = args.options.asked(&args.words).unwrap_err();
         let shown = format!("{error} {error:?}");
         assert!(shown.contains("--proxy: ") && !shown.contains("secret"), "{shown}");
+    }
+}
+
+/// Each variable means what the option of its name means, and takes what that takes.
+#[test]
+fn npxcs_variables_are_its_options() {
+    use clap::CommandFactory as _;
+    let command = Args::command();
+    let options: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    for name in crate::config::variables::NAMES {
+        let option = name.trim_start_matches("NPXC_").to_ascii_lowercase().replace('_', "-");
+        assert!(options.contains(&option.as_str()), "{name}");
     }
 }

@@ -12,9 +12,27 @@ use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
-/// What the command line or one file says.
+/// Where a value came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// An option of the command line.
+    #[default]
+    Option,
+    /// A variable of npxc's own ([`variables`](super::variables)).
+    Variable,
+    /// The package's file.
+    Package(PathBuf),
+    /// The file for all packages.
+    Global(PathBuf),
+    /// Nobody said anything about it.
+    Default,
+}
+
+/// What the command line, the environment or one file says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Layer {
+    /// Who says it.
+    pub origin: Origin,
     /// `--network`.
     pub mode: Option<Mode>,
     /// Where the mode stood.
@@ -77,6 +95,8 @@ pub struct Layer {
     pub cpus: Option<f64>,
     /// `--pids`.
     pub pids: Option<u64>,
+    /// What a person should know about the file, and stops nothing.
+    pub notes: Vec<String>,
 }
 
 impl Layer {

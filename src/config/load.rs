@@ -1,24 +1,20 @@
 //! Reads the files, puts the layers together and looks at what they grant: the shell around [`super::resolve`].
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
+use super::files::{self, Layers};
 use super::layer::Layer;
 use super::mounts::{self, GuestPath, HostPath, MountSpec};
 use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
-use super::schema;
+use super::variables;
 use crate::audit;
-use crate::package::{HostEnv, PackageSpec, Request, VersionSpec};
+use crate::package::{HostEnv, PackageSpec, Request};
 use crate::paths::shell_word;
 use crate::runtime::{Access, Mount};
 use crate::storage::GUEST_DATA;
-
-/// Largest configuration file that is read.
-const MAX_FILE: u64 = 1 << 20;
 
 /// Longest name of a local package in its logs' names, which hold a time and a session's id as well.
 const MAX_LABEL: usize = 64;
@@ -47,9 +43,12 @@ pub struct Asked {
 /// Everything one run is granted.
 pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
-    let cwd = working_directory(asked.cwd.as_deref(), host)?;
-    let named = named_file(asked.config.as_deref(), &mut directories, host)?;
-    let Layers { mut stack, packages, files } = layers(asked.layer, asked.packages, named, &directories)?;
+    let variables = variables::read(host)?;
+    let asked_cwd = asked.cwd.map(|text| ("--cwd", text)).or(variables.cwd.map(|text| ("NPXC_CWD", text)));
+    let cwd = working_directory(asked_cwd.as_ref(), host)?;
+    let named = files::named(asked.config.as_deref(), &mut directories, host)?;
+    let above = vec![asked.layer, variables.layer];
+    let Layers { mut stack, packages, files } = files::layers(above, asked.packages, named, &directories)?;
     if asked.no_isolate {
         // Below all others: a mount that somebody asked for by its name wins.
         stack.push(Layer { mounts: vec![whole(&cwd, host)?], ..Layer::default() });
@@ -76,7 +75,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         ));
     }
     let guest_cwd = inside(&cwd, &mounts);
-    if asked.cwd.is_some() && guest_cwd.is_none() {
+    if asked_cwd.is_some() && guest_cwd.is_none() {
         let shown = cwd.as_path().display();
         warnings.push(if holds_home(&cwd, host) {
             format!(
@@ -91,7 +90,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
             )
         });
     }
-    let audit = match &asked.audit_log {
+    let audit = match &asked.audit_log.or(variables.audit_log) {
         None => per_session(directories.audit(), packages.first(), host),
         Some(text) => audit_log(text, packages.first(), &mounts, host)?,
     };
@@ -116,28 +115,32 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         directories,
         files,
         warnings,
+        layers: stack,
     })
 }
 
 /// npxc's own directories and what the global file says about the runtime: for commands that are about no package.
 pub fn ground(host: &HostEnv) -> Result<(Directories, RuntimeOptions), ConfigError> {
-    let directories = Directories::new(|name| host.vars.get(name).cloned())?;
-    let Layers { stack, .. } = layers(Layer::default(), Vec::new(), None, &directories)?;
+    let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
+    // A file is a package's: it is a directory, or says nothing here.
+    files::named(None, &mut directories, host)?;
+    let above = vec![Layer::default(), variables::read(host)?.layer];
+    let Layers { stack, .. } = files::layers(above, Vec::new(), None, &directories)?;
     let options = runtime(&stack)?;
     Ok((directories, options))
 }
 
 /// A path that an option names, relative to the directory that npxc was started in.
-fn path(option: &str, text: &str, host: &HostEnv) -> Result<HostPath, ConfigError> {
+pub(super) fn path(option: &str, text: &str, host: &HostEnv) -> Result<HostPath, ConfigError> {
     HostPath::new(text, &host.cwd, &host.home).map_err(|fault| ConfigError::option(option, text, fault))
 }
 
 /// The directory that relative paths of mounts start from.
-fn working_directory(asked: Option<&str>, host: &HostEnv) -> Result<HostPath, ConfigError> {
-    let text = asked.unwrap_or(".");
-    let cwd = path("--cwd", text, host)?;
+fn working_directory(asked: Option<&(&str, String)>, host: &HostEnv) -> Result<HostPath, ConfigError> {
+    let (option, text) = asked.map_or(("--cwd", "."), |(option, text)| (*option, text.as_str()));
+    let cwd = path(option, text, host)?;
     if !cwd.as_path().is_dir() {
-        return Err(ConfigError::option("--cwd", text, Fault::new("there is no such directory")));
+        return Err(ConfigError::option(option, text, Fault::new("there is no such directory")));
     }
     Ok(cwd)
 }
@@ -176,68 +179,6 @@ fn spares_data(mounts: &[(MountSpec, HostPath, GuestPath)]) -> Result<(), Config
         let hint = "mount it at another path inside, or leave `persist` out";
         Err(ConfigError::at(&spec.place, Fault::new(what).hint(hint)))
     })
-}
-
-/// What `--config` names: a directory, which takes the place of npxc's own, or the package's file.
-fn named_file(
-    asked: Option<&str>,
-    directories: &mut Directories,
-    host: &HostEnv,
-) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(text) = asked else { return Ok(None) };
-    let config = path("--config", text, host)?.as_path().to_owned();
-    if config.is_dir() {
-        directories.config = config;
-        return Ok(None);
-    }
-    if !config.exists() {
-        let fault = Fault::new("there is no such file or directory");
-        return Err(ConfigError::option("--config", text, fault));
-    }
-    Ok(Some(config))
-}
-
-/// What the files say below the command line.
-struct Layers {
-    /// Highest first.
-    stack: Vec<Layer>,
-    /// The packages that are meant: a file may say which version, or which package a short name stands for.
-    packages: Vec<PackageSpec>,
-    /// The files that were read.
-    files: Vec<PathBuf>,
-}
-
-/// Reads the package's file, `named` or by the package's name, and the global one.
-fn layers(
-    flags: Layer,
-    mut packages: Vec<PackageSpec>,
-    named: Option<PathBuf>,
-    directories: &Directories,
-) -> Result<Layers, ConfigError> {
-    let mut files = Vec::new();
-    let mut stack = vec![flags];
-    let was_named = named.is_some();
-    let own = named.or_else(|| {
-        let name = packages.first().and_then(PackageSpec::name)?;
-        Some(directories.config.join("packages").join(format!("{}.toml", name.path_component())))
-    });
-    if let Some(file) = own
-        && let Some(text) = read(&file)?
-    {
-        let (layer, package, version) = schema::package(&file, &text)?;
-        if let Some(first) = packages.first_mut() {
-            *first = meant(first.clone(), package, version, was_named)
-                .map_err(|fault| ConfigError::file(&file, &text, text.find("package").unwrap_or(0), fault))?;
-        }
-        stack.push(layer);
-        files.push(file);
-    }
-    let file = directories.config.join("npxc.toml");
-    if let Some(text) = read(&file)? {
-        stack.push(schema::global(&file, &text)?);
-        files.push(file);
-    }
-    Ok(Layers { stack, packages, files })
 }
 
 /// The working directory as the guest sees it, when a mount has it; the last one counts, which lies on top.
@@ -291,59 +232,6 @@ fn label(path: &Path) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let label: String = name.chars().map(plain).take(MAX_LABEL).collect();
     if label.trim_matches(['.', '_']).is_empty() { "local".to_owned() } else { label }
-}
-
-/// The package that is meant by `asked` when its file names `package` and `version`.
-fn meant(
-    asked: PackageSpec,
-    package: Option<PackageSpec>,
-    version: Option<VersionSpec>,
-    file_was_named: bool,
-) -> Result<PackageSpec, Fault> {
-    let with_version = |spec: PackageSpec| match version {
-        Some(version) => spec.or_version(version),
-        None => spec,
-    };
-    let Some(package) = package else {
-        return Ok(with_version(asked));
-    };
-    if asked.name() == package.name() && asked.name().is_some() {
-        let PackageSpec::Registry { version, .. } = &package else {
-            return Ok(with_version(asked));
-        };
-        return Ok(with_version(asked.or_version(version.clone())));
-    }
-    if file_was_named {
-        return Err(Fault::new(format!("this file is for the package `{package}`, not for `{asked}`")));
-    }
-    // The file's name is a short name for another package; a version that was asked for goes with it.
-    match (package, asked) {
-        (PackageSpec::Registry { name, .. }, PackageSpec::Registry { version, .. })
-            if version != VersionSpec::Default =>
-        {
-            Ok(PackageSpec::Registry { name, version })
-        }
-        (package, _) => Ok(with_version(package)),
-    }
-}
-
-/// The text of a configuration file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<String>, ConfigError> {
-    let wrong = |what: String| {
-        let place = Place::File { path: path.to_owned(), line: 1, column: 1 };
-        Err(ConfigError::at(&place, Fault::new(what)))
-    };
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return wrong(format!("cannot be opened: {error}")),
-    };
-    let mut text = String::new();
-    match file.take(MAX_FILE + 1).read_to_string(&mut text) {
-        Ok(_) if text.len() as u64 > MAX_FILE => wrong("larger than 1 MiB".to_owned()),
-        Ok(_) => Ok(Some(text)),
-        Err(error) => wrong(format!("cannot be read: {error}")),
-    }
 }
 
 #[cfg(test)]

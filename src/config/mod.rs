@@ -1,10 +1,10 @@
-//! What a run is granted: flags over the package's file over the global file over defaults.
+//! What a run is granted: flags over npxc's variables over the package's file over the global file over defaults.
 //!
-//! Text comes from the command line (`cli`) and from two files ([`schema`]); each becomes a typed [`Layer`], and
-//! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`mod@load`]
-//! and [`mounts`] look at the disk. Nothing here decides what may be reached; that is `policy`.
+//! Text comes from the command line (`cli`), from the environment ([`variables`]) and from two files ([`schema`]); each becomes a typed [`Layer`], and
+//! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`files`],
+//! [`mod@load`] and [`mounts`] look at the disk. Nothing here decides what may be reached; that is `policy`.
 //!
-//! How layers combine, highest first (command line, package file, global file):
+//! How layers combine, highest first (command line, variables, package file, global file):
 //! - A single value (`memory`, `addresses`, ...) is taken from the highest layer that has it.
 //! - Lists (`allow`, `allow_private`, `deny`, `env_passthrough`, `publish`, ...) are united. A rule in a file
 //!   cannot be taken away by a flag; a deny rule can always be added.
@@ -16,18 +16,25 @@
 
 pub mod directories;
 pub mod error;
+pub mod files;
+mod former;
+pub mod json_schema;
 pub mod layer;
 pub mod load;
 pub mod mounts;
+pub mod options;
 pub mod paths;
 pub mod proxy;
 pub mod resolve;
 pub mod schema;
+mod tables;
 pub mod values;
+pub mod variables;
+mod written;
 
 pub use directories::Directories;
 pub use error::{ConfigError, Fault};
-pub use layer::Layer;
+pub use layer::{Layer, Origin};
 pub use load::{ground, load};
 pub use mounts::{GuestPath, HostPath, MountSpec};
 pub use proxy::ProxyChoice;

@@ -1,12 +1,9 @@
-//! `[paths]` in a file: how paths in messages are found, and what becomes of the files.
+//! How paths in messages are found: the words of `[paths] strategies`.
 
 use std::str::FromStr;
 
-use serde::Deserialize;
-use toml::Spanned;
-
 use super::error::Fault;
-use super::values::one_of;
+use super::values::Choice;
 
 /// One way to find paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,37 +16,15 @@ pub enum Strategy {
     Heuristic,
 }
 
+impl Choice for Strategy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("config", Self::Config), ("schema", Self::Schema), ("heuristic", Self::Heuristic)];
+}
+
 impl FromStr for Strategy {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        one_of(text, &[("config", Self::Config), ("schema", Self::Schema), ("heuristic", Self::Heuristic)])
-    }
-}
-
-/// `[paths]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct PathsTable {
-    pub(super) mount_mode: Option<Spanned<String>>,
-    pub(super) strategies: Option<Vec<Spanned<String>>>,
-    pub(super) heuristic: HeuristicTable,
-}
-
-/// `[paths.heuristic]`: takes "heuristic" away from the strategies, and adds it to none.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct HeuristicTable {
-    pub(super) enabled: Option<bool>,
-}
-
-impl PathsTable {
-    /// `self`, and from `below` what it does not say.
-    pub(super) fn over(self, below: Self) -> Self {
-        Self {
-            mount_mode: self.mount_mode.or(below.mount_mode),
-            strategies: self.strategies.or(below.strategies),
-            heuristic: HeuristicTable { enabled: self.heuristic.enabled.or(below.heuristic.enabled) },
-        }
+        Self::from_word(text)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
-use super::layer::Layer;
+use super::layer::{Layer, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
 use super::paths::Strategy;
 use super::proxy;
@@ -61,6 +61,15 @@ pub struct Resolved {
     pub files: Vec<PathBuf>,
     /// What a person may want to know although it stops nothing; for stderr.
     pub warnings: Vec<String>,
+    /// What all of this was put together from, highest first.
+    pub layers: Vec<Layer>,
+}
+
+impl Resolved {
+    /// Who says something: the highest layer of which `says` is true.
+    pub fn origin(&self, says: impl Fn(&Layer) -> bool) -> &Origin {
+        self.layers.iter().find(|layer| says(layer)).map_or(&Origin::Default, |layer| &layer.origin)
+    }
 }
 
 /// What a run may reach.
@@ -143,7 +152,7 @@ pub(super) struct Combined {
 
 /// Puts `layers`, highest first, on top of each other.
 pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Result<Combined, ConfigError> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = layers.iter().flat_map(|layer| layer.notes.clone()).collect();
     let defaults = Limits::default();
     let allowed = layers.iter().flat_map(|layer| layer.allow.iter().chain(&layer.allow_private));
     warnings.extend(allowed.filter_map(about_loopback));

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use toml::Spanned;
 
 use super::error::{ConfigError, Fault, Place, nearest};
-use super::layer::Layer;
+use super::former;
+use super::layer::{Layer, Origin};
 use super::mounts::MountSpec;
-use super::paths::PathsTable;
 use super::proxy::ProxyChoice;
+use super::tables::{ArgumentNames, GlobalFile, MountTable, PackageFile, Tables};
 use super::values::{self, EnvName, EnvValue};
+use super::written::{Amount, RuleText, Word};
 use crate::package::{PackageSpec, VersionSpec};
 use crate::policy::Rule;
 use crate::rpc::identify::Arguments;
@@ -24,115 +24,17 @@ use crate::runtime::Access;
 /// Keys of the design that this version does not have yet; they get a word of their own.
 const LATER: [&str; 1] = ["audit"];
 
-type Text = Spanned<String>;
-
-/// `npxc.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct GlobalFile {
-    defaults: Defaults,
-    paths: PathsTable,
-}
-
-/// `[defaults]`: the same keys as a package's file, but those that name the package. `[paths]` may stand by itself.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Defaults {
-    node_image: Option<Text>,
-    env: BTreeMap<Text, Text>,
-    env_passthrough: Vec<Text>,
-    network: NetworkTable,
-    storage: StorageTable,
-    mounts: Vec<MountTable>,
-    paths: PathsTable,
-    path_arguments: BTreeMap<String, Vec<Text>>,
-    non_path_arguments: BTreeMap<String, Vec<Text>>,
-    runtime: RuntimeTable,
-    install: InstallTable,
-}
-
-/// `packages/<name>.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct PackageFile {
-    package: Option<Text>,
-    version: Option<Text>,
-    env: BTreeMap<Text, Text>,
-    env_passthrough: Vec<Text>,
-    network: NetworkTable,
-    storage: StorageTable,
-    mounts: Vec<MountTable>,
-    paths: PathsTable,
-    path_arguments: BTreeMap<String, Vec<Text>>,
-    non_path_arguments: BTreeMap<String, Vec<Text>>,
-    runtime: RuntimeTable,
-    install: InstallTable,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct StorageTable {
-    persist: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct NetworkTable {
-    mode: Option<Text>,
-    allow: Vec<Text>,
-    allow_private: Vec<Text>,
-    deny: Vec<Text>,
-    ipv6: Option<bool>,
-    addresses: Option<Text>,
-    add_host: Vec<Text>,
-    publish: Vec<Text>,
-    explain: Option<bool>,
-    proxy: Option<Text>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MountTable {
-    host: Text,
-    guest: Option<Text>,
-    access: Option<Text>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RuntimeTable {
-    name: Option<Text>,
-    link: Option<Text>,
-    image: Option<Text>,
-    program: Option<Text>,
-    arguments: Option<Vec<Text>>,
-    require_limits: Option<bool>,
-    memory: Option<Spanned<Scalar>>,
-    cpus: Option<Spanned<Scalar>>,
-    pids: Option<Spanned<Scalar>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct InstallTable {
-    allow: Vec<Text>,
-    ignore_scripts: Option<bool>,
-}
-
-/// A number, or a number with a unit in quotes.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a number, or a size such as \"2G\"")]
-enum Scalar {
-    Integer(i64),
-    Float(f64),
-    Text(String),
-}
-
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let mut file: GlobalFile = parse(path, text, below_defaults)?;
-    file.defaults.paths = file.paths.over(file.defaults.paths);
-    Source { path, text }.layer(&file.defaults)
+    let GlobalFile { mut defaults, paths }: GlobalFile = parse(path, text, below_defaults)?;
+    let source = Source { path, text };
+    let mut notes = Vec::new();
+    former::defaults(&mut defaults, &source, &mut notes);
+    let image = defaults.node_image.take();
+    let mut tables = defaults.into_tables();
+    tables.paths = paths.over(tables.paths);
+    tables.runtime.image = tables.runtime.image.or(image);
+    source.layer(tables, Origin::Global(path.to_owned()), notes)
 }
 
 /// Parses `packages/<name>.toml`: what it grants, and what it says to install.
@@ -140,34 +42,14 @@ pub fn package(
     path: &Path,
     text: &str,
 ) -> Result<(Layer, Option<PackageSpec>, Option<VersionSpec>), ConfigError> {
-    let file: PackageFile = parse(path, text, |_| None)?;
+    let file: PackageFile = parse(path, text, for_every_package)?;
     let source = Source { path, text };
     let package = source
         .one(file.package.as_ref(), |text| text.parse::<PackageSpec>().map_err(|error| spec_fault(&error)))?;
     let version = source
         .one(file.version.as_ref(), |text| text.parse::<VersionSpec>().map_err(|error| spec_fault(&error)))?;
-    let layer = source.layer(&Defaults {
-        node_image: None,
-        env: file.env,
-        env_passthrough: file.env_passthrough,
-        network: file.network,
-        storage: file.storage,
-        mounts: file.mounts,
-        paths: file.paths,
-        path_arguments: file.path_arguments,
-        non_path_arguments: file.non_path_arguments,
-        runtime: file.runtime,
-        install: file.install,
-    })?;
+    let layer = source.layer(file.into_tables(), Origin::Package(path.to_owned()), Vec::new())?;
     Ok((layer, package, version))
-}
-
-fn access(text: &str) -> Result<Access, Fault> {
-    match text {
-        "ro" => Ok(Access::ReadOnly),
-        "rw" => Ok(Access::ReadWrite),
-        _ => Err(Fault::new("expected \"ro\" or \"rw\"")),
-    }
 }
 
 /// A spec's error as a complaint about a value.
@@ -191,6 +73,13 @@ fn below_defaults(key: &str) -> Option<String> {
     }
 }
 
+/// What to say to keys of `npxc.toml` in a package's file.
+fn for_every_package(key: &str) -> Option<String> {
+    let hint = "this is read as one package's file; what is for all of them stands in npxc.toml, in the directory that \
+                --config names";
+    (key == "defaults").then(|| hint.to_owned())
+}
+
 /// `elsewhere` is the hint for a key that is right in another place.
 fn parse<T: DeserializeOwned>(
     path: &Path,
@@ -206,6 +95,7 @@ fn parse<T: DeserializeOwned>(
             offset,
             unknown_key(message, elsewhere)
                 .or_else(|| one_of_a_list(message))
+                .or_else(|| former::below_env(message, text, offset))
                 .unwrap_or_else(|| Fault::new(message)),
         )
     })
@@ -215,7 +105,8 @@ fn parse<T: DeserializeOwned>(
 fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Option<Fault> {
     let mut words = message.strip_prefix("unknown field `")?.split('`').step_by(2);
     let key = words.next()?;
-    let known: Vec<&str> = words.collect();
+    let all: Vec<&str> = words.collect();
+    let known: Vec<&str> = all.iter().copied().filter(|word| !former::is_former(word, &all)).collect();
     if LATER.contains(&key) {
         return Some(
             Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
@@ -240,13 +131,14 @@ fn one_of_a_list(message: &str) -> Option<Fault> {
 }
 
 /// The file that values are taken from, to say where a wrong one stands.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
 impl Source<'_> {
-    fn layer(&self, table: &Defaults) -> Result<Layer, ConfigError> {
+    fn layer(&self, mut table: Tables, origin: Origin, mut notes: Vec<String>) -> Result<Layer, ConfigError> {
+        former::tables(&mut table, self, &mut notes)?;
         let network = &table.network;
         let runtime = &table.runtime;
         let mut env = BTreeMap::new();
@@ -270,7 +162,8 @@ impl Source<'_> {
         };
         let mode_place = network.mode.as_ref().map(|mode| self.place(mode.span().start));
         Ok(Layer {
-            mode: self.one(network.mode.as_ref(), values::mode)?,
+            origin,
+            mode: self.one(network.mode.as_ref(), former::mode)?,
             mode_place,
             allow: self.rules(&network.allow)?,
             allow_private: self.rules(&network.allow_private)?,
@@ -287,14 +180,14 @@ impl Source<'_> {
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
             persist: table.storage.persist,
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
-            mount_mode: self.one(table.paths.mount_mode.as_ref(), access)?,
+            mount_mode: self.one(table.paths.mount_mode.as_ref(), values::access)?,
             strategies: table.paths.strategies.as_ref().map(|all| self.all(all, str::parse)).transpose()?,
             heuristic: table.paths.heuristic.enabled,
             path_arguments: self.arguments(&table.path_arguments)?,
             non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
             link: self.one(runtime.link.as_ref(), str::parse)?,
-            image: self.one(runtime.image.as_ref().or(table.node_image.as_ref()), values::image)?,
+            image: self.one(runtime.image.as_ref(), values::image)?,
             require_limits: runtime.require_limits,
             program: self.one(runtime.program.as_ref(), values::program)?,
             arguments: runtime
@@ -304,6 +197,7 @@ impl Source<'_> {
             memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
             cpus: self.scalar(runtime.cpus.as_ref(), values::cpus)?,
             pids: self.scalar(runtime.pids.as_ref(), values::pids)?,
+            notes,
         })
     }
 
@@ -315,11 +209,11 @@ impl Source<'_> {
             place: self.place(mount.host.span().start),
             host: mount.host.get_ref().clone(),
             guest: self.one(mount.guest.as_ref(), str::parse)?,
-            access: self.one(mount.access.as_ref(), access)?.unwrap_or(Access::ReadOnly),
+            access: self.one(mount.access.as_ref(), values::access)?.unwrap_or(Access::ReadOnly),
         })
     }
 
-    fn arguments(&self, table: &BTreeMap<String, Vec<Text>>) -> Result<Arguments, ConfigError> {
+    fn arguments(&self, table: &ArgumentNames) -> Result<Arguments, ConfigError> {
         let name = |text: &str| {
             if text.split('.').any(str::is_empty) {
                 let what = "expected an argument's name, or names with dots between: \"sources.path\"";
@@ -330,21 +224,21 @@ impl Source<'_> {
         table.iter().map(|(tool, names)| Ok((tool.clone(), self.all(names, name)?))).collect()
     }
 
-    fn rules(&self, texts: &[Text]) -> Result<Vec<Rule>, ConfigError> {
+    fn rules(&self, texts: &[RuleText]) -> Result<Vec<Rule>, ConfigError> {
         self.all(texts, values::rule)
     }
 
-    fn all<T>(
+    fn all<K, T>(
         &self,
-        texts: &[Text],
+        texts: &[Word<K>],
         parse: impl Fn(&str) -> Result<T, Fault>,
     ) -> Result<Vec<T>, ConfigError> {
         texts.iter().map(|text| self.value(text, &parse)).collect()
     }
 
-    fn one<T>(
+    fn one<K, T>(
         &self,
-        text: Option<&Text>,
+        text: Option<&Word<K>>,
         parse: impl Fn(&str) -> Result<T, Fault>,
     ) -> Result<Option<T>, ConfigError> {
         text.map(|text| self.value(text, parse)).transpose()
@@ -352,25 +246,25 @@ impl Source<'_> {
 
     fn scalar<T>(
         &self,
-        scalar: Option<&Spanned<Scalar>>,
+        scalar: Option<&Amount>,
         parse: impl Fn(&str) -> Result<T, Fault>,
     ) -> Result<Option<T>, ConfigError> {
         let Some(scalar) = scalar else { return Ok(None) };
-        let text = match scalar.get_ref() {
-            Scalar::Integer(number) => number.to_string(),
-            Scalar::Float(number) => number.to_string(),
-            Scalar::Text(text) => text.clone(),
-        };
+        let text = scalar.text();
         parse(&text).map(Some).map_err(|fault| {
-            ConfigError::file(self.path, self.text, scalar.span().start, Fault { at: None, ..fault })
+            ConfigError::file(self.path, self.text, scalar.start(), Fault { at: None, ..fault })
         })
     }
 
-    fn value<T>(&self, text: &Text, parse: impl Fn(&str) -> Result<T, Fault>) -> Result<T, ConfigError> {
+    fn value<K, T>(
+        &self,
+        text: &Word<K>,
+        parse: impl Fn(&str) -> Result<T, Fault>,
+    ) -> Result<T, ConfigError> {
         parse(text.get_ref()).map_err(|fault| self.wrong(text, fault))
     }
 
-    fn wrong(&self, text: &Text, fault: Fault) -> ConfigError {
+    pub(super) fn wrong<K>(&self, text: &Word<K>, fault: Fault) -> ConfigError {
         // The span of a string includes its quotes; a character of it can be pointed at when it is written
         // without escapes, in a plain one-line string or as a bare key.
         let span = text.span();
@@ -384,7 +278,7 @@ impl Source<'_> {
         ConfigError::file(self.path, self.text, span.start, Fault { at, ..fault })
     }
 
-    fn place(&self, offset: usize) -> Place {
+    pub(super) fn place(&self, offset: usize) -> Place {
         ConfigError::file(self.path, self.text, offset, Fault::new("")).place
     }
 }

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use std::fs;
+
 use super::*;
-use crate::config::{Addresses, MountSpec, RuntimeChoice, values};
+use crate::config::{Addresses, MountSpec, RuntimeChoice, schema, values};
 use crate::exit::{ExitStatus, Failure};
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Strategies;
 
 #[path = "tests/files.rs"]
 mod files;
+#[path = "tests/former.rs"]
+mod former;
+#[path = "tests/variables.rs"]
+mod variables;
 
 /// A home with configuration files.
 struct Home {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use super::error::{Fault, nearest};
 use crate::policy::{HostName, HostPattern, Mode, Rule};
+use crate::runtime::Access;
 
 /// Least memory that node starts in, with room to do something.
 pub const LEAST_MEMORY: u64 = 64 << 20;
@@ -15,8 +16,30 @@ pub const LEAST_MEMORY: u64 = 64 << 20;
 /// Least number of processes and threads: node alone has some 11.
 pub const LEAST_PIDS: u64 = 16;
 
+/// How the names of npxc's own variables begin.
+pub const OWN_VARIABLES: &str = "NPXC_";
+
 /// The presets there are. What one stands for on this machine is known when it is used; that it exists is known now.
 pub const PRESETS: [&str; 1] = ["npm"];
+
+/// A value that is one of a few words. What is taken, what a mistake is told and what the JSON Schema says come from here.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// The words, with what they mean.
+    const ALL: &'static [(&'static str, Self)];
+
+    /// Parses one of them.
+    fn from_word(text: &str) -> Result<Self, Fault> {
+        if let Some((_, value)) = Self::ALL.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        let words: Vec<&str> = Self::ALL.iter().map(|(word, _)| *word).collect();
+        let fault = Fault::new(format!("expected one of {}", words.join(", ")));
+        Err(match nearest(text, words) {
+            Some(word) => fault.hint(format!("did you mean `{word}`?")),
+            None => fault,
+        })
+    }
+}
 
 /// What the guest's resolver hands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,17 +68,9 @@ impl RuntimeChoice {
     /// The one that is taken where nobody chose.
     pub const HERE: Self = if cfg!(target_os = "macos") { Self::Apple } else { Self::Native };
 
-    const ALL: [(&'static str, Self); 5] = [
-        ("auto", Self::HERE),
-        ("native", Self::Native),
-        ("podman", Self::Podman),
-        ("docker", Self::Docker),
-        ("apple", Self::Apple),
-    ];
-
     /// Its own name, as on the command line.
     pub fn as_str(self) -> &'static str {
-        word(&Self::ALL[1..], self)
+        word(&<Self as Choice>::ALL[1..], self)
     }
 }
 
@@ -80,12 +95,9 @@ pub enum LinkChoice {
 }
 
 impl LinkChoice {
-    const ALL: [(&'static str, Self); 4] =
-        [("auto", Self::Auto), ("tun", Self::Tun), ("wireguard", Self::Wireguard), ("socket", Self::Socket)];
-
     /// Its name, as on the command line.
     pub fn as_str(self) -> &'static str {
-        word(&Self::ALL, self)
+        word(Self::ALL, self)
     }
 
     /// Whether a runtime can have this link; what to say if not.
@@ -108,11 +120,43 @@ impl LinkChoice {
     }
 }
 
+impl Choice for Addresses {
+    const ALL: &'static [(&'static str, Self)] = &[("virtual", Self::Virtual), ("real", Self::Real)];
+}
+
+impl Choice for RuntimeChoice {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("auto", Self::HERE),
+        ("native", Self::Native),
+        ("podman", Self::Podman),
+        ("docker", Self::Docker),
+        ("apple", Self::Apple),
+    ];
+}
+
+impl Choice for LinkChoice {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("tun", Self::Tun), ("wireguard", Self::Wireguard), ("socket", Self::Socket)];
+}
+
+impl Choice for Mode {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("none", Self::None),
+        ("allowlist", Self::Allowlist),
+        ("observe", Self::Observe),
+        ("open", Self::Open),
+    ];
+}
+
+impl Choice for Access {
+    const ALL: &'static [(&'static str, Self)] = &[("ro", Self::ReadOnly), ("rw", Self::ReadWrite)];
+}
+
 impl FromStr for Addresses {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        one_of(text, &[("virtual", Self::Virtual), ("real", Self::Real)])
+        Self::from_word(text)
     }
 }
 
@@ -129,7 +173,7 @@ impl FromStr for RuntimeChoice {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        one_of(text, &Self::ALL)
+        Self::from_word(text)
     }
 }
 
@@ -143,7 +187,7 @@ impl FromStr for LinkChoice {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        one_of(text, &Self::ALL)
+        Self::from_word(text)
     }
 }
 
@@ -174,8 +218,12 @@ pub fn program(text: &str) -> Result<PathBuf, Fault> {
 
 /// The network mode.
 pub fn mode(text: &str) -> Result<Mode, Fault> {
-    let all = [Mode::None, Mode::Allowlist, Mode::Observe, Mode::Open].map(|mode| (mode.as_str(), mode));
-    one_of(text, &all)
+    Mode::from_word(text)
+}
+
+/// What may be done with a file.
+pub fn access(text: &str) -> Result<Access, Fault> {
+    Access::from_word(text)
 }
 
 /// Rules, separated by commas, whose presets exist.
@@ -207,18 +255,6 @@ pub fn rule(text: &str) -> Result<Rule, Fault> {
 
 fn word<T: Copy + PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
     all.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
-}
-
-pub(super) fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
-    if let Some((_, value)) = known.iter().find(|(word, _)| *word == text) {
-        return Ok(*value);
-    }
-    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-    let fault = Fault::new(format!("expected one of {}", words.join(", ")));
-    Err(match nearest(text, words) {
-        Some(word) => fault.hint(format!("did you mean `{word}`?")),
-        None => fault,
-    })
 }
 
 /// A size in bytes: a number with K, M, G or T (powers of 1024; `KB` and `KiB` mean the same).
@@ -289,6 +325,10 @@ impl FromStr for EnvName {
                 Err(Fault::new("a variable's name has letters, digits and `_` only, and no digit first")
                     .at(at))
             }
+            // They say what is granted; and npxc inside npxc would obey them.
+            None if text.starts_with(OWN_VARIABLES) => Err(Fault::new(
+                "variables whose names begin with NPXC_ are npxc's own; none reaches a package",
+            )),
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -441,6 +481,7 @@ mod tests {
         assert_eq!("1A".parse::<EnvName>().unwrap_err().at, Some(0));
         assert_eq!("A-B".parse::<EnvName>().unwrap_err().at, Some(1));
         assert!("".parse::<EnvName>().is_err());
+        assert!("NPXC_ALLOW".parse::<EnvName>().unwrap_err().what.contains("none reaches a package"));
         assert_eq!(format!("{:?}", EnvValue("secret".into())), "EnvValue(..)");
     }
 
@@ -471,5 +512,6 @@ mod tests {
         assert_eq!(fault.hint.as_deref(), Some("did you mean `native`?"));
         assert_eq!("podman".parse::<RuntimeChoice>().unwrap(), RuntimeChoice::Podman);
         assert!(mode("allow-list").unwrap_err().hint.unwrap().contains("allowlist"));
+        assert!(Mode::ALL.iter().all(|(word, mode)| mode.as_str() == *word));
     }
 }

@@ -71,6 +71,26 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
     }
 }
 
+/// The addresses of names, as a session would find them, in their order.
+pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcome> {
+    let resolver =
+        Arc::new(Resolver { pinned, files: Files::default(), current: Mutex::new(Current::default()) });
+    let mut all = Vec::with_capacity(names.len());
+    let lookups: Vec<_> = names
+        .into_iter()
+        .map(|name| {
+            let resolver = Arc::clone(&resolver);
+            let lookup = Lookup { name, kind: LookupKind::Address };
+            tokio::spawn(async move { tokio::time::timeout(GIVE_UP, resolver.lookup(lookup)).await })
+        })
+        .collect();
+    for lookup in lookups {
+        let late = || LookupOutcome::Failed("the host's resolver did not answer".to_owned());
+        all.push(lookup.await.ok().and_then(Result::ok).unwrap_or_else(late));
+    }
+    all
+}
+
 struct Resolver {
     pinned: Pinned,
     files: Files,

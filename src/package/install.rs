@@ -7,10 +7,13 @@
 //!
 //! Nothing here starts a process: a [`StepRunner`] does.
 
+mod changes;
 mod failure;
 mod lock;
 mod manifest;
 mod steps;
+
+pub use self::changes::{Change, Changes};
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,6 +46,26 @@ pub struct InstallOptions {
     pub allow_install: Vec<Rule>,
     /// Install again although there is an entry.
     pub force: bool,
+}
+
+/// What came of an update.
+#[derive(Debug)]
+pub enum Updated {
+    /// There was nothing to update.
+    Missing,
+    /// It is what npm resolves now, as `name@version`.
+    Same(String),
+    /// It was not wanted; what is installed stays.
+    Declined,
+    /// It is installed.
+    Done(Entry),
+}
+
+/// What npm resolved and downloaded; no script of it ran.
+struct Fetched {
+    staging: Staging,
+    lock: lock::Lock,
+    started: Instant,
 }
 
 /// Everything an install needs.
@@ -85,6 +108,33 @@ impl<R: StepRunner> Installer<'_, R> {
         self.install(resolved, options, progress).await
     }
 
+    /// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes. Until then
+    /// nothing of the new packages has run.
+    pub async fn update(
+        &self,
+        resolved: &Resolved,
+        options: &InstallOptions,
+        progress: &dyn Progress,
+        decide: &dyn Fn(&Changes) -> bool,
+    ) -> Result<Updated, PackageError> {
+        if self.store.lookup(resolved, self.node)?.is_none() {
+            return Ok(Updated::Missing);
+        }
+        let _lock = self.lock(resolved, progress).await?;
+        // Opened anew: another npxc may have replaced it meanwhile.
+        let Some(old) = self.store.lookup(resolved, self.node)? else { return Ok(Updated::Missing) };
+        self.store.sweep();
+        let fetched = self.fetch(resolved, options, progress).await?;
+        let changes = Changes::between(&old.manifest, &fetched.lock);
+        if changes.is_empty() {
+            return Ok(Updated::Same(old.manifest.title()));
+        }
+        if !decide(&changes) {
+            return Ok(Updated::Declined);
+        }
+        self.finish(fetched, resolved, options, progress).await.map(Updated::Done)
+    }
+
     fn finished(&self, resolved: &Resolved, options: &InstallOptions) -> Result<Option<Entry>, PackageError> {
         let entry = self.store.lookup(resolved, self.node)?;
         Ok(entry.filter(|entry| entry.manifest.is_ready(options.ignore_scripts)))
@@ -110,9 +160,19 @@ impl<R: StepRunner> Installer<'_, R> {
         options: &InstallOptions,
         progress: &dyn Progress,
     ) -> Result<Entry, PackageError> {
+        progress.say(&format!("installing {} ...", resolved.request));
+        let fetched = self.fetch(resolved, options, progress).await?;
+        self.finish(fetched, resolved, options, progress).await
+    }
+
+    async fn fetch(
+        &self,
+        resolved: &Resolved,
+        options: &InstallOptions,
+        progress: &dyn Progress,
+    ) -> Result<Fetched, PackageError> {
         let started = Instant::now();
         let title = resolved.request.to_string();
-        progress.say(&format!("installing {title} ..."));
         for note in self.config.notes.iter().chain(&self.trust.notes) {
             progress.hint(note);
         }
@@ -134,7 +194,18 @@ impl<R: StepRunner> Installer<'_, R> {
         let _ =
             tarballs.keep(cache.path(), lock.packages.values().filter_map(|one| one.integrity.as_deref()));
         drop(cache);
+        Ok(Fetched { staging, lock, started })
+    }
 
+    async fn finish(
+        &self,
+        Fetched { staging, lock, started }: Fetched,
+        resolved: &Resolved,
+        options: &InstallOptions,
+        progress: &dyn Progress,
+    ) -> Result<Entry, PackageError> {
+        let title = resolved.request.to_string();
+        let refused = |problem: String| PackageError::Refused { package: title.clone(), problem };
         let build = !lock.install_scripts.is_empty() && !options.ignore_scripts;
         if build {
             let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();

@@ -30,7 +30,7 @@ pub mod tree;
 pub use entry::{Entry, Manifest};
 pub use error::PackageError;
 pub use host::HostEnv;
-pub use install::{InstallOptions, Installer};
+pub use install::{Change, Changes, InstallOptions, Installer, Updated};
 pub use name::PackageName;
 pub use node::Node;
 pub use progress::Progress;

@@ -4,7 +4,8 @@
 //!
 //! - `v1/PLATFORM/KEY/`: an entry, complete and read-only. PLATFORM is what native modules depend on, and the
 //!   image in which it was installed, if it was one ([`Node::platform_key`]); KEY comes from [`Resolved::key`].
-//! - `lock/PLATFORM/KEY`: held by the npxc that installs that entry, so that two install once.
+//! - `lock/PLATFORM/KEY`: held by the npxc that installs that entry, so that two install once. Its time is that of the
+//!   entry's last start.
 //! - `tarballs/`: what was downloaded for the entries, and may be for others ([`Tarballs`]).
 //! - `staging/NAME/`: an install under way, or an entry on its way out; locked by the npxc that works on it. One
 //!   that can be locked belongs to nobody and is removed by [`Store::sweep`].
@@ -17,6 +18,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, OFlags, RenameFlags, flock, renameat_with};
 
@@ -59,6 +61,16 @@ pub struct Listed {
     pub platform: String,
     /// What it holds; `None` when the manifest cannot be read.
     pub manifest: Option<Manifest>,
+    /// When it was started last, if it was started since it was installed.
+    pub used: Option<SystemTime>,
+}
+
+impl Listed {
+    /// When it was started last, or installed if it never was.
+    pub fn last_use(&self) -> Option<SystemTime> {
+        let installed = || Some(UNIX_EPOCH + Duration::from_secs(self.manifest.as_ref()?.time));
+        self.used.or_else(installed)
+    }
 }
 
 impl Store {
@@ -98,6 +110,23 @@ impl Store {
         Ok(try_flock(&file, true)
             .map_err(|e| PackageError::io("lock", &path, e))?
             .then_some(InstallLock(file)))
+    }
+
+    fn lock_of(&self, platform: Option<&OsStr>, key: Option<&OsStr>) -> PathBuf {
+        self.root.join("lock").join(platform.unwrap_or_default()).join(key.unwrap_or_default())
+    }
+
+    /// Notes that an entry is started now: its lock's time says so. What cannot be written is not noted.
+    pub fn note_use(&self, entry: &Entry) {
+        let platform = entry.dir.parent().and_then(Path::file_name);
+        let lock = self.lock_of(platform, entry.dir.file_name());
+        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(lock);
+        let _ = open.and_then(|lock| lock.set_modified(SystemTime::now()));
+    }
+
+    /// Whether a running npxc uses an entry that [`Self::list`] found.
+    pub fn is_in_use(&self, entry: &Listed) -> bool {
+        open_directory(&entry.dir).is_ok_and(|held| !try_flock(&held, true).unwrap_or(false))
     }
 
     /// A new, empty, private directory on the store's file system.
@@ -170,9 +199,18 @@ impl Store {
         let mut all = Vec::new();
         for platform in subdirectories(&self.root.join("v1"))? {
             for dir in subdirectories(&platform)? {
+                let manifest = read_manifest(&dir);
+                let installed =
+                    manifest.as_ref().map(|manifest| UNIX_EPOCH + Duration::from_secs(manifest.time));
+                let lock = self.lock_of(platform.file_name(), dir.file_name());
+                let touched = fs::metadata(lock).and_then(|lock| lock.modified()).ok();
                 all.push(Listed {
                     platform: platform.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                    manifest: read_manifest(&dir),
+                    // The lock is as old as the install until the first start; that is known to the second.
+                    used: touched.filter(|touched| {
+                        installed.is_some_and(|installed| *touched > installed + Duration::from_secs(1))
+                    }),
+                    manifest,
                     dir,
                 });
             }
@@ -192,6 +230,14 @@ impl Store {
         set_mode(&entry.dir, 0o700)?;
         fs::rename(&entry.dir, &target).map_err(|e| PackageError::io("remove", &entry.dir, e))?;
         remove_unused(&target)
+    }
+
+    /// How many directories [`Self::sweep`] would remove.
+    pub fn abandoned(&self) -> usize {
+        let left = subdirectories(&self.root.join("staging")).unwrap_or_default();
+        let is_free =
+            |path: &&PathBuf| open_directory(path).is_ok_and(|held| try_flock(&held, true).unwrap_or(false));
+        left.iter().filter(is_free).count()
     }
 
     /// Removes what dead processes left in the staging directory and entries that were removed while in use.

@@ -204,11 +204,20 @@ fn before_confinement(step: Step) -> bool {
 }
 
 fn apparmor(program: &str) -> String {
+    let profile: String =
+        apparmor_profile(program).lines().fold(String::new(), |all, line| all + "    " + line + "\n");
     format!(
         "AppArmor restricts user namespaces on this machine (Ubuntu 23.10 and newer). Allow them to npxc alone: write\n\
-         \n    abi <abi/4.0>,\n    include <tunables/global>\n    profile npxc \"{program}\" flags=(unconfined) {{\n      \
-         userns,\n      include if exists <local/npxc>\n    }}\n\n\
-         to /etc/apparmor.d/npxc and run `sudo apparmor_parser -r /etc/apparmor.d/npxc`"
+         \n{profile}\nto /etc/apparmor.d/npxc (`npxc doctor --apparmor | sudo tee /etc/apparmor.d/npxc`) and run \
+         `sudo apparmor_parser -r /etc/apparmor.d/npxc`"
+    )
+}
+
+/// The profile with which `program` may make user namespaces, and does what it did otherwise.
+pub fn apparmor_profile(program: &str) -> String {
+    format!(
+        "abi <abi/4.0>,\ninclude <tunables/global>\nprofile npxc \"{program}\" flags=(unconfined) {{\n  userns,\n  \
+         include if exists <local/npxc>\n}}\n"
     )
 }
 
@@ -252,6 +261,7 @@ mod tests {
             assert!(hint.contains("profile npxc \"/opt/npxc/bin/npxc\" flags=(unconfined) {"), "{hint}");
             assert!(hint.contains("userns,"), "{hint}");
             assert!(!hint.contains("sysctl"), "{hint}");
+            assert!(hint.contains("npxc doctor --apparmor | sudo tee"), "{hint}");
         }
     }
 

@@ -13,7 +13,8 @@ use crate::exit::{ExitStatus, Failure};
 use crate::package::certificates::Trust;
 use crate::package::entry::MANIFEST;
 use crate::package::{
-    Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress, Store,
+    Changes, Entry, GUEST_HOME, GUEST_PACKAGE, HostEnv, InstallOptions, Installer, Node, NpmConfig, Progress,
+    Store, Updated,
 };
 use crate::runtime::{Access, Launch, Mount, Runtime};
 
@@ -61,19 +62,30 @@ impl Host {
     ) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.env)?;
         let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
-        let installer = Installer {
-            store: &self.store,
-            node: &self.node,
-            config: &self.npm,
-            trust: &self.trust,
-            runner: &runner,
-        };
-        let options = InstallOptions {
-            ignore_scripts: resolved.install.ignore_scripts,
-            allow_install: resolved.install.allow.clone(),
-            force,
-        };
-        Ok(installer.ensure(&request, &options, words).await?)
+        let options = options(resolved, force);
+        Ok(self.installer(&runner).ensure(&request, &options, words).await?)
+    }
+
+    /// Updates the store entry; what `decide` says of the changes counts.
+    pub(super) async fn update(
+        &self,
+        resolved: &Resolved,
+        words: &dyn Progress,
+        decide: &dyn Fn(&Changes) -> bool,
+    ) -> Result<Updated, Failure> {
+        let request = resolved.request.resolve(&self.env)?;
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
+        let options = options(resolved, true);
+        Ok(self.installer(&runner).update(&request, &options, words, decide).await?)
+    }
+
+    fn installer<'a>(&'a self, runner: &'a Steps<'a>) -> Installer<'a, Steps<'a>> {
+        Installer { store: &self.store, node: &self.node, config: &self.npm, trust: &self.trust, runner }
+    }
+
+    /// Notes that the entry is started now.
+    pub(super) fn note_use(&self, entry: &Entry) {
+        self.store.note_use(entry);
     }
 
     pub(super) fn launch(
@@ -108,6 +120,14 @@ impl Host {
             limits: resolved.limits.clone(),
             files: self.trust.files.clone(),
         })
+    }
+}
+
+fn options(resolved: &Resolved, force: bool) -> InstallOptions {
+    InstallOptions {
+        ignore_scripts: resolved.install.ignore_scripts,
+        allow_install: resolved.install.allow.clone(),
+        force,
     }
 }
 

@@ -7,7 +7,7 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install. What goes into them: `host` what is found on the host
 //! (`ground` the runtime and its node), `network` what was configured about it, `arguments` the paths that a package is started
 //! with, `files` what its client may share, `keeping` what it may write. `record` writes the log's first and last line,
-//! `refusals` says what a proxy did not do, `foreground` how a run ends, `survey` and `inspect` what a run would find.
+//! `refusals` says what a proxy did not do, `foreground` how a run ends, `survey`, `inspect` and `lookup` what a run would find.
 
 mod arguments;
 mod files;
@@ -16,6 +16,7 @@ mod ground;
 mod host;
 mod inspect;
 mod keeping;
+mod lookup;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
 mod network;
@@ -39,8 +40,10 @@ pub use self::ground::chosen_apple;
 pub use self::ground::chosen_engine;
 pub use self::inspect::{Sight, Sights};
 pub use self::keeping::lasting;
+pub use self::lookup::{Found, look_up};
 pub use self::memory::give_back_buffers;
-pub use self::run::{install, run};
+pub use self::network::no_presets;
+pub use self::run::{install, run, update};
 pub use self::survey::{Installed, Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};

@@ -17,6 +17,11 @@ pub(super) fn presets(npm: &NpmConfig) -> BTreeMap<String, Vec<Rule>> {
     BTreeMap::from([("npm".to_owned(), npm.rules())])
 }
 
+/// Presets that stand for nothing, where npm cannot be asked.
+pub fn no_presets() -> BTreeMap<String, Vec<Rule>> {
+    BTreeMap::from([("npm".to_owned(), Vec::new())])
+}
+
 /// The rules, ready to judge.
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
     Policy::new(spec).map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))

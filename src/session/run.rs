@@ -16,7 +16,7 @@ use super::{arguments, files, network};
 use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
-use crate::package::{Entry, Progress};
+use crate::package::{Changes, Entry, Progress, Updated};
 use crate::policy::Mode;
 use crate::rpc::denials::Denials;
 use crate::rpc::proxy::{GuestEnds, Proxy};
@@ -36,6 +36,7 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
             entry = host.entry(resolved, words, false) => entry?,
             () = signals.next() => return Ok(ExitStatus::Interrupted),
         };
+        host.note_use(&entry);
         start(&host, resolved, &entry, words, &mut signals).await
     })
 }
@@ -56,7 +57,23 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
     })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes.
+pub fn update(
+    resolved: &Resolved,
+    words: &dyn Progress,
+    decide: &dyn Fn(&Changes) -> bool,
+) -> Result<Updated, Failure> {
+    block_on(async {
+        let mut signals = take_signals()?;
+        let host = Host::of(resolved, words).await?;
+        tokio::select! {
+            updated = host.update(resolved, words, decide) => updated,
+            () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was changed")),
+        }
+    })
+}
+
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
     give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {

@@ -213,6 +213,8 @@ fn what_was_downloaded_once_is_not_downloaded_again() {
     assert!(kept > 500_000, "{kept} bytes of tarballs");
     let second = install();
     assert!(second + kept <= first, "{first} bytes, then {second}, of which {kept} need not be");
+    let output = world().command(&["clean", "--all"]).env("XDG_DATA_HOME", &data).output().unwrap();
+    assert!(output.status.success() && !data.join("npxc/store/tarballs").exists(), "{output:?}");
 }
 
 #[test]

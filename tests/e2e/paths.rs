@@ -194,6 +194,12 @@ fn inspect_says_what_would_become_of_a_call() {
     let tools: Value = serde_json::from_str(&inspect(&["--json"])).unwrap();
     assert_eq!(tools["tools"], json!(["read"]));
     assert_eq!(tools["paths"][0]["argument"], "file");
+    let granted =
+        |value: &Value| value["grants"].as_array().unwrap().iter().any(|row| row["what"] == "package");
+    assert!(granted(&tools), "{tools}");
+    let only: Value = serde_json::from_str(&inspect(&["--json", "--no-start"])).unwrap();
+    assert!(granted(&only) && only["tools"].is_null(), "{only}");
+    assert!(inspect(&["--no-start", "--write"]).contains("brings back what is written  [--write]"));
     assert!(inspect(&[]).contains("its name in the tool's schema is that of a path"));
     let range = json!({"file": "a.txt", "range": "A1:B1", "url": "https://example.com"}).to_string();
     let of_range = ["--tool", "read", "--arguments", &range];

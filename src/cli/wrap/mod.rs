@@ -101,8 +101,9 @@ impl Work {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    log_to_stderr(args.options.log_level);
-    let voice = Stderr::at(args.options.log_level);
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
     fits(args)?;
     let host = HostEnv::current();
     let directories = Directories::new(|name| host.vars.get(name).cloned())?;

@@ -190,7 +190,10 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         memory,
         cpus,
         pids,
+        notes,
+        origin,
     } = layer;
+    assert_eq!((notes.len(), origin), (0, crate::config::Origin::Package(path.to_owned())));
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));

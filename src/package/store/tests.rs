@@ -109,6 +109,31 @@ fn a_damaged_entry_counts_as_none() {
     fs::write(path.join(MANIFEST), "{\"schema\": 99}").unwrap();
     assert!(store.lookup(&request, &node).unwrap().is_none());
     assert_eq!(store.remove(&store.list().unwrap()[0]).unwrap(), Removed::Gone);
-    let outside = Listed { dir: dir.path().join("elsewhere"), platform: String::new(), manifest: None };
+    let outside =
+        Listed { dir: dir.path().join("elsewhere"), platform: String::new(), manifest: None, used: None };
     assert!(store.remove(&outside).is_err());
+}
+
+#[test]
+fn the_last_start_is_known_and_use_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, node, request) = (Store::at(dir.path()), Node::for_tests(), resolved("p"));
+    let staging = store.stage().unwrap();
+    fill(&staging, "x");
+    let entry = store.publish(staging, &request, &node).unwrap();
+    let listed = || store.list().unwrap().remove(0);
+    assert_eq!(listed().used, None);
+    assert_eq!(listed().last_use(), Some(UNIX_EPOCH), "when it was installed");
+    drop(store.try_lock(&request, &node).unwrap());
+    let lock = store.lock_of(Some(node.platform_key().as_ref()), Some(request.key().as_ref()));
+    let old = UNIX_EPOCH + Duration::from_secs(86_400);
+    OpenOptions::new().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+    assert_eq!(listed().last_use(), Some(old));
+    drop(store.try_lock(&request, &node).unwrap());
+    assert_eq!(listed().last_use(), Some(old), "an install is no start");
+    store.note_use(&entry);
+    assert!(listed().last_use().unwrap() > old);
+    assert!(store.is_in_use(&listed()));
+    drop(entry);
+    assert!(!store.is_in_use(&listed()));
 }

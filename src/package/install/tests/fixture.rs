@@ -95,7 +95,7 @@ impl Registry {
         self.served.lock().unwrap().token = Some(token.to_owned());
     }
 
-    /// Publishes version 1.0.0 with this `package.json` and further files.
+    /// Publishes the version in it (1.0.0 if it has none) with this `package.json` and further files.
     pub(super) fn publish(&self, package: &Value, files: Vec<Member>) {
         let mut members = vec![file("package/package.json", package.to_string())];
         members.extend(files);
@@ -131,12 +131,13 @@ fn answer(stream: TcpStream, served: &Mutex<Served>, port: u16) {
         Some((manifest, tar)) => {
             let mut manifest = manifest.clone();
             manifest["name"] = json!(name);
-            manifest["version"] = json!("1.0.0");
+            let version = manifest["version"].as_str().unwrap_or("1.0.0").to_owned();
+            manifest["version"] = json!(version);
             // The host's loopback has no such name inside the sandbox: npm has to be told.
             let tarball = format!("http://127.0.0.1:{port}/tarball/{name}.tgz");
             manifest["dist"] = json!({"tarball": tarball, "integrity": integrity(tar)});
             let body =
-                json!({"name": name, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": manifest}});
+                json!({"name": name, "dist-tags": {"latest": version}, "versions": {&version: manifest}});
             ("200 OK", body.to_string().into_bytes())
         }
         None => ("404 Not Found", b"{}".to_vec()),
@@ -296,6 +297,25 @@ impl World {
             runner: &self.runner,
         };
         installer.ensure(&self.resolve(specs), options, &self.said).await
+    }
+
+    /// Updates; what `wanted` says of the changes decides.
+    pub(super) async fn update(
+        &self,
+        spec: &str,
+        wanted: &dyn Fn(&Changes) -> bool,
+    ) -> Result<Updated, PackageError> {
+        let config = NpmConfig::read(&self.host, &self.node, false).unwrap();
+        let trust = Trust::of(&self.host, config.cafile.as_deref(), &self.node);
+        let installer = Installer {
+            store: &self.store,
+            node: &self.node,
+            config: &config,
+            trust: &trust,
+            runner: &self.runner,
+        };
+        let options = InstallOptions::default();
+        installer.update(&self.resolve(&[spec]), &options, &self.said, wanted).await
     }
 
     pub(super) fn steps(&self, purpose: Purpose) -> Vec<Step> {

@@ -245,3 +245,59 @@ async fn an_interrupted_install_leaves_nothing_half() {
     world.runner.hang = None;
     assert!(world.install(&["p"]).await.is_ok());
 }
+
+#[tokio::test]
+async fn an_update_shows_what_changes_before_anything_of_it_runs() {
+    let world = World::new();
+    let publish = |package: serde_json::Value, text: &'static str| {
+        world.registry.publish(&package, vec![file("package/x.js", text)]);
+    };
+    publish(json!({"name": "gone", "version": "0.9.0"}), "");
+    publish(json!({"name": "kept", "version": "1.0.0"}), "");
+    publish(json!({"name": "odd", "version": "1.0.0"}), "first");
+    publish(
+        json!({"name": "p", "version": "1.0.0", "dependencies": {"gone": "*", "kept": "*", "odd": "*"}}),
+        "",
+    );
+    assert!(matches!(world.update("p", &|_| true).await.unwrap(), Updated::Missing));
+    let first = world.install(&["p"]).await.unwrap();
+    let same = world.update("p", &|_| panic!("there is nothing to ask")).await.unwrap();
+    assert!(matches!(same, Updated::Same(title) if title == "p@1.0.0"));
+
+    publish(json!({"name": "odd", "version": "1.0.0"}), "second");
+    publish(json!({"name": "new", "version": "2.0.0", "scripts": {"install": "touch ran"}}), "");
+    publish(
+        json!({"name": "p", "version": "1.1.0", "dependencies": {"new": "*", "kept": "*", "odd": "*"}}),
+        "",
+    );
+    let seen = std::cell::RefCell::new(Changes::default());
+    let decide = |answer: bool| {
+        let seen = &seen;
+        move |changes: &Changes| {
+            seen.replace(changes.clone());
+            answer
+        }
+    };
+    assert!(matches!(world.update("p", &decide(false)).await.unwrap(), Updated::Declined));
+    let lines: Vec<String> = seen.borrow().packages.iter().map(ToString::to_string).collect();
+    let expected = [
+        "  p 1.0.0 -> 1.1.0",
+        "- gone 0.9.0",
+        "+ new 2.0.0",
+        "! odd 1.0.0: the same version, and not what was installed",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(seen.borrow().scripts, ["new"]);
+    assert!(world.steps(Purpose::Build).is_empty(), "no script has run");
+    world.assert_clean();
+    let still = world.install(&["p"]).await.unwrap();
+    assert_eq!((still.manifest.title(), still.manifest.time), ("p@1.0.0".to_owned(), first.manifest.time));
+    drop((first, still));
+
+    let Updated::Done(entry) = world.update("p", &decide(true)).await.unwrap() else {
+        panic!("it was wanted")
+    };
+    assert_eq!(entry.manifest.title(), "p@1.1.0");
+    assert_eq!(world.steps(Purpose::Build).len(), 1);
+    assert!(matches!(world.update("p", &decide(true)).await.unwrap(), Updated::Same(_)));
+}

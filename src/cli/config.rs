@@ -1,0 +1,288 @@
+//! `npxc config`: the files of the configuration: where they are, whether they are right, and what may stand in them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use clap::{Parser, Subcommand};
+
+use super::say;
+use crate::config::load::Asked;
+use crate::config::schema::spec_fault;
+use crate::config::{self, ConfigError, Directories, Fault, files, json_schema, schema};
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{HostEnv, PackageName, PackageSpec};
+use crate::paths::shell_word;
+
+/// What stands in a new file of a package.
+pub(super) const TEMPLATE: &str = include_str!("config/package.toml");
+
+/// What stands in a new file for all packages, before the same with `defaults.` in the names of tables.
+const GLOBAL_HEAD: &str = "# What npxc grants to every package. A package's own file, npxc's variables and the command line come before it.\n";
+
+/// Shows, edits and checks the configuration files
+#[derive(Debug, Parser)]
+#[command(name = "npxc config")]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+    /// A configuration directory, or a package's file [default: ~/.config/npxc]
+    #[arg(long, value_name = "PATH", global = true)]
+    config: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print where the file of a package is, or, without one, that for all packages
+    Path {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Open it in $VISUAL or $EDITOR, new with every key commented out if there is none, and check it afterwards
+    Edit {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Check everything that these packages would be granted; without one, every file; exit status 1 if one is wrong
+    Check {
+        /// The packages
+        #[arg(value_name = "PACKAGE-SPEC")]
+        specs: Vec<OsString>,
+    },
+    /// Print the JSON Schema of a package's file, for an editor
+    Schema {
+        /// Of npxc.toml
+        #[arg(long)]
+        global: bool,
+    },
+}
+
+/// One of the files.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The package
+    #[arg(value_name = "PACKAGE-SPEC")]
+    spec: Option<OsString>,
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    let host = HostEnv::current();
+    let found = || Found::of(args.config.as_deref(), &host);
+    match &args.action {
+        Action::Path { which } => {
+            let path = found()?.file(which.spec.as_ref())?;
+            say::print(&format!("{}\n", path.display()));
+            Ok(ExitStatus::Success)
+        }
+        Action::Edit { which } => {
+            let path = found()?.file(which.spec.as_ref())?;
+            edit(&path, which.spec.as_ref(), args.config.clone(), &host)
+        }
+        Action::Check { specs } if specs.is_empty() => {
+            let found = found()?;
+            let mut all = found.all()?;
+            all.extend(found.named.clone());
+            check_files(&all)
+        }
+        Action::Check { specs } => check_packages(specs, args.config.as_ref(), &host),
+        Action::Schema { global } => {
+            let schema = if *global { json_schema::global() } else { json_schema::package() };
+            say::print(&format!("{schema:#}\n"));
+            Ok(ExitStatus::Success)
+        }
+    }
+}
+
+/// Where the files are.
+struct Found {
+    directory: PathBuf,
+    /// A file that `--config` names.
+    named: Option<PathBuf>,
+}
+
+impl Found {
+    fn of(asked: Option<&str>, host: &HostEnv) -> Result<Self, ConfigError> {
+        let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
+        let named = files::named(asked, &mut directories, host)?;
+        Ok(Self { directory: directories.config, named })
+    }
+
+    /// The file of a package, or the one for all.
+    fn file(&self, package: Option<&OsString>) -> Result<PathBuf, ConfigError> {
+        match (package, &self.named) {
+            (None, None) => Ok(files::of_all(&self.directory)),
+            (_, Some(named)) => Ok(named.clone()),
+            (Some(word), None) => {
+                let spec = spec(word)?;
+                spec.name().map(|name| files::of_package(&self.directory, name)).ok_or_else(|| {
+                    let fault = Fault::new("what is not in a registry has no file of its own")
+                        .hint("name a file with --config FILE when it is run");
+                    ConfigError::option("package spec", &spec.to_string(), fault)
+                })
+            }
+        }
+    }
+
+    /// Every file that is there, the one for all packages first.
+    fn all(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut all = Vec::from_iter(Some(files::of_all(&self.directory)).filter(|path| path.exists()));
+        let packages = files::packages(&self.directory);
+        let read = match fs::read_dir(&packages) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
+            Err(error) => return Err(cannot("read", &packages, &error)),
+        };
+        let mut own: Vec<PathBuf> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        own.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+        own.sort();
+        all.extend(own);
+        Ok(all)
+    }
+}
+
+fn spec(word: &OsString) -> Result<PackageSpec, ConfigError> {
+    let text = word.to_string_lossy();
+    text.parse().map_err(|error| ConfigError::option("package spec", &text, spec_fault(&error)))
+}
+
+/// Reads each file by itself; what it names on the disk need not be there.
+fn check_files(all: &[PathBuf]) -> Result<ExitStatus, Failure> {
+    let mut status = ExitStatus::Success;
+    if all.is_empty() {
+        say::note("there is no configuration file");
+    }
+    for path in all {
+        match check_file(path) {
+            Ok(notes) => {
+                say::print(&format!("{}: ok\n", path.display()));
+                notes.iter().for_each(|note| say::warning(note));
+            }
+            Err(error) => {
+                say::failure(&error.into());
+                status = ExitStatus::Config;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn check_file(path: &Path) -> Result<Vec<String>, ConfigError> {
+    let text = files::read(path)?.unwrap_or_default();
+    if path.file_name().is_some_and(|name| name == "npxc.toml") {
+        return Ok(schema::global(path, &text)?.notes);
+    }
+    let (layer, package, _) = schema::package(path, &text)?;
+    let mut notes = layer.notes;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let is_name = |name: &PackageName| name.path_component() == *stem;
+    let name: Option<PackageName> = stem.strip_prefix('@').map_or_else(
+        || stem.parse().ok(),
+        |scoped| format!("@{}", scoped.replacen('+', "/", 1)).parse().ok(),
+    );
+    if package.is_none() && !name.as_ref().is_some_and(is_name) {
+        notes.push(format!("{}: no package has this name, so the file is not read", path.display()));
+    }
+    Ok(notes)
+}
+
+/// What is wrong with the files that are there, for `npxc doctor`.
+pub(super) fn wrong_files(host: &HostEnv) -> Result<Vec<ConfigError>, Failure> {
+    let all = Found::of(None, host)?.all()?;
+    Ok(all.iter().filter_map(|path| check_file(path).err()).collect())
+}
+
+/// Everything that would be granted, the disk included.
+fn check_packages(
+    specs: &[OsString],
+    config: Option<&String>,
+    host: &HostEnv,
+) -> Result<ExitStatus, Failure> {
+    let mut status = ExitStatus::Success;
+    for word in specs {
+        let spec = spec(word)?;
+        let asked = Asked { packages: vec![spec.clone()], config: config.cloned(), ..Asked::default() };
+        match config::load(asked, host) {
+            Ok(resolved) => {
+                resolved.warnings.iter().for_each(|warning| say::warning(warning));
+                say::print(&format!("{spec}: ok\n"));
+            }
+            Err(error) => {
+                say::failure(&error.into());
+                status = ExitStatus::Config;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn edit(
+    path: &Path,
+    package: Option<&OsString>,
+    config: Option<String>,
+    host: &HostEnv,
+) -> Result<ExitStatus, Failure> {
+    let Some(editor) = host.text("VISUAL").or_else(|| host.text("EDITOR")) else {
+        return Err(Failure::new(ExitStatus::Config, "neither VISUAL nor EDITOR is set")
+            .hint(format!("EDITOR=nano npxc config edit ..., or open {} yourself", path.display())));
+    };
+    if make(path, package.is_none())? {
+        say::note(&format!("{} is new; every key stands in it, commented out", path.display()));
+    }
+    // As git and others do it: the variable may hold options, so a shell takes it apart.
+    let command = format!("{editor} {}", shell_word(&path.to_string_lossy()));
+    let ended = process::Command::new("sh").args(["-c", &command]).status();
+    let ended = ended.map_err(|error| cannot("start an editor for", path, &error))?;
+    if !ended.success() {
+        return Err(Failure::new(ExitStatus::Config, format!("the editor `{editor}` failed: {ended}")));
+    }
+    match package {
+        Some(word) => check_packages(std::slice::from_ref(word), config.as_ref(), host),
+        None => check_files(&[path.to_owned()]),
+    }
+}
+
+/// Makes the file if there is none; says whether it did.
+fn make(path: &Path, global: bool) -> Result<bool, Failure> {
+    let failed = |error: &io::Error| cannot("make", path, error);
+    if let Some(parent) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|error| failed(&error))?;
+    }
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            let text = if global { global_template() } else { TEMPLATE.to_owned() };
+            file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// The same keys below `[defaults]`, without what says which package is meant.
+fn global_template() -> String {
+    let mut text = GLOBAL_HEAD.to_owned();
+    // The head and the keys that name the package end with the first empty line.
+    let rest = TEMPLATE.split_once("\n\n").map_or("", |(_, rest)| rest);
+    text.push_str("\n[defaults]\n");
+    for line in rest.lines() {
+        let line = line
+            .strip_prefix("#[[")
+            .map(|rest| format!("#[[defaults.{rest}"))
+            .or_else(|| line.strip_prefix("#[").map(|rest| format!("#[defaults.{rest}")))
+            .or_else(|| line.strip_prefix('[').map(|rest| format!("[defaults.{rest}")))
+            .unwrap_or_else(|| line.to_owned());
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(ExitStatus::Config, format!("cannot {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use serde_json::Value;
+
+/// Every key as it stands in the template, not commented out.
+fn uncommented(text: &str) -> String {
+    text.lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// How many keys and tables a schema has, without those of npxc 0.3.
+fn keys(root: &Value, part: &Value) -> Vec<String> {
+    let name = part["$ref"]
+        .as_str()
+        .or_else(|| part["allOf"][0]["$ref"].as_str())
+        .or_else(|| part["anyOf"][0]["$ref"].as_str());
+    let part = name.map_or(part, |name| &root["definitions"][name.rsplit('/').next().unwrap()]);
+    let part = if part["items"].is_object() { return keys(root, &part["items"]) } else { part };
+    let properties = part["properties"].as_object();
+    let mut all = Vec::new();
+    for (key, part) in properties.into_iter().flatten().filter(|(_, part)| part["deprecated"] != true) {
+        all.push(key.clone());
+        all.extend(keys(root, part));
+    }
+    all
+}
+
+#[test]
+fn the_templates_load_as_they_are_and_uncommented_and_have_every_key() {
+    let path = Path::new("x.toml");
+    for text in [TEMPLATE.to_owned(), uncommented(TEMPLATE)] {
+        schema::package(path, &text).unwrap();
+    }
+    let global = global_template();
+    for text in [global.clone(), uncommented(&global)] {
+        schema::global(path, &text).unwrap();
+    }
+    let (empty, _, _) = schema::package(path, TEMPLATE).unwrap();
+    assert_eq!(empty.wanted_mode(), None, "nothing is granted before a key is uncommented");
+    let written = uncommented(TEMPLATE);
+    let root = json_schema::package();
+    let keys = keys(&root, &root);
+    assert!(keys.len() > 30, "{keys:?}");
+    for key in keys {
+        let stands = written.lines().any(|line| {
+            line.starts_with(&format!("{key} = "))
+                || line.trim_start_matches('[').split([']', '.']).any(|name| name == key)
+        });
+        assert!(stands, "{key} is not in the template");
+    }
+}
+
+#[test]
+fn a_file_is_made_private_once_and_never_written_over() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("npxc/packages/server.toml");
+    assert!(make(&path, false).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::write(&path, "version = \"1\"\n").unwrap();
+    assert!(!make(&path, false).unwrap());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "version = \"1\"\n");
+}
+
+#[test]
+fn an_editor_with_options_gets_the_file_and_what_it_leaves_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("my home");
+    let host = |editor: &str| HostEnv {
+        vars: [("HOME", home.to_str().unwrap()), ("EDITOR", editor)]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        cwd: dir.path().to_owned(),
+        home: home.clone(),
+    };
+    let run = |editor: &str, package: Option<&str>| {
+        let host = host(editor);
+        let found = Found::of(None, &host).unwrap();
+        let word = package.map(OsString::from);
+        let path = found.file(word.as_ref()).unwrap();
+        (edit(&path, word.as_ref(), None, &host), path)
+    };
+    let (status, path) = run("sed -i 's/^#ipv6 = false/ipv6 = true/'", Some("@a/b@1"));
+    assert_eq!(status.unwrap(), ExitStatus::Success);
+    assert!(path.ends_with("npxc/packages/@a+b.toml"), "{}", path.display());
+    assert!(fs::read_to_string(&path).unwrap().contains("\nipv6 = true"));
+    let (status, _) = run("sed -i 's/^ipv6 = true/ipv6 = 1/'", Some("@a/b"));
+    assert_eq!(status.unwrap(), ExitStatus::Config);
+    let (status, path) = run("true", None);
+    assert_eq!(status.unwrap(), ExitStatus::Success);
+    assert!(path.ends_with(".config/npxc/npxc.toml") && path.exists());
+    assert!(run("false", None).0.unwrap_err().message.contains("the editor `false` failed"));
+    assert!(run("", None).0.unwrap_err().message.contains("neither VISUAL nor EDITOR"));
+    assert!(Found::of(None, &host("true")).unwrap().file(Some(&"./local".into())).is_err());
+}
+
+#[test]
+fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let packages = dir.path().join("packages");
+    fs::create_dir(&packages).unwrap();
+    for (name, text) in [
+        ("../npxc.toml", "[defaults]\n"),
+        ("a.toml", ""),
+        ("@b+c.toml", ""),
+        ("short name.toml", "package = \"d\"\n"),
+        ("Not A Name.toml", ""),
+        ("notes.md", "no TOML at all"),
+    ] {
+        fs::write(packages.join(name), text).unwrap();
+    }
+    let found = Found { directory: dir.path().to_owned(), named: None };
+    let all = found.all().unwrap();
+    let names: Vec<_> = all.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["npxc.toml", "@b+c.toml", "Not A Name.toml", "a.toml", "short name.toml"]);
+    let notes: Vec<String> = all.iter().flat_map(|path| check_file(path).unwrap()).collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
+    assert_eq!(check_files(&all).unwrap(), ExitStatus::Success);
+    fs::write(packages.join("a.toml"), "[network]\nalow = []\n").unwrap();
+    assert_eq!(check_files(&all).unwrap(), ExitStatus::Config);
+}

@@ -1,0 +1,182 @@
+//! `npxc update`: what npm resolves now in the place of what is installed, after showing what changes.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, Write as _};
+
+use clap::Parser;
+use rustix::termios::isatty;
+
+use super::options::Options;
+use super::say::Stderr;
+use super::{log_to_stderr, resolve, say};
+use crate::audit::escape::printable;
+use crate::config::{Directories, Resolved};
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{Changes, PackageSpec, Progress as _, Store, Updated, VersionSpec};
+use crate::session;
+
+/// Longest line of a change that is shown, characters: names have 214.
+const LINE: usize = 400;
+
+/// Resolves again what is installed, shows what would change, and installs it if that is wanted
+#[derive(Debug, Parser)]
+#[command(name = "npxc update")]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The packages; all that are installed, if none is named
+    #[arg(value_name = "PACKAGE-SPEC")]
+    specs: Vec<OsString>,
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
+    let all = args.specs.is_empty() && args.options.package.is_empty();
+    let wanted = if all { installed(&args.options, voice)? } else { named(args)? };
+    if wanted.is_empty() {
+        voice.say("there is nothing to update");
+    }
+    let unanswered = Cell::new(false);
+    let decide = |title: &str, changes: &Changes| {
+        say::print(&describe(title, changes));
+        if args.dry_run || args.options.yes > 0 {
+            return !args.dry_run;
+        }
+        if !isatty(io::stdin()) || !isatty(io::stderr()) {
+            unanswered.set(true);
+            return false;
+        }
+        ask()
+    };
+    for mut resolved in wanted {
+        resolved.request.bin = None;
+        let title = resolved.request.to_string();
+        for warning in &resolved.warnings {
+            voice.warning(warning);
+        }
+        voice.say(&format!("looking for a newer {title} ..."));
+        match session::update(&resolved, &voice, &|changes| decide(&title, changes))? {
+            Updated::Same(installed) => voice.say(&format!("{installed} is what there is")),
+            Updated::Declined | Updated::Done(_) => {}
+            // Of all that is installed, this is for another runtime or image.
+            Updated::Missing if all => {}
+            Updated::Missing => {
+                return Err(Failure::new(ExitStatus::Config, format!("`{title}` is not installed"))
+                    .hint("npxc install PACKAGE installs it; npxc list shows what is"));
+            }
+        }
+    }
+    if unanswered.get() {
+        return Err(Failure::new(ExitStatus::Config, "nothing was updated: there is nobody to ask")
+            .hint("npxc update --yes updates without asking, --dry-run only shows"));
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// What was named, each as it would be run.
+fn named(args: &Args) -> Result<Vec<Resolved>, Failure> {
+    if !args.options.package.is_empty() {
+        return Ok(vec![resolve(&args.options, &["-".into()])?]);
+    }
+    args.specs.iter().map(|spec| resolve(&args.options, std::slice::from_ref(spec))).collect()
+}
+
+/// What is installed and can change: a version that was pinned cannot.
+fn installed(options: &Options, voice: Stderr) -> Result<Vec<Resolved>, Failure> {
+    let directories = Directories::new(|name| std::env::var_os(name))?;
+    let entries = Store::at(&directories.data).list()?;
+    let mut requests: Vec<Vec<String>> =
+        entries.into_iter().filter_map(|entry| Some(entry.manifest?.request)).collect();
+    requests.sort();
+    requests.dedup();
+    let (pinned, open): (Vec<_>, Vec<_>) = requests.into_iter().partition(|request| is_pinned(request));
+    for request in pinned {
+        voice.say(&format!("{} is pinned", request.join(" ")));
+    }
+    open.iter()
+        .map(|request| match &request[..] {
+            [one] => resolve(options, &[one.into()]),
+            several => {
+                let options = Options { package: several.to_vec(), ..options.clone() };
+                resolve(&options, &["-".into()])
+            }
+        })
+        .collect()
+}
+
+/// Whether every package of a request is at one version, or on this machine.
+fn is_pinned(request: &[String]) -> bool {
+    request.iter().all(|spec| match spec.parse() {
+        Ok(PackageSpec::Registry { version, .. }) => matches!(version, VersionSpec::Exact(_)),
+        Ok(_) | Err(_) => true,
+    })
+}
+
+fn describe(title: &str, changes: &Changes) -> String {
+    let mut out = format!("{}\n", printable(title, LINE));
+    for change in &changes.packages {
+        let _ = writeln!(out, "  {}", printable(&change.to_string(), LINE));
+    }
+    if !changes.scripts.is_empty() {
+        let _ = writeln!(
+            out,
+            "  install scripts that would run: {}",
+            printable(&changes.scripts.join(", "), LINE)
+        );
+    }
+    out
+}
+
+/// Asks a person; no answer is no.
+fn ask() -> bool {
+    let mut answer = String::new();
+    let _ = io::stderr().lock().write_all(b"npxc: update it? [y/N] ");
+    let _ = io::stdin().lock().read_line(&mut answer);
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package::Change;
+
+    #[test]
+    fn changes_are_shown_line_by_line_and_harmlessly() {
+        let change = |name: &str, from: Option<&str>, to: Option<&str>| Change {
+            dependency: false,
+            name: name.to_owned(),
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+        };
+        let changes = Changes {
+            packages: vec![
+                change("server", Some("1.0.0"), Some("1.1.0")),
+                change("new\u{1b}[2J", None, Some("1.0.0")),
+                change("gone", Some("2.0.0"), None),
+            ],
+            scripts: vec!["a".to_owned(), "b".to_owned()],
+        };
+        assert_eq!(
+            describe("server", &changes),
+            "server\n    server 1.0.0 -> 1.1.0\n  + new\\u{1b}[2J 1.0.0\n  - gone 2.0.0\n  \
+             install scripts that would run: a, b\n"
+        );
+    }
+
+    #[test]
+    fn a_version_and_what_is_local_are_pinned() {
+        let pinned =
+            |request: &[&str]| is_pinned(&request.iter().map(|spec| (*spec).to_owned()).collect::<Vec<_>>());
+        assert!(pinned(&["a@1.2.3"]) && pinned(&["./a"]) && pinned(&["a@1.2.3", "@b/c@2.0.0"]));
+        assert!(
+            !pinned(&["a"]) && !pinned(&["a@^1"]) && !pinned(&["a@latest"]) && !pinned(&["a@1.2.3", "b"])
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! npxc's own variables, and who said what.
+
+use super::*;
+use crate::config::Origin;
+
+fn with(home: &Home, variables: &[(&str, &str)]) -> HostEnv {
+    let mut host = home.host.clone();
+    host.vars.extend(variables.iter().map(|(name, value)| (name.into(), value.into())));
+    host
+}
+
+fn loaded(host: &HostEnv, layer: Layer) -> Result<Resolved, ConfigError> {
+    load(Asked { packages: vec!["server".parse().unwrap()], layer, ..Asked::default() }, host)
+}
+
+#[test]
+fn variables_stand_between_options_and_files() {
+    let home = Home::new(&[
+        (
+            "packages/server.toml",
+            "[network]\nallow = [\"file.example.com\"]\n[runtime]\nmemory = \"1G\"\npids = 99\ncpus = 3\n",
+        ),
+        ("npxc.toml", "[defaults.runtime]\nlink = \"auto\"\n"),
+    ]);
+    let host = with(
+        &home,
+        &[
+            ("NPXC_ALLOW", "@npm,variable.example.com:443"),
+            ("NPXC_MEMORY", "2G"),
+            ("NPXC_PIDS", "100"),
+            ("NPXC_CPUS", ""),
+        ],
+    );
+    let run = loaded(&host, Layer { memory: Some(3 << 30), ..flags() }).unwrap();
+    assert_eq!((run.limits.memory, run.limits.pids, run.limits.cpus), (3 << 30, 100, Some(3.0)));
+    assert_eq!(shown(&run.network.allow), ["@npm", "variable.example.com:443", "file.example.com"]);
+    assert_eq!(run.origin(|layer| layer.memory.is_some()), &Origin::Option);
+    assert_eq!(run.origin(|layer| layer.pids.is_some()), &Origin::Variable);
+    assert_eq!(run.origin(|layer| layer.cpus.is_some()), &Origin::Package(run.files[0].clone()));
+    assert_eq!(run.origin(|layer| layer.link.is_some()), &Origin::Global(run.files[1].clone()));
+    assert_eq!(run.origin(|layer| layer.image.is_some()), &Origin::Default);
+    assert!(run.warnings.is_empty(), "{:?}", run.warnings);
+}
+
+#[test]
+fn paths_of_variables_are_those_of_options() {
+    let home = Home::new(&[]);
+    fs::create_dir_all(home.host.home.join("data/packages")).unwrap();
+    fs::write(home.host.home.join("data/packages/server.toml"), "[network]\nmode = \"open\"\n").unwrap();
+    let host =
+        with(&home, &[("NPXC_CONFIG", "~/data"), ("NPXC_CWD", "data"), ("NPXC_AUDIT_LOG", "data/log")]);
+    let run = loaded(&host, flags()).unwrap();
+    assert_eq!(run.network.mode, Mode::Open);
+    assert_eq!(run.cwd, home.host.home.join("data"));
+    assert_eq!(run.audit, audit::Target::File(home.host.home.join("data/log")));
+    let refused = |name: &str| loaded(&with(&home, &[(name, "none")]), flags()).unwrap_err().to_string();
+    assert_eq!(refused("NPXC_CONFIG"), "NPXC_CONFIG: `none`: there is no such file or directory");
+    assert_eq!(refused("NPXC_CWD"), "NPXC_CWD: `none`: there is no such directory");
+    assert_eq!(
+        refused("NPXC_RUNTIME"),
+        "NPXC_RUNTIME: `none`: expected one of auto, native, podman, docker, apple"
+    );
+    let pointed = loaded(&with(&home, &[("NPXC_DENY", "a.example.com,@nmp")]), flags()).unwrap_err();
+    assert_eq!(
+        pointed.to_string(),
+        "NPXC_DENY: there is no preset @nmp\na.example.com,@nmp\n              ^"
+    );
+}
+
+#[test]
+fn a_name_that_is_none_is_warned_of_and_none_reaches_the_package() {
+    let home = Home::new(&[("packages/server.toml", "env_passthrough = [\"NPXC_ALLOW\"]\n")]);
+    assert!(
+        home.refused("server").contains("packages/server.toml:1:20: variables whose names begin with NPXC_")
+    );
+    let home = Home::new(&[]);
+    let host =
+        with(&home, &[("NPXC_ALOW", "x"), ("NPXC_EGRESS", "x"), ("NPXC_DATA", "/x"), ("NPXC_TEST_X", "1")]);
+    let run = loaded(&host, flags()).unwrap();
+    assert_eq!(
+        run.warnings[0],
+        "the variable NPXC_ALOW is none of npxc's and does nothing; did you mean NPXC_ALLOW?"
+    );
+    assert!(run.warnings[1].starts_with(
+        "the variable NPXC_EGRESS is none of npxc's and does nothing; npxc's are NPXC_ADDRESSES, "
+    ));
+    assert_eq!((run.warnings.len(), run.env.len()), (2, 0));
+}
