@@ -15,6 +15,7 @@ mod doctor;
 mod dry_run;
 mod inspect;
 mod install;
+mod online;
 pub mod options;
 mod probe;
 mod run;
