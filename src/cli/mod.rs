@@ -16,6 +16,7 @@ mod doctor;
 mod grants;
 mod inspect;
 mod install;
+mod online;
 pub mod options;
 mod probe;
 mod run;

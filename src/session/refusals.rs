@@ -64,3 +64,64 @@ fn destination(event: &Event) -> Option<String> {
         None => guest_destination.to_string(),
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    struct Kept(usize);
+
+    impl Journal for Kept {
+        fn record(&mut self, _: Event) -> bool {
+            self.0 += 1;
+            true
+        }
+
+        fn healthy(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn each_refusal_is_said_once_and_not_without_end_and_all_are_recorded() {
+        let (say, mut said) = unbounded_channel();
+        let mut telling = Telling::new(Kept(0), say);
+        let mut refuse = |name: &str, hint: Option<&str>| {
+            telling.record(Event::FlowOpen {
+                flow: 1,
+                protocol: "tcp".to_owned(),
+                rule: "example.com".to_owned(),
+                name: Some(name.to_owned()),
+                source: "198.18.0.2:40000".parse().unwrap(),
+                guest_destination: "198.18.1.1:443".parse().unwrap(),
+                dialled: "192.0.2.1:3128".parse().unwrap(),
+                via: Some("http://192.0.2.1:3128 by name".to_owned()),
+                observed: None,
+                hint: None,
+            });
+            telling.record(Event::FlowClose {
+                flow: 1,
+                bytes_up: 0,
+                bytes_down: 0,
+                duration_ms: 0,
+                detected: "other".to_owned(),
+                sniffed: None,
+                how: "refused by the proxy: 403 Forbidden".to_owned(),
+                hint: hint.map(str::to_owned),
+            });
+        };
+        refuse("a.example", None);
+        refuse("a.example", Some("ask"));
+        refuse("a.example", Some("ask"));
+        for number in 0..100 {
+            refuse(&format!("n{number}.example"), Some("ask"));
+        }
+        let first = "the connection to a.example:443 was refused by the proxy: 403 Forbidden (ask)";
+        assert_eq!(said.try_recv().unwrap(), first);
+        let more = std::iter::from_fn(|| said.try_recv().ok()).count();
+        assert_eq!((more, telling.journal.0), (MOST_SAID - 1, 2 * 103));
+    }
+}

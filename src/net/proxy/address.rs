@@ -70,8 +70,8 @@ impl ProxyError {
                 "if the proxy has a port without TLS, name that: --proxy http://HOST:PORT; --proxy none connects directly"
             }
             Self::Scheme | Self::Host | Self::Port | Self::Credentials => {
-                "write http://HOST:PORT, http://USER:PASSWORD@HOST:PORT, socks5h://HOST:PORT or none; what has a meaning in \
-                 URLs is %XX in a password"
+                "write http://HOST:PORT, http://USER:PASSWORD@HOST:PORT, socks5h://HOST:PORT or none; in a password, \
+                 characters that have a meaning in URLs are written %XX"
             }
         }
     }
