@@ -215,6 +215,8 @@ fn own_command(name: &str) -> Option<clap::Command> {
         "update" => update::Args::command(),
         "list" => store::ListArgs::command(),
         "clean" => store::CleanArgs::command(),
+        "wrap" => wrap::Args::command(),
+        "unwrap" => wrap::UnwrapArgs::command(),
         "config" => config::Args::command(),
         "doctor" => doctor::Args::command(),
         "audit" => audit::Args::command(),

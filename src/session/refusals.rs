@@ -119,8 +119,8 @@ mod tests {
         for number in 0..100 {
             refuse(&format!("n{number}.example"), Some("ask"));
         }
-        let first = "the connection to a.example:443 was refused by the proxy: 403 Forbidden (ask)";
-        assert_eq!(said.try_recv().unwrap(), first);
+        let first = "the connection to a.example:443 was refused by the proxy: 403 Forbidden";
+        assert_eq!(said.try_recv().unwrap(), Said { words: first.to_owned(), hint: Some("ask".to_owned()) });
         let more = std::iter::from_fn(|| said.try_recv().ok()).count();
         assert_eq!((more, telling.journal.0), (MOST_SAID - 1, 2 * 103));
     }
