@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "src/clients/servers.rs",
     "src/clients/toml.rs",
     "src/clients/value.rs",
+    "src/clients/variables.rs",
     "src/config/directories.rs",
     "src/config/layer.rs",
     "src/config/proxy.rs",
