@@ -60,7 +60,6 @@ pub fn host() -> Result<()> {
         policy,
         responder: Responder::new(dns::Options::default()),
         pins: Pins::new(),
-        proxy: None,
         journal: Box::new(recorder),
         link,
         proxy: None,

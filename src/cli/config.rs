@@ -79,13 +79,13 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
         Action::Edit { which } => {
             let path = found()?.file(which.spec.as_ref())?;
-            edit(&path, which.spec.as_ref(), args.config.clone(), &host)
+            edit(&path, which.spec.as_ref(), args.config.as_ref(), &host)
         }
         Action::Check { specs } if specs.is_empty() => {
             let found = found()?;
             let mut all = found.all()?;
             all.extend(found.named.clone());
-            check_files(&all)
+            Ok(check_files(&all))
         }
         Action::Check { specs } => check_packages(specs, args.config.as_ref(), &host),
         Action::Schema { global } => {
@@ -149,7 +149,7 @@ fn spec(word: &OsString) -> Result<PackageSpec, ConfigError> {
 }
 
 /// Reads each file by itself; what it names on the disk need not be there.
-fn check_files(all: &[PathBuf]) -> Result<ExitStatus, Failure> {
+fn check_files(all: &[PathBuf]) -> ExitStatus {
     let mut status = ExitStatus::Success;
     if all.is_empty() {
         say::note("there is no configuration file");
@@ -158,7 +158,9 @@ fn check_files(all: &[PathBuf]) -> Result<ExitStatus, Failure> {
         match check_file(path) {
             Ok(notes) => {
                 say::print(&format!("{}: ok\n", path.display()));
-                notes.iter().for_each(|note| say::warning(note));
+                for note in &notes {
+                    say::warning(note);
+                }
             }
             Err(error) => {
                 say::failure(&error.into());
@@ -166,7 +168,7 @@ fn check_files(all: &[PathBuf]) -> Result<ExitStatus, Failure> {
             }
         }
     }
-    Ok(status)
+    status
 }
 
 fn check_file(path: &Path) -> Result<Vec<String>, ConfigError> {
@@ -206,7 +208,9 @@ fn check_packages(
         let asked = Asked { packages: vec![spec.clone()], config: config.cloned(), ..Asked::default() };
         match config::load(asked, host) {
             Ok(resolved) => {
-                resolved.warnings.iter().for_each(|warning| say::warning(warning));
+                for warning in &resolved.warnings {
+                    say::warning(warning);
+                }
                 say::print(&format!("{spec}: ok\n"));
             }
             Err(error) => {
@@ -221,7 +225,7 @@ fn check_packages(
 fn edit(
     path: &Path,
     package: Option<&OsString>,
-    config: Option<String>,
+    config: Option<&String>,
     host: &HostEnv,
 ) -> Result<ExitStatus, Failure> {
     let Some(editor) = host.text("VISUAL").or_else(|| host.text("EDITOR")) else {
@@ -239,8 +243,8 @@ fn edit(
         return Err(Failure::new(ExitStatus::Config, format!("the editor `{editor}` failed: {ended}")));
     }
     match package {
-        Some(word) => check_packages(std::slice::from_ref(word), config.as_ref(), host),
-        None => check_files(&[path.to_owned()]),
+        Some(word) => check_packages(std::slice::from_ref(word), config, host),
+        None => Ok(check_files(&[path.to_owned()])),
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// Print the AppArmor profile that lets this program make user namespaces (Ubuntu 23.10 and newer), and try nothing
+    #[allow(clippy::doc_markdown, reason = "it is printed as it is")]
     #[arg(long, conflicts_with_all = ["online", "json"])]
     apparmor: bool,
 }

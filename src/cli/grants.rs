@@ -1,7 +1,7 @@
 //! Everything a run would be granted, and who says so: for `--dry-run` and `npxc inspect`. Values of variables are not
 //! shown.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(super) struct Row {
     what: &'static str,
     value: String,
     /// Who says so, where somebody can.
-    from: Option<String>,
+    from: Option<Granter>,
     /// What a preset stands for, or what names have as addresses now.
     more: Vec<String>,
 }
@@ -35,13 +35,32 @@ impl Row {
     /// Says who grants it: the highest layer of which `says` is true. `option` is how the command line does.
     fn by(mut self, run: &Resolved, option: &str, says: impl Fn(&Layer) -> bool) -> Self {
         self.from = Some(match run.origin(says) {
-            Origin::Option => option.to_owned(),
-            Origin::Variable => variables::of(option),
-            Origin::Package(file) => format!("the package's file, {}", file.display()),
-            Origin::Global(file) => format!("the file for all packages, {}", file.display()),
-            Origin::Default => "default".to_owned(),
+            Origin::Option => Granter { who: "option", name: option.to_owned() },
+            Origin::Variable => Granter { who: "variable", name: variables::of(option) },
+            Origin::Package(file) => Granter { who: "package's file", name: file.display().to_string() },
+            Origin::Global(file) => {
+                Granter { who: "file for all packages", name: file.display().to_string() }
+            }
+            Origin::Default => Granter { who: "default", name: String::new() },
         });
         self
+    }
+}
+
+/// Who grants something: of what kind, and which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Granter {
+    who: &'static str,
+    name: String,
+}
+
+impl fmt::Display for Granter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.who, &self.name) {
+            ("default", _) => f.write_str("default"),
+            ("option" | "variable", name) => f.write_str(name),
+            (who, name) => write!(f, "the {who}, {name}"),
+        }
     }
 }
 
@@ -57,14 +76,11 @@ pub(super) fn rows(run: &Resolved, survey: &Result<Survey, Failure>, found: &[Fo
         let args: Vec<_> = run.args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
         rows.push(Row::new("arguments", args.join(" ")));
     }
-    match session::preview(run) {
-        Ok(paths) => rows.extend(
-            paths.iter().map(|Translated { given, inside }| Row::new("path", format!("{given} -> {inside}"))),
-        ),
-        Err(failure) => {
-            rows.push(Row::new("path", format!("which of them are shared is unknown: {}", failure.message)))
-        }
-    }
+    let paths = session::preview(run).map_or_else(
+        |failure| vec![format!("which of them are shared is unknown: {}", failure.message)],
+        |paths| paths.iter().map(|Translated { given, inside }| format!("{given} -> {inside}")).collect(),
+    );
+    rows.extend(paths.into_iter().map(|path| Row::new("path", path)));
     network_rows(&mut rows, run, survey, found);
     file_rows(&mut rows, run);
     ground_rows(&mut rows, run, survey);
@@ -77,13 +93,17 @@ pub(super) fn rows(run: &Resolved, survey: &Result<Survey, Failure>, found: &[Fo
     rows
 }
 
+/// A list of rules of a layer.
+type List = fn(&Layer) -> &Vec<Rule>;
+
 fn network_rows(rows: &mut Vec<Row>, run: &Resolved, survey: &Result<Survey, Failure>, found: &[Found]) {
-    rows.push(Row::new("network", network(run)).by(
-        run,
-        "--network, or a rule of the command line",
-        |layer| layer.wanted_mode().is_some(),
-    ));
-    type List = fn(&Layer) -> &Vec<Rule>;
+    let says = |layer: &Layer| layer.wanted_mode().is_some();
+    let option = match run.layers.iter().find(|layer| says(layer)) {
+        Some(layer) if layer.mode.is_none() && layer.allow.is_empty() => "--allow-private",
+        Some(layer) if layer.mode.is_none() => "--allow",
+        Some(_) | None => "--network",
+    };
+    rows.push(Row::new("network", network(run)).by(run, option, says));
     let lists: [(&'static str, &str, &Vec<Rule>, List); 4] = [
         ("allow", "--allow", &run.network.allow, |layer| &layer.allow),
         ("allow private", "--allow-private", &run.network.allow_private, |layer| &layer.allow_private),
@@ -208,7 +228,7 @@ pub(super) fn text(rows: &[Row], origins: bool) -> String {
         last = row.what;
         let _ = write!(out, "{title:<14} {}", printable(&row.value, 2000));
         if let Some(from) = row.from.as_ref().filter(|_| origins) {
-            let _ = write!(out, "  [{}]", printable(from, 2000));
+            let _ = write!(out, "  [{}]", printable(&from.to_string(), 2000));
         }
         out.push('\n');
         for more in &row.more {
@@ -223,7 +243,10 @@ pub(super) fn json(rows: &[Row]) -> Value {
     let row = |row: &Row| {
         let mut one = json!({ "what": row.what, "value": row.value });
         if let (Some(from), Some(object)) = (&row.from, one.as_object_mut()) {
-            object.insert("from".to_owned(), from.as_str().into());
+            object.insert("from".to_owned(), from.who.into());
+            if !from.name.is_empty() {
+                object.insert("name".to_owned(), from.name.as_str().into());
+            }
         }
         if let (false, Some(object)) = (row.more.is_empty(), one.as_object_mut()) {
             object.insert("addresses".to_owned(), row.more.clone().into());

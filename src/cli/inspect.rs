@@ -107,7 +107,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&grants::text(&rows, true));
     }
     if args.no_start {
-        resolved.warnings.iter().for_each(|warning| voice.warning(warning));
+        for warning in &resolved.warnings {
+            voice.warning(warning);
+        }
         if args.json {
             say::print(&super::audit::to_json(&json!({ "grants": grants::json(&rows) }))?);
         }

@@ -63,10 +63,10 @@ pub const NAMES: [&str; 16] = [
 const COMMANDS: &str = "\
 Commands:
   probe SPEC [ARGS...]      Start it, list its tools, show what it tried to reach, stop
-  inspect SPEC [ARGS...]    Show what it is granted and by whom, and which arguments of its tools are paths
+  inspect SPEC [ARGS...]    Show what it is granted, and which arguments are paths
   install SPEC...           Install now, so that the first start is fast
   build, rebuild SPEC...    The same; rebuild installs again
-  update [SPEC...]          Show what is newer than what is installed, and install it if that is wanted
+  update [SPEC...]          Show what is newer, and install it if that is wanted
   list                      Show what is installed
   clean SPEC... | --all | --older-than AGE
                             Remove what is installed
@@ -145,7 +145,7 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Inspect(args) => inspect::execute(&args),
         Command::Install(args) => install::execute(&args),
         Command::Update(args) => update::execute(&args),
-        Command::Completions(args) => shell::completions(&args),
+        Command::Completions(args) => Ok(shell::completions(&args)),
         Command::Man(args) => shell::man(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),

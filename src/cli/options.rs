@@ -110,7 +110,7 @@ pub struct Options {
     /// Another package to install; with it, the first word is the bin to run
     #[arg(short, long, value_name = "NAME", help_heading = "As npx has them")]
     pub package: Vec<String>,
-    /// Taken as npx takes it, without effect: npxc never asks
+    /// Taken as npx takes it: npxc asks before an update, and never else
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "As npx has them")]
     pub yes: u8,
 }

@@ -45,7 +45,7 @@ pub(super) struct ManArgs {
     command: Option<String>,
 }
 
-pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitStatus, Failure> {
+pub(super) fn completions(args: &CompletionsArgs) -> ExitStatus {
     let shell = match args.shell {
         Known::Bash => Shell::Bash,
         Known::Zsh => Shell::Zsh,
@@ -54,7 +54,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<ExitStatus, Failure>
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut whole(), "npxc", &mut text);
     say::print(&String::from_utf8_lossy(&text));
-    Ok(ExitStatus::Success)
+    ExitStatus::Success
 }
 
 pub(super) fn man(args: &ManArgs) -> Result<ExitStatus, Failure> {

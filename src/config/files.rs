@@ -8,7 +8,7 @@ use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::Layer;
 use super::load::path;
-use super::{schema, variables};
+use super::{former, schema, variables};
 use crate::package::{HostEnv, PackageName, PackageSpec, VersionSpec};
 
 /// Largest configuration file that is read.
@@ -75,7 +75,7 @@ pub(super) fn layers(
     let own = match (named, packages.first().and_then(PackageSpec::name)) {
         (Some(named), _) => Some(named),
         (None, None) => None,
-        (None, Some(name)) => match former(&directories.config, name)? {
+        (None, Some(name)) => match under_old_name(&directories.config, name)? {
             Former::Same(file) => Some(file),
             Former::Other(note) => {
                 stack.extend(note.map(|note| Layer { notes: vec![note], ..Layer::default() }));
@@ -111,13 +111,13 @@ enum Former {
 }
 
 /// npxc 0.3 wrote `@a/b` and `a-b` into the same file, `a-b.toml`. It is taken for a scoped package if it says to be its.
-fn former(config: &Path, name: &PackageName) -> Result<Former, ConfigError> {
+fn under_old_name(config: &Path, name: &PackageName) -> Result<Former, ConfigError> {
     let own = of_package(config, name);
     let text = name.to_string();
-    let Some(scoped) = text.strip_prefix('@').filter(|_| !own.exists()) else {
+    if !text.starts_with('@') || own.exists() {
         return Ok(Former::Other(None));
-    };
-    let file = packages(config).join(format!("{}.toml", scoped.to_lowercase().replace(['@', '/'], "-")));
+    }
+    let file = packages(config).join(format!("{}.toml", former::file_name(name)));
     let Some(written) = read(&file)? else { return Ok(Former::Other(None)) };
     // A mistake in another package's file is that one's.
     Ok(match schema::package(&file, &written) {

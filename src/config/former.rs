@@ -3,13 +3,16 @@
 //! What only says what npxc does anyway is taken; what would grant less than was meant then is noted; what would grant
 //! more is refused.
 
-use std::mem;
+use std::ffi::OsString;
+use std::path::Path;
+use std::{fs, mem};
 
 use super::error::{ConfigError, Fault};
 use super::schema::Source;
 use super::tables::{Defaults, MountTable, Tables};
 use super::values;
 use super::written::{Text, Word};
+use crate::package::PackageName;
 use crate::policy::Mode;
 
 /// The keys of 0.3, by a key of the table that they stand in. No hint names them.
@@ -87,6 +90,26 @@ pub(super) fn mode(text: &str) -> Result<Mode, Fault> {
             .hint("name what is needed in `allow`; mode = \"open\" lets every public destination through"));
     }
     values::mode(text)
+}
+
+/// The name that 0.3 gave to a package's file and directory: `@a/b` and `a-b` had the same.
+pub(super) fn file_name(name: &PackageName) -> String {
+    name.to_string().to_lowercase().replace(['@', '/'], "-").trim_start_matches('-').to_owned()
+}
+
+/// A word about what a package kept with 0.3, which is not in the way of what it keeps now. `data` is npxc's directory.
+pub(super) fn kept(data: &Path, name: &PackageName) -> Option<String> {
+    let (old, new) =
+        (data.join("packages").join(file_name(name)), data.join("packages").join(name.path_component()));
+    // Today's directory has these, and nothing of the package's beside them.
+    let is_old =
+        |entry: &OsString| !["data", "folder", "lock", "over", "replaced"].iter().any(|own| entry == own);
+    let found = fs::read_dir(&old).ok()?.filter_map(|entry| Some(entry.ok()?.file_name())).find(is_old)?;
+    Some(format!(
+        "{} is of npxc 0.3, it seems; what the package is to have in /data goes to {}",
+        old.join(found).display(),
+        new.join("data").display()
+    ))
 }
 
 /// `env_passthrough` behind `[env]` is a variable of that table, which is never what was meant.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::files::{self, Layers};
+use super::former;
 use super::layer::Layer;
 use super::mounts::{self, GuestPath, HostPath, MountSpec};
 use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
@@ -58,6 +59,8 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     let mounts = mounts::settle(&combined.mounts, &directories)?;
     if combined.persist {
         spares_data(&combined.mounts)?;
+        let name = packages.first().and_then(PackageSpec::name);
+        warnings.extend(name.and_then(|name| former::kept(&directories.data, name)));
     }
     let is_cwd = |mount: &&Mount| real(&mount.host) == real(cwd.as_path());
     if asked.no_isolate

@@ -274,8 +274,12 @@ fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {
             let fault =
                 Fault::new(format!("no network at all, and `{rule}` is allowed: one contradicts the other"));
             let hint = match place {
-                Place::Option(_) => "leave --network out: --allow turns the allowlist on by itself",
-                Place::File { .. } | Place::Surroundings => "write mode = \"allowlist\", or take `mode` out",
+                Place::Option(option) => {
+                    format!("leave {option} out: --allow turns the allowlist on by itself")
+                }
+                Place::File { .. } | Place::Surroundings => {
+                    "write mode = \"allowlist\", or take `mode` out".to_owned()
+                }
             };
             return Err(ConfigError::at(place, fault.hint(hint)));
         }

@@ -98,21 +98,21 @@ pub(super) struct GlobalFile {
 file! {
     /// The same keys as in a package's file, without those that name the package.
     Defaults {
-        /// The container image, where [defaults.runtime] names none.
+        /// The container image, where `[defaults.runtime]` names none.
         node_image: Option<Text>,
-        /// Of npxc 0.3: Apple's `container`. [runtime] program has its place.
+        /// Of npxc 0.3: Apple's `container`. `program` in `[runtime]` has its place.
         #[schemars(extend("deprecated" = true))]
         container_cli: Option<Text>,
-        /// Of npxc 0.3: memory in [defaults.runtime] has its place.
+        /// Of npxc 0.3: `memory` in `[defaults.runtime]` has its place.
         #[schemars(extend("deprecated" = true))]
         memory: Option<Amount>,
-        /// Of npxc 0.3: cpus in [defaults.runtime] has its place.
+        /// Of npxc 0.3: `cpus` in `[defaults.runtime]` has its place.
         #[schemars(extend("deprecated" = true))]
         cpus: Option<Amount>,
-        /// Of npxc 0.3: mount_mode in [paths] has its place.
+        /// Of npxc 0.3: `mount_mode` in `[paths]` has its place.
         #[schemars(extend("deprecated" = true))]
         mount_mode: Option<AccessWord>,
-        /// Of npxc 0.3: the option --log-level has its place.
+        /// Of npxc 0.3: the option `--log-level` has its place.
         #[schemars(extend("deprecated" = true))]
         log_level: Option<Text>,
     }
@@ -153,9 +153,9 @@ pub(super) struct NetworkTable {
     pub(super) ipv6: Option<bool>,
     /// Whether names get addresses of npxc's own (virtual), or those that they have (real).
     pub(super) addresses: Option<AddressesWord>,
-    /// Addresses of names, instead of what DNS says: NAME:IP.
+    /// Addresses of names, instead of what DNS says: `NAME:IP`.
     pub(super) add_host: Vec<Text>,
-    /// Ports of this machine that lead into the sandbox: [IP:]PORT[:GUEST].
+    /// Ports of this machine that lead into the sandbox: `[IP:]PORT[:GUEST]`.
     pub(super) publish: Vec<Text>,
     /// Whether errors of calls say what was denied while they ran; so it is without it.
     pub(super) explain: Option<bool>,
@@ -174,11 +174,11 @@ pub(super) struct MountTable {
     /// Whether the package may write it; read-only, if it is left out.
     #[serde(default)]
     pub(super) access: Option<AccessWord>,
-    /// Of npxc 0.3: guest has its place.
+    /// Of npxc 0.3: `guest` has its place.
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub(super) container: Option<Text>,
-    /// Of npxc 0.3: access has its place.
+    /// Of npxc 0.3: `access` has its place.
     #[serde(default)]
     #[schemars(extend("deprecated" = true))]
     pub(super) mode: Option<AccessWord>,
@@ -205,7 +205,7 @@ pub(super) struct RuntimeTable {
     pub(super) cpus: Option<Amount>,
     /// Processes and threads.
     pub(super) pids: Option<Amount>,
-    /// Of npxc 0.3: mode in [network] has its place.
+    /// Of npxc 0.3: `mode` in `[network]` has its place.
     #[schemars(extend("deprecated" = true))]
     pub(super) network: Option<ModeWord>,
 }

@@ -58,7 +58,7 @@ pub enum Updated {
     /// It was not wanted; what is installed stays.
     Declined,
     /// It is installed.
-    Done(Entry),
+    Done(Box<Entry>),
 }
 
 /// What npm resolved and downloaded; no script of it ran.
@@ -132,7 +132,7 @@ impl<R: StepRunner> Installer<'_, R> {
         if !decide(&changes) {
             return Ok(Updated::Declined);
         }
-        self.finish(fetched, resolved, options, progress).await.map(Updated::Done)
+        self.finish(fetched, resolved, options, progress).await.map(|entry| Updated::Done(Box::new(entry)))
     }
 
     fn finished(&self, resolved: &Resolved, options: &InstallOptions) -> Result<Option<Entry>, PackageError> {

@@ -120,7 +120,7 @@ fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
     let notes: Vec<String> = all.iter().flat_map(|path| check_file(path).unwrap()).collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
-    assert_eq!(check_files(&all).unwrap(), ExitStatus::Success);
+    assert_eq!(check_files(&all), ExitStatus::Success);
     fs::write(packages.join("a.toml"), "[network]\nalow = []\n").unwrap();
-    assert_eq!(check_files(&all).unwrap(), ExitStatus::Config);
+    assert_eq!(check_files(&all), ExitStatus::Config);
 }

@@ -146,7 +146,7 @@ fn who_grants_what_is_said() {
         format!("[the file for all packages, {}]", global.display()),
     );
     for line in [
-        "network        allowlist: only what follows is reached (virtual addresses)  [--network, or a rule of the command line]".to_owned(),
+        "network        allowlist: only what follows is reached (virtual addresses)  [--allow]".to_owned(),
         "allow          flag.example.com  [--allow]\n                 flag.example.com: 192.0.2.7, 10.0.0.7 (not dialled: private-address)".to_owned(),
         format!("               api.example.com:443  {package}"),
         "deny           bad.example.com  [NPXC_DENY]".to_owned(),
@@ -168,7 +168,7 @@ fn who_grants_what_is_said() {
     let allow = value.as_array().unwrap().iter().find(|row| row["what"] == "allow").unwrap();
     assert_eq!(
         allow,
-        &json!({"what": "allow", "value": "flag.example.com", "from": "--allow",
+        &json!({"what": "allow", "value": "flag.example.com", "from": "option", "name": "--allow",
             "addresses": ["flag.example.com: 192.0.2.7, 10.0.0.7 (not dialled: private-address)"]})
     );
     assert!(!value.to_string().contains("hunter"));

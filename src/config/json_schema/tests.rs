@@ -26,7 +26,7 @@ struct Table<'a> {
     properties: &'a Map<String, Value>,
 }
 
-impl<'a> Table<'a> {
+impl Table<'_> {
     /// A file in which `line` stands in this table.
     fn file(&self, line: &str) -> String {
         let mut value = format!("{{ {line} }}");

@@ -190,3 +190,32 @@ fn an_old_name_is_taken_only_for_the_package_that_it_says() {
     let wrong = Home::new(&[("packages/a-b.toml", "package = \"@a/b\"\n[netwrk]\n")]);
     assert!(wrong.refused("@a/b").contains("unknown key `netwrk`"));
 }
+
+#[test]
+fn what_a_package_kept_is_pointed_out() {
+    let home = Home::new(&[("packages/@a+b.toml", "[storage]\npersist = true\n")]);
+    let packages = home.host.home.join(".local/share/npxc/packages");
+    let warnings = || home.load("@a/b", flags()).unwrap().warnings;
+    fs::create_dir_all(packages.join("a-b/data")).unwrap();
+    assert!(warnings().is_empty(), "that is what the package a-b has today");
+    fs::write(packages.join("a-b/memory.json"), "").unwrap();
+    let expected = format!(
+        "{0}/a-b/memory.json is of npxc 0.3, it seems; what the package is to have in /data goes to {0}/@a+b/data",
+        packages.display()
+    );
+    assert_eq!(warnings(), [expected]);
+}
+
+#[test]
+fn a_variable_that_contradicts_a_rule_is_named() {
+    let home = Home::new(&[]);
+    let mut host = home.host.clone();
+    host.vars.extend([("NPXC_NETWORK".into(), "none".into()), ("NPXC_ALLOW".into(), "@npm".into())]);
+    let error =
+        load(Asked { packages: vec!["server".parse().unwrap()], ..Asked::default() }, &host).unwrap_err();
+    assert!(
+        error.to_string().starts_with("NPXC_NETWORK: no network at all, and `@npm` is allowed"),
+        "{error}"
+    );
+    assert!(error.hint.unwrap().starts_with("leave NPXC_NETWORK out"));
+}

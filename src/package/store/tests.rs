@@ -126,7 +126,7 @@ fn the_last_start_is_known_and_use_is_seen() {
     assert_eq!(listed().last_use(), Some(UNIX_EPOCH), "when it was installed");
     drop(store.try_lock(&request, &node).unwrap());
     let lock = store.lock_of(Some(node.platform_key().as_ref()), Some(request.key().as_ref()));
-    let old = UNIX_EPOCH + Duration::from_secs(86_400);
+    let old = UNIX_EPOCH + Duration::from_hours(24);
     OpenOptions::new().write(true).open(&lock).unwrap().set_modified(old).unwrap();
     assert_eq!(listed().last_use(), Some(old));
     drop(store.try_lock(&request, &node).unwrap());
