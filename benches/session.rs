@@ -67,6 +67,7 @@ async fn foreground(role: &str) -> Result<Status> {
         policy,
         dns: dns::Options::default(),
         pinned: Pinned::from([(SERVER_NAME.parse()?, vec![SERVER.parse()?])]),
+        proxy: None,
         published: Vec::new(),
         journal: Box::new(recorder.clone()),
     };

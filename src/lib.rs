@@ -22,6 +22,7 @@
 
 pub mod audit;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod egress;
 pub mod exit;

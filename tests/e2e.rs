@@ -29,6 +29,7 @@ mod e2e {
     #[path = "../support/patience.rs"]
     mod patience;
     mod processes;
+    mod proxied;
     mod publish;
     mod registry;
     mod servers;
@@ -40,5 +41,6 @@ mod e2e {
     mod user;
     mod words;
     mod world;
+    mod wrap;
     mod writing;
 }

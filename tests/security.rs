@@ -78,6 +78,7 @@ mod security {
     mod names;
     mod packets;
     mod paths;
+    mod proxied;
     mod reach;
     mod sandbox;
     mod sniff;

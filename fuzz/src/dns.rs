@@ -46,7 +46,7 @@ pub(crate) fn dns(data: &[u8]) {
                         "{name} leaves"
                     );
                     let outcome = match lookup.kind {
-                        LookupKind::Address => LookupOutcome::Addresses(Vec::new()),
+                        LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(Vec::new()),
                         LookupKind::Records(_) => LookupOutcome::NoRecords,
                     };
                     responder.answered(now, id, outcome, &mut pins)

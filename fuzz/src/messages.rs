@@ -14,7 +14,7 @@ pub(crate) fn messages(data: &[u8]) {
     let mut splitter = Splitter::default();
     let mut give = |piece: Piece<'_>| -> Result<(), Infallible> {
         match piece {
-            Piece::Message(bytes) | Piece::Through(bytes, _) => out.extend_from_slice(bytes),
+            Piece::Message(bytes, _) | Piece::Through(bytes, _) => out.extend_from_slice(bytes),
         }
         Ok(())
     };

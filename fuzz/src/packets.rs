@@ -24,6 +24,7 @@ pub(crate) fn packets(data: &[u8]) {
     .expect("a policy");
     let mut router = Router::new(router::Options {
         policy,
+        proxy: None,
         responder: Responder::new(Options { ipv6: true, addresses: Addresses::Virtual }),
         pins: Pins::new(),
         journal: Box::new(Forgetful),
@@ -76,6 +77,7 @@ fn carry_out(
                     far.insert(id, Echo(Vec::new()));
                     router.connected(now, id, address, wire);
                 }
+                Action::Tunnel(..) => panic!("there is no proxy"),
                 Action::Associate(id, address) => {
                     let address = address.socket_addr();
                     assert_eq!(address.to_string(), "203.0.113.7:53000");

@@ -9,6 +9,7 @@ mod dns;
 mod messages;
 mod packets;
 mod positions;
+mod proxy;
 mod sniff;
 mod text;
 
@@ -16,6 +17,7 @@ pub(crate) use self::dns::dns;
 pub(crate) use self::messages::messages;
 pub(crate) use self::packets::packets;
 pub(crate) use self::positions::positions;
+pub(crate) use self::proxy::proxy;
 pub(crate) use self::sniff::{http, tls};
 pub(crate) use self::text::{hostname, rule, spec};
 
@@ -33,4 +35,5 @@ pub(crate) const TARGETS: &[Target] = &[
     ("packets", packets),
     ("messages", messages),
     ("positions", positions),
+    ("proxy", proxy),
 ];

@@ -90,8 +90,13 @@ pub enum Event {
         source: SocketAddr,
         /// The address the guest sent to.
         guest_destination: SocketAddr,
-        /// The address npxc dialled (the first one it tried, if none answered).
+        /// The address npxc dialled (the first one it tried, if none answered); the proxy's, where `via` names one.
         dialled: SocketAddr,
+        /// The proxy that was asked for the connection, and how: `http://proxy.example:3128 by name` (which it resolves;
+        /// the addresses that this machine knows passed the private floor), `by name, unknown here` (nobody judged its
+        /// addresses), or `by address` (which did).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<String>,
         /// In observe mode: why the flow would have been denied.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         observed: Option<String>,
@@ -150,8 +155,12 @@ pub enum Event {
         sniffed: Option<String>,
         /// `finished`, `reset by guest`, `reset by peer`, `refused`, `idle`, `session ended` or `internal error`; for
         /// a flow whose upstream could not be dialled `refused by peer`, `network unreachable`, `host unreachable`,
-        /// `timed out` or `npxc is out of sockets`.
+        /// `timed out` or `npxc is out of sockets`; where a proxy did not, `refused by the proxy: 403 Forbidden` and the
+        /// like.
         how: String,
+        /// What the user can do about a proxy that did not connect it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hint: Option<String>,
     },
     /// A file that the client named was copied for the guest.
     #[serde(rename = "file.publish")]

@@ -13,10 +13,12 @@ use clap::Parser;
 use serde::Serialize;
 
 use super::audit::to_json;
+use super::online;
 use super::say;
 use crate::audit::escape::printable;
 use crate::config::{self, Directories, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
+use crate::net::proxy::{Proxying, Route};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
 use crate::runtime::{self, Outcome, StepReport};
@@ -212,10 +214,39 @@ fn packages(host: &HostEnv, directories: &Directories, online: bool) -> Vec<Line
     lines.extend(
         config.notes.iter().map(|note| Line::new("packages", "npm's configuration", State::Warning, note)),
     );
+    let proxying = config.proxy(host);
+    match &proxying {
+        Ok(None) => {}
+        Ok(Some(proxying)) => {
+            lines.push(Line::new("packages", "proxy", State::Passed, proxying.to_string()));
+        }
+        Err((origin, error)) => {
+            let line = Line::new("packages", "proxy", State::Failed, format!("{origin}: {error}"));
+            lines.push(line.hints([error.hint().to_owned()]));
+        }
+    }
     if online {
-        lines.extend(rules.iter().map(|rule| dial(rule)));
+        let proxying = proxying.ok().flatten();
+        lines.extend(rules.iter().map(|rule| reach(rule, proxying.as_ref())));
     }
     lines
+}
+
+/// Connects to a registry the way that flows go.
+fn reach(rule: &str, proxying: Option<&Proxying>) -> Line {
+    let Some(proxying) = proxying.filter(|proxying| online::route(proxying, rule) != Route::Direct) else {
+        return dial(rule);
+    };
+    match online::through(proxying, rule, DIAL) {
+        Ok(()) => {
+            let detail = format!("{rule} answers behind {}", proxying.proxy);
+            Line::new("packages", "online", State::Passed, detail)
+        }
+        Err((what, hint)) => {
+            let detail = format!("the connection to {rule} was {what} ({})", proxying.proxy);
+            Line::new("packages", "online", State::Failed, detail).hints([hint])
+        }
+    }
 }
 
 /// Connects to a registry, `HOST:PORT`, and hangs up.

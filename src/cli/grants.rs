@@ -121,6 +121,12 @@ fn network_rows(rows: &mut Vec<Row>, run: &Resolved, survey: &Result<Survey, Fai
         let row = Row::new("install", "scripts are not run");
         rows.push(row.by(run, "--ignore-scripts", |layer| layer.ignore_scripts.is_some()));
     }
+    for (at, words) in proxied(run).into_iter().enumerate() {
+        let row = Row::new("proxy", words);
+        // What the environment says has its own name there.
+        let chosen = at == 0 && run.network.proxy_chosen;
+        rows.push(if chosen { row.by(run, "--proxy", |layer| layer.proxy.is_some()) } else { row });
+    }
     for entry in &run.network.add_host {
         let row = Row::new("host entry", entry.to_string());
         rows.push(row.by(run, "--add-host", |layer| layer.add_host.contains(entry)));
@@ -248,6 +254,19 @@ pub(super) fn json(rows: &[Row]) -> Value {
         one
     };
     rows.iter().map(row).collect()
+}
+
+/// The proxy, without its user name and password, and what it is not for.
+fn proxied(run: &Resolved) -> Vec<String> {
+    let Some(proxying) = &run.network.proxy else { return Vec::new() };
+    let mut words = vec![proxying.to_string()];
+    if proxying.proxy.resolves() {
+        words.push("resolves names: their addresses are judged as far as this machine knows them".to_owned());
+    }
+    if !proxying.bypass.is_empty() {
+        words.push(format!("not for {}", proxying.bypass));
+    }
+    words
 }
 
 /// What becomes of what the package writes there. `unlayered` where the data directory can hold no layer.

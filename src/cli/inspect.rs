@@ -161,7 +161,8 @@ fn tools(args: &Args, voice: Stderr) -> Result<Vec<(String, Value)>, Failure> {
     words.push("--".into());
     words.extend(args.words.iter().cloned());
     let timeout = Duration::from_secs(args.timeout);
-    let plan = Plan { program, args: words, call: None, timeout, wait: Duration::ZERO, voice };
+    let plan =
+        Plan { program, args: words, env: Vec::new(), call: None, timeout, wait: Duration::ZERO, voice };
     let outcome = client::run(&plan)?;
     if let Some(failure) = outcome.failure {
         return Err(failure);

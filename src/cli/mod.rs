@@ -16,6 +16,7 @@ mod doctor;
 mod grants;
 mod inspect;
 mod install;
+mod online;
 pub mod options;
 mod probe;
 mod run;
@@ -25,6 +26,7 @@ mod slips;
 mod store;
 mod table;
 mod update;
+mod wrap;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -39,7 +41,7 @@ use options::Options;
 use say::Stderr;
 
 /// npxc's own commands.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "probe",
     "inspect",
     "install",
@@ -48,6 +50,8 @@ pub const NAMES: [&str; 14] = [
     "update",
     "list",
     "clean",
+    "wrap",
+    "unwrap",
     "config",
     "doctor",
     "audit",
@@ -55,9 +59,6 @@ pub const NAMES: [&str; 14] = [
     "man",
     "help",
 ];
-
-/// Commands of a later version: reserved, so that no package of that name is installed by mistake.
-const LATER: [&str; 2] = ["wrap", "unwrap"];
 
 const COMMANDS: &str = "\
 Commands:
@@ -69,6 +70,7 @@ Commands:
   list                      Show what is installed
   clean SPEC... | --all | --older-than AGE
                             Remove what is installed
+  wrap, unwrap [FILE...]    Put npxc in front of the servers in MCP clients' files, and take it away
   config path|edit|check|schema [SPEC]
                             The configuration files, one per package and one for all
   doctor                    Try what npxc needs, and explain what is missing
@@ -114,6 +116,8 @@ enum Command {
     Man(shell::ManArgs),
     List(store::ListArgs),
     Clean(store::CleanArgs),
+    Wrap(wrap::Args),
+    Unwrap(wrap::UnwrapArgs),
     Config(config::Args),
     Doctor(doctor::Args),
     Audit(audit::Args),
@@ -145,6 +149,8 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Man(args) => shell::man(&args),
         Command::List(args) => store::list(&args),
         Command::Clean(args) => store::clean(&args),
+        Command::Wrap(args) => wrap::execute(&args),
+        Command::Unwrap(args) => wrap::unwrap(&args),
         Command::Config(args) => config::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Audit(args) => audit::execute(&args),
@@ -160,7 +166,7 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         return Ok(Command::Run(args));
     }
     let instead = slips::instead(argv.get(1..at).unwrap_or_default(), &args.words);
-    if instead.is_some() || LATER.contains(&name) {
+    if instead.is_some() {
         return Err(unavailable(name, instead));
     }
     if !NAMES.contains(&name) {
@@ -190,6 +196,8 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
         "man" => shell::ManArgs::try_parse_from(rest).map(Command::Man),
         "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
         "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
+        "wrap" => wrap::Args::parse(&rest).map(Command::Wrap),
+        "unwrap" => wrap::UnwrapArgs::try_parse_from(rest).map(Command::Unwrap),
         "config" => config::Args::try_parse_from(rest).map(Command::Config),
         "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
         "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
@@ -205,6 +213,8 @@ fn own_command(name: &str) -> Option<clap::Command> {
         "inspect" => inspect::Args::command(),
         "install" | "build" | "rebuild" => install::Args::command(),
         "update" => update::Args::command(),
+        "wrap" => wrap::Args::command(),
+        "unwrap" => wrap::UnwrapArgs::command(),
         "list" => store::ListArgs::command(),
         "clean" => store::CleanArgs::command(),
         "config" => config::Args::command(),
@@ -216,13 +226,9 @@ fn own_command(name: &str) -> Option<clap::Command> {
     })
 }
 
-/// A word that is no command of npxc's (yet), and is too likely one to install a package of that name.
+/// A word that is no command of npxc's, and is too likely one to install a package of that name.
 fn unavailable(name: &str, instead: Option<String>) -> clap::Error {
-    let mut text = if LATER.contains(&name) {
-        format!("`npxc {name}` is not available in this version\n")
-    } else {
-        format!("npxc has no command `{name}`\n")
-    };
+    let mut text = format!("npxc has no command `{name}`\n");
     for tip in instead
         .into_iter()
         .chain([format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest")])

@@ -14,7 +14,7 @@ use crate::config::options::{all, one, rules};
 use crate::config::schema::spec_fault;
 use crate::config::values::{self, EnvName, EnvValue};
 use crate::config::variables::LOG_LEVEL;
-use crate::config::{ConfigError, Fault, Layer, MountSpec, Origin};
+use crate::config::{ConfigError, Fault, Layer, MountSpec, Origin, ProxyChoice};
 use crate::package::PackageSpec;
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
@@ -40,6 +40,10 @@ pub struct Options {
     /// Hand out npxc's own addresses for names (virtual), or the real ones [default: virtual]
     #[arg(long, value_name = "virtual|real", help_heading = "Network")]
     pub addresses: Option<String>,
+    /// Reach the network through this proxy (http, socks5 or socks5h), or through none [default: what the environment
+    /// says]
+    #[arg(long, value_name = "URL|none", help_heading = "Network")]
+    pub proxy: Option<String>,
     /// Forward a port of this machine into the sandbox; listens on 127.0.0.1 unless IP says otherwise
     #[arg(long, value_name = "[IP:]PORT[:GUEST]", help_heading = "Network")]
     pub publish: Vec<String>,
@@ -231,6 +235,8 @@ impl Options {
             addresses: one("--addresses", self.addresses.as_ref(), str::parse)?,
             add_host: all("--add-host", &self.add_host, str::parse)?,
             publish: all("--publish", &self.publish, str::parse)?,
+            explain: None,
+            proxy: self.proxy()?,
             install_allow: rules("--allow-install", &self.allow_install)?,
             ignore_scripts: self.ignore_scripts.then_some(true),
             env,
@@ -248,6 +254,14 @@ impl Options {
             pids: one("--pids", self.pids.as_ref(), values::pids)?,
             notes: Vec::new(),
         })
+    }
+
+    /// A mistake does not show the text, which may hold a password.
+    fn proxy(&self) -> Result<Option<(ProxyChoice, Place)>, ConfigError> {
+        let place = Place::Option("--proxy".to_owned());
+        let Some(text) = &self.proxy else { return Ok(None) };
+        let choice = text.parse().map_err(|fault| ConfigError::at(&place, fault))?;
+        Ok(Some((choice, place)))
     }
 
     #[allow(clippy::type_complexity, reason = "the two halves of --env, named where they go")]

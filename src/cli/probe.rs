@@ -7,6 +7,7 @@ pub(super) mod client;
 mod show;
 mod watched;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom};
@@ -23,8 +24,13 @@ use super::{is_marked, log_to_stderr, parse_keeping, resolve, say, warn_of_slips
 use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
 use crate::config::Resolved;
+use crate::config::values::EnvValue;
 use crate::exit::{ExitStatus, Failure};
 use crate::session;
+
+/// Longest time until a server answers `initialize`, and how long it is watched, unless something else is said.
+const TIMEOUT: Duration = Duration::from_mins(1);
+const WAIT: Duration = Duration::from_secs(1);
 
 /// Starts a server, lists its tools, shows what it tried to reach, stops it
 #[derive(Debug, Parser)]
@@ -70,6 +76,8 @@ impl Args {
 pub(super) struct Plan {
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
+    /// Variables beside npxc's own.
+    pub(super) env: Vec<(String, EnvValue)>,
     pub(super) call: Option<(String, serde_json::Map<String, serde_json::Value>)>,
     pub(super) timeout: Duration,
     pub(super) wait: Duration,
@@ -107,7 +115,15 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 
     let before = log.metadata().map_or(0, |metadata| metadata.len());
     let timeout = Duration::from_secs(args.timeout);
-    let plan = Plan { program, args: words, call, timeout, wait: Duration::from_secs(args.wait), voice };
+    let plan = Plan {
+        program,
+        args: words,
+        env: Vec::new(),
+        call,
+        timeout,
+        wait: Duration::from_secs(args.wait),
+        voice,
+    };
     let outcome = installed(&mut resolved, &log, voice)
         .map_or_else(|failure| Ok(failed(failure)), |()| client::run(&plan))?;
     let network = read(&log, before)?;
@@ -121,6 +137,37 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     match outcome.failure {
         None => Ok(outcome.status),
         Some(failure) => Err(failure),
+    }
+}
+
+/// The rules without which a server was denied something when it was started as a client would start it: `words` are
+/// npxc's arguments, `env` what the client adds. Nothing is allowed for this.
+pub(super) fn denied(
+    args: &super::Args,
+    words: &[String],
+    env: Vec<(String, EnvValue)>,
+    voice: Stderr,
+) -> Result<Vec<String>, Failure> {
+    // Its variables are in `env`, and not in this process.
+    let mut resolved = resolve(&Options { env: Vec::new(), ..args.options.clone() }, &args.words)?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+    let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
+    let mut word = OsString::from("--audit-log=");
+    word.push(&log);
+    let words = std::iter::once(word).chain(words.iter().map(OsString::from)).collect();
+    installed(&mut resolved, &log, voice)?;
+    let before = log.metadata().map_or(0, |metadata| metadata.len());
+    let plan = Plan { program, args: words, env, call: None, timeout: TIMEOUT, wait: WAIT, voice };
+    let outcome = client::run(&plan)?;
+    let hints = read(&log, before)?.denied.into_iter().filter_map(|denied| denied.hint);
+    let rules: BTreeSet<String> =
+        hints.filter_map(|hint| Some(hint.strip_prefix("--allow ")?.to_owned())).collect();
+    match outcome.failure {
+        // It may have failed for what it could not reach.
+        Some(failure) if rules.is_empty() => Err(failure),
+        Some(_) | None => Ok(rules.into_iter().collect()),
     }
 }
 

@@ -58,6 +58,11 @@ pub(super) fn unseen(
     mounts: &[Mount],
     exists: impl Fn(&Path) -> bool,
 ) -> Option<PathBuf> {
+    every_unseen(words, mounts).find(|path| exists(path)).map(Path::to_owned)
+}
+
+/// The same, all of them, whether they exist or not.
+pub(super) fn every_unseen<'a>(words: &'a [OsString], mounts: &'a [Mount]) -> impl Iterator<Item = &'a Path> {
     let own = words.iter().skip(1).filter_map(|word| word.to_str());
     let paths = own.map(|word| match word.split_once('=') {
         Some((option, value)) if option.starts_with('-') => Path::new(value),
@@ -67,10 +72,7 @@ pub(super) fn unseen(
     let is_own =
         |path: &Path| SYSTEM.iter().any(|own| path.starts_with(own)) || path.components().count() <= 2;
     let is_shown = |path: &Path| mounts.iter().any(|mount| path.starts_with(&mount.guest));
-    paths
-        .filter(|path| path.is_absolute() && !is_own(path) && !is_shown(path))
-        .find(|path| exists(path))
-        .map(Path::to_owned)
+    paths.filter(move |path| path.is_absolute() && !is_own(path) && !is_shown(path))
 }
 
 /// Hint about a path that [`unseen`] found.

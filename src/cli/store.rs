@@ -143,6 +143,9 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
         };
         let _ = writeln!(said, "{} {what}", name(entry));
     }
+    if args.all {
+        store.tarballs().clear()?;
+    }
     say::print(&said);
     for place in kept {
         say::note(&format!("what it kept with --persist is still in {}", place.display()));

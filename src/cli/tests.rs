@@ -73,6 +73,9 @@ fn commands_and_the_packages_of_the_same_name() {
     assert!(matches!(parsed("list --json"), Ok(Command::List(_))));
     assert!(matches!(parsed("clean --all"), Ok(Command::Clean(_))));
     assert!(matches!(parsed("doctor"), Ok(Command::Doctor(_))));
+    assert!(matches!(parsed("--allow @npm wrap --server x --dry-run mcp.json"), Ok(Command::Wrap(_))));
+    assert!(matches!(parsed("unwrap -y mcp.json"), Ok(Command::Unwrap(_))));
+    assert!(parsed("unwrap --allow @npm").is_err(), "it takes none of a run's options");
     assert!(matches!(parsed("update -y --allow-install @npm a"), Ok(Command::Update(_))));
     assert!(matches!(parsed("config check a"), Ok(Command::Config(_))));
     assert!(matches!(parsed("completions fish"), Ok(Command::Completions(_))));
@@ -85,7 +88,7 @@ fn commands_and_the_packages_of_the_same_name() {
     assert_eq!(words("-p probe probe server"), ["probe", "server"]);
     assert_eq!(words("server probe"), ["server", "probe"]);
     assert!(parsed("--allow x list").is_err(), "an option that a command does not have is refused");
-    assert!(parsed("wrap").unwrap_err().to_string().contains("not available in this version"));
+    assert!(matches!(parsed("wrap --dry-run"), Ok(Command::Wrap(_))));
     let said = parsed("--allow @npm uninstall cowsay").unwrap_err().to_string();
     assert!(
         said.contains("no command `uninstall`") && said.contains("\n  tip: npxc clean cowsay\n"),
@@ -133,6 +136,7 @@ fn help_is_the_help_that_was_asked_for() {
         assert!(!shown(line).starts_with("error"), "{line}");
     }
     assert!(shown("help probe").contains("npxc probe"));
+    assert!(shown("wrap --help").contains("Do not ask") && shown("unwrap --help").contains("Do not ask"));
 }
 
 #[test]
@@ -228,6 +232,16 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
 fn secrets_are_not_in_what_is_printed_for_debugging() {
     let asked = asked("--env TOKEN=hunter2 x");
     assert!(!format!("{asked:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_refused_without_its_password() {
+    for text in ["https://u:secret@p.example", "ftp://u:secret@p.example", "http://u:secret@p.example:x"] {
+        let args = run(&format!("npxc --proxy {text} x").replacen("npxc ", "", 1));
+        let error = args.options.asked(&args.words).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("--proxy: ") && !shown.contains("secret"), "{shown}");
+    }
 }
 
 /// Each variable means what the option of its name means, and takes what that takes.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::error::Place;
 use super::mounts::MountSpec;
 use super::paths::Strategy;
+use super::proxy::ProxyChoice;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
@@ -48,8 +49,12 @@ pub struct Layer {
     pub addresses: Option<Addresses>,
     /// `--add-host`.
     pub add_host: Vec<AddHost>,
+    /// `--proxy`, and where it stood.
+    pub proxy: Option<(ProxyChoice, Place)>,
     /// `--publish`.
     pub publish: Vec<Publish>,
+    /// `[network] explain`: whether errors of calls tell what was denied meanwhile.
+    pub explain: Option<bool>,
     /// `--allow-install`.
     pub install_allow: Vec<Rule>,
     /// `--ignore-scripts`.

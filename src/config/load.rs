@@ -109,6 +109,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         no_isolate: asked.no_isolate,
         arguments: combined.arguments,
         publish: combined.publish,
+        explain: combined.explain,
         limits: combined.limits,
         runtime: combined.runtime,
         cwd: cwd.as_path().to_owned(),

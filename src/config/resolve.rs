@@ -9,8 +9,10 @@ use super::error::{ConfigError, Fault, Place};
 use super::layer::{Layer, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
 use super::paths::Strategy;
+use super::proxy;
 use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
 use crate::audit;
+use crate::net::proxy::Proxying;
 use crate::package::{HostEnv, Request};
 use crate::policy::{Mode, PolicySpec, Rule};
 use crate::rpc::identify::{Arguments, Configured, Strategies};
@@ -41,6 +43,8 @@ pub struct Resolved {
     pub arguments: Configured,
     /// Ports of the host that lead into the guest.
     pub publish: Vec<Publish>,
+    /// Whether errors of calls tell what was denied meanwhile.
+    pub explain: bool,
     /// What it may use up.
     pub limits: Limits,
     /// What runs it.
@@ -85,6 +89,10 @@ pub struct Network {
     pub addresses: Addresses,
     /// Names whose addresses are given.
     pub add_host: Vec<AddHost>,
+    /// The proxy that connections go through.
+    pub proxy: Option<Proxying>,
+    /// Whether it, or that there is none, was chosen for npxc: then npm's own says nothing.
+    pub proxy_chosen: bool,
 }
 
 impl Network {
@@ -136,6 +144,7 @@ pub(super) struct Combined {
     pub(super) persist: bool,
     pub(super) arguments: Configured,
     pub(super) publish: Vec<Publish>,
+    pub(super) explain: bool,
     pub(super) limits: Limits,
     pub(super) runtime: RuntimeOptions,
     pub(super) warnings: Vec<String>,
@@ -147,6 +156,9 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
     let defaults = Limits::default();
     let allowed = layers.iter().flat_map(|layer| layer.allow.iter().chain(&layer.allow_private));
     warnings.extend(allowed.filter_map(about_loopback));
+    let add_host = add_host(layers);
+    let given = add_host.iter().map(|entry| entry.name.clone()).collect();
+    let (proxy, proxy_chosen) = proxy::of(layers, host, given)?;
     Ok(Combined {
         network: Network {
             mode: mode(layers)?,
@@ -155,7 +167,9 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
             deny: union(layers, |layer| &layer.deny),
             ipv6: first(layers, |layer| layer.ipv6).unwrap_or(false),
             addresses: first(layers, |layer| layer.addresses).unwrap_or_default(),
-            add_host: add_host(layers),
+            add_host,
+            proxy,
+            proxy_chosen,
         },
         install: InstallGrants {
             allow: union(layers, |layer| &layer.install_allow),
@@ -171,6 +185,7 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
             strategies: strategies(layers),
         },
         publish: union(layers, |layer| &layer.publish),
+        explain: first(layers, |layer| layer.explain).unwrap_or(true),
         limits: Limits {
             memory: first(layers, |layer| layer.memory).unwrap_or(defaults.memory),
             cpus: first(layers, |layer| layer.cpus).or(defaults.cpus),

@@ -12,6 +12,7 @@ use super::error::{ConfigError, Fault, Place, nearest};
 use super::former;
 use super::layer::{Layer, Origin};
 use super::mounts::MountSpec;
+use super::proxy::ProxyChoice;
 use super::tables::{ArgumentNames, GlobalFile, MountTable, PackageFile, Tables};
 use super::values::{self, EnvName, EnvValue};
 use super::written::{Amount, RuleText, Word};
@@ -149,6 +150,16 @@ impl Source<'_> {
             env.insert(parsed, EnvValue(value.get_ref().into()));
         }
         let passthrough = self.all(&table.env_passthrough, str::parse::<EnvName>)?;
+        let proxy = match &network.proxy {
+            // The line is not shown: it may hold a password.
+            Some(text) => {
+                let place = self.place(text.span().start);
+                let choice: ProxyChoice =
+                    text.get_ref().parse().map_err(|fault| ConfigError::at(&place, fault))?;
+                Some((choice, place))
+            }
+            None => None,
+        };
         let mode_place = network.mode.as_ref().map(|mode| self.place(mode.span().start));
         Ok(Layer {
             origin,
@@ -161,6 +172,8 @@ impl Source<'_> {
             addresses: self.one(network.addresses.as_ref(), str::parse)?,
             add_host: self.all(&network.add_host, str::parse)?,
             publish: self.all(&network.publish, str::parse)?,
+            explain: network.explain,
+            proxy,
             install_allow: self.rules(&table.install.allow)?,
             ignore_scripts: table.install.ignore_scripts,
             env,

@@ -157,6 +157,10 @@ pub(super) struct NetworkTable {
     pub(super) add_host: Vec<Text>,
     /// Ports of this machine that lead into the sandbox: `[IP:]PORT[:GUEST]`.
     pub(super) publish: Vec<Text>,
+    /// Whether errors of calls say what was denied while they ran; so it is without it.
+    pub(super) explain: Option<bool>,
+    /// The proxy that connections go through (http, socks5 or socks5h), or none; else what the environment says.
+    pub(super) proxy: Option<Text>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! The race between a name's addresses: Happy Eyeballs (RFC 8305) over what the policy admitted.
+//! The race between a name's addresses: Happy Eyeballs (RFC 8305) over what the policy admitted, or where the proxy is.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,6 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::net::router::DialError;
-use crate::policy::Dialable;
 
 /// Connection Attempt Delay (RFC 8305, section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -35,13 +34,9 @@ pub(super) enum Standing {
 }
 
 impl Race {
-    pub(super) fn new(candidates: &[Dialable]) -> Self {
-        Self {
-            waiting: interleave(candidates.iter().map(Dialable::socket_addr)),
-            running: Vec::new(),
-            next: None,
-            error: DialError::TimedOut,
-        }
+    /// Between a destination's admitted addresses, or the proxy's.
+    pub(super) fn new(addresses: impl Iterator<Item = SocketAddr>) -> Self {
+        Self { waiting: interleave(addresses), running: Vec::new(), next: None, error: DialError::TimedOut }
     }
 
     /// Tokens of the sockets that still run.

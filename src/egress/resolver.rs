@@ -1,17 +1,25 @@
 //! The host's own name resolution, for names that the policy has already let through.
 //!
 //! Follows the host's configuration (resolv.conf with its search domains, the hosts file) and its changes while
-//! a session runs: a laptop changes networks, a VPN comes up. Lookups run on the session's tokio runtime and
-//! are answered to the datapath.
+//! a session runs: a laptop changes networks, a VPN comes up. Name servers are asked one after the other, in the order in
+//! which they stand, as the C library does: the first may know names of a company's network that the next one denies.
+//! Lookups run on the session's tokio runtime and are answered to the datapath.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use hickory_resolver::config::LookupIpStrategy;
-use hickory_resolver::{Hosts, TokioResolver};
+use hickory_resolver::config::{LookupIpStrategy, ServerOrderingStrategy};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
+#[cfg(not(target_os = "macos"))]
+use hickory_resolver::{config::ResolverConfig, system_conf};
 use tokio::sync::mpsc;
 
 use super::driver::{Handle, Resolve};
@@ -25,8 +33,10 @@ const MOST_LOOKUPS: usize = 2048;
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// A lookup that takes longer has failed: resolver libraries give up after 5 to 10 s.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// What the host's resolution depends on.
-const WATCHED: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// How long one may take that only says whether a name is known here: the proxy resolves it anyway.
+const GIVE_UP_KNOWN: Duration = Duration::from_secs(3);
+/// Longest hosts file that is read; block lists have some megabytes.
+const MOST_HOSTS: u64 = 32 << 20;
 
 /// `--add-host`: what a name resolves to, whatever the host would say.
 pub type Pinned = BTreeMap<HostName, Vec<IpAddr>>;
@@ -34,7 +44,8 @@ pub type Pinned = BTreeMap<HostName, Vec<IpAddr>>;
 /// Starts answering lookups on the current tokio runtime. Returns what [`super::driver::Datapath::start`] wants.
 pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
     let (lookups, mut received) = mpsc::channel::<(Token, Lookup)>(MOST_LOOKUPS);
-    let resolver = Arc::new(Resolver { pinned, current: Mutex::new(Current::default()) });
+    let resolver =
+        Arc::new(Resolver { pinned, files: Files::default(), current: Mutex::new(Current::default()) });
     let runtime = tokio::runtime::Handle::current();
     move |handle: Handle| -> Resolve {
         let answers = handle.clone();
@@ -42,7 +53,11 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
             while let Some((token, lookup)) = received.recv().await {
                 let (resolver, handle) = (Arc::clone(&resolver), answers.clone());
                 tokio::spawn(async move {
-                    let outcome = tokio::time::timeout(GIVE_UP, resolver.lookup(lookup)).await;
+                    let patience = match lookup.kind {
+                        LookupKind::Known => GIVE_UP_KNOWN,
+                        LookupKind::Address | LookupKind::Records(_) => GIVE_UP,
+                    };
+                    let outcome = tokio::time::timeout(patience, resolver.lookup(lookup)).await;
                     let late = || LookupOutcome::Failed("the host's resolver did not answer".to_owned());
                     handle.resolved(token, outcome.unwrap_or_else(|_| late()));
                 });
@@ -58,7 +73,8 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
 
 /// The addresses of names, as a session would find them, in their order.
 pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcome> {
-    let resolver = Arc::new(Resolver { pinned, current: Mutex::new(Current::default()) });
+    let resolver =
+        Arc::new(Resolver { pinned, files: Files::default(), current: Mutex::new(Current::default()) });
     let mut all = Vec::with_capacity(names.len());
     let lookups: Vec<_> = names
         .into_iter()
@@ -77,21 +93,37 @@ pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcom
 
 struct Resolver {
     pinned: Pinned,
+    files: Files,
     current: Mutex<Current>,
+}
+
+/// What the host's resolution depends on.
+struct Files {
+    resolv: PathBuf,
+    hosts: PathBuf,
+    /// Where name servers listen, if not where they all do.
+    #[cfg_attr(target_os = "macos", allow(dead_code, reason = "the system asks them there"))]
+    port: Option<u16>,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { resolv: "/etc/resolv.conf".into(), hosts: "/etc/hosts".into(), port: None }
+    }
 }
 
 #[derive(Default)]
 struct Current {
     resolver: Option<Result<Arc<TokioResolver>, String>>,
     checked: Option<Instant>,
-    stamps: [Option<SystemTime>; WATCHED.len()],
+    stamps: [Option<Stamp>; 2],
 }
 
 impl Resolver {
     async fn lookup(&self, lookup: Lookup) -> LookupOutcome {
         if lookup.name.is_host() {
             return match lookup.kind {
-                LookupKind::Address => LookupOutcome::Addresses(vec![
+                LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(vec![
                     IpAddr::V4(Ipv4Addr::LOCALHOST),
                     IpAddr::V6(Ipv6Addr::LOCALHOST),
                 ]),
@@ -100,7 +132,7 @@ impl Resolver {
         }
         if let Some(addresses) = self.pinned.get(&lookup.name) {
             return match lookup.kind {
-                LookupKind::Address => LookupOutcome::Addresses(addresses.clone()),
+                LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(addresses.clone()),
                 LookupKind::Records(_) => LookupOutcome::NoRecords,
             };
         }
@@ -109,7 +141,7 @@ impl Resolver {
             Err(why) => return LookupOutcome::Failed(why),
         };
         match lookup.kind {
-            LookupKind::Address => match resolver.lookup_ip(lookup.name.as_str()).await {
+            LookupKind::Address | LookupKind::Known => match resolver.lookup_ip(lookup.name.as_str()).await {
                 Ok(found) => LookupOutcome::Addresses(found.iter().collect()),
                 Err(error) => failure(&error),
             },
@@ -126,35 +158,68 @@ impl Resolver {
         let now = Instant::now();
         if current.checked.is_none_or(|checked| now.duration_since(checked) >= CHECK_EVERY) {
             current.checked = Some(now);
-            let stamps = WATCHED.map(|path| modified(Path::new(path)));
+            let stamps = [&self.files.resolv, &self.files.hosts].map(|path| stamp(path));
             if current.resolver.as_ref().is_none_or(Result::is_err) || stamps != current.stamps {
                 current.stamps = stamps;
-                current.resolver = Some(build().map(Arc::new));
+                current.resolver = Some(self.files.build().map(Arc::new));
             }
         }
-        current.resolver.clone().unwrap_or_else(|| build().map(Arc::new))
+        current.resolver.clone().unwrap_or_else(|| self.files.build().map(Arc::new))
     }
 }
 
-fn build() -> Result<TokioResolver, String> {
-    let failed =
-        |error: &dyn std::fmt::Display| format!("the host's resolver configuration is unusable: {error}");
-    let mut builder = TokioResolver::builder_tokio().map_err(|error| failed(&error))?;
-    let options = builder.options_mut();
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    let mut resolver = builder.build().map_err(|error| failed(&error))?;
-    // Read anew here: the library reads it once per process otherwise.
-    if let Ok(hosts) = Hosts::from_system() {
-        resolver.set_hosts(Arc::new(hosts));
+impl Files {
+    fn build(&self) -> Result<TokioResolver, String> {
+        let failed =
+            |error: &dyn std::fmt::Display| format!("the host's resolver configuration is unusable: {error}");
+        let mut builder = self.configured().map_err(|error| failed(&error))?;
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        options.num_concurrent_reqs = 1;
+        let mut resolver = builder.build().map_err(|error| failed(&error))?;
+        // Read anew here: the library reads it once per process otherwise.
+        let mut hosts = Hosts::default();
+        if let Ok(file) = File::open(&self.hosts)
+            && hosts.read_hosts_conf(file.take(MOST_HOSTS)).is_ok()
+        {
+            resolver.set_hosts(Arc::new(hosts));
+        }
+        Ok(resolver)
     }
-    Ok(resolver)
+
+    /// By resolv.conf.
+    #[cfg(not(target_os = "macos"))]
+    fn configured(&self) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
+        let (mut config, options) = system_conf::parse_resolv_conf(std::fs::read(&self.resolv)?)?;
+        if let Some(port) = self.port {
+            let (domain, search, mut servers) = config.into_parts();
+            for connection in servers.iter_mut().flat_map(|server| &mut server.connections) {
+                connection.port = port;
+            }
+            config = ResolverConfig::from_parts(domain, search, servers);
+        }
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        Ok(builder)
+    }
+
+    /// By the system's own configuration, which resolv.conf only mirrors.
+    #[cfg(target_os = "macos")]
+    fn configured(&self) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
+        TokioResolver::builder_tokio()
+    }
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+/// What shows that a file is another one than it was: one that took its place may be as old.
+type Stamp = (SystemTime, u64, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.ino(), metadata.len()))
 }
 
-fn failure(error: &hickory_resolver::net::NetError) -> LookupOutcome {
+fn failure(error: &NetError) -> LookupOutcome {
     if error.is_nx_domain() {
         LookupOutcome::NotFound
     } else if error.is_no_records_found() {
@@ -163,3 +228,7 @@ fn failure(error: &hickory_resolver::net::NetError) -> LookupOutcome {
         LookupOutcome::Failed(error.to_string())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

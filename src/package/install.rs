@@ -36,8 +36,6 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 const STILL_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the size of what is being installed is looked at: a fast disk takes a gigabyte in that time.
 const SIZE_INTERVAL: Duration = Duration::from_secs(1);
-/// npm's cache while it downloads, on the store's file system and removed afterwards.
-const CACHE: &str = ".npxc-cache";
 
 /// How a package is to be installed.
 #[derive(Debug, Clone, Default)]
@@ -181,14 +179,21 @@ impl<R: StepRunner> Installer<'_, R> {
         let staging = self.store.stage()?;
         let refused = |problem: String| PackageError::Refused { package: title.clone(), problem };
 
-        let fetch = self.fetch_step(resolved, options, staging.path())?;
-        let outcome = self.run(fetch, &title, staging.path(), started, progress).await?;
+        // npm's cache while it downloads, removed afterwards.
+        let cache = self.store.stage()?;
+        let tarballs = self.store.tarballs();
+        let mut fetch = self.fetch_step(resolved, options, staging.path(), cache.path())?;
+        fetch.mounts.extend(tarballs.lend(cache.path()));
+        let outcome = self.run(fetch, &title, &[staging.path(), cache.path()], started, progress).await?;
         if !outcome.success {
             return Err(failure::of_fetch(&title, &outcome));
         }
-        tree::remove(&staging.path().join(CACHE))?;
         tree::check(staging.path())?.map_err(|refusal| refused(refusal.to_string()))?;
         let lock = lock::read(staging.path(), resolved).map_err(&refused)?;
+        // Then the next install downloads them again.
+        let _ =
+            tarballs.keep(cache.path(), lock.packages.values().filter_map(|one| one.integrity.as_deref()));
+        drop(cache);
         Ok(Fetched { staging, lock, started })
     }
 
@@ -206,7 +211,7 @@ impl<R: StepRunner> Installer<'_, R> {
             let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();
             progress.say(&format!("running install scripts of {}", shorten(&names)));
             let step = self.build_step(resolved, options, staging.path());
-            let outcome = self.run(step, &title, staging.path(), started, progress).await?;
+            let outcome = self.run(step, &title, &[staging.path()], started, progress).await?;
             if !outcome.success {
                 return Err(failure::of_build(&title, &outcome, self.nodedir().is_some()));
             }
@@ -245,7 +250,7 @@ impl<R: StepRunner> Installer<'_, R> {
         &self,
         step: Step,
         title: &str,
-        staging: &Path,
+        written: &[&Path],
         started: Instant,
         progress: &dyn Progress,
     ) -> Result<StepOutcome, PackageError> {
@@ -255,7 +260,7 @@ impl<R: StepRunner> Installer<'_, R> {
             tokio::select! {
                 outcome = &mut run => return Ok(outcome?),
                 () = tokio::time::sleep(SIZE_INTERVAL) => {
-                    if tree::is_too_large(staging) {
+                    if written.iter().any(|directory| tree::is_too_large(directory)) {
                         // Dropping the step ends its sandbox; dropping the staging directory gives the space back.
                         let problem = tree::Refusal::Bytes.to_string();
                         return Err(PackageError::Refused { package: title.to_owned(), problem });

@@ -24,6 +24,7 @@ pub mod request;
 pub mod spec;
 pub mod step;
 pub mod store;
+pub mod tarballs;
 pub mod tree;
 
 pub use entry::{Entry, Manifest};
@@ -34,6 +35,7 @@ pub use name::PackageName;
 pub use node::Node;
 pub use progress::Progress;
 pub use registry::NpmConfig;
+pub(crate) use request::hex;
 pub use request::{Request, Resolved};
 pub use spec::{PackageSpec, VersionSpec};
 pub use step::{Purpose, Step, StepError, StepOutcome, StepRunner};

@@ -20,6 +20,7 @@ use super::host::HostEnv;
 use super::ini;
 use super::node::Node;
 use super::npmrc::{Settings, absolute};
+use crate::net::proxy::{Bypass, ProxyError, Proxying};
 use crate::policy::{HOST_NAME, Rule, RuleError};
 
 /// Settings that change what npm downloads and hold no secret: handed on to the fetch step.
@@ -41,8 +42,8 @@ const FETCH_SETTINGS: &[&str] = &[
     "strict-ssl",
     "tag",
 ];
-/// Settings that would have to be supported for the registry to be reached through a proxy.
-const PROXY_SETTINGS: &[&str] = &["proxy", "https-proxy", "http-proxy"];
+/// Settings that name the proxy to registries, the first that is set counts (registries are https).
+const PROXY_SETTINGS: &[&str] = &["https-proxy", "proxy", "http-proxy"];
 
 /// Address of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,9 @@ pub struct NpmConfig {
     pub nodedir: Option<PathBuf>,
     /// Python for node-gyp, where the user named one.
     pub python: Option<PathBuf>,
+    /// npm's own proxy: the setting with where it stands, and its URL, which may hold a password.
+    proxy: Option<(String, String)>,
+    noproxy: Option<String>,
     default_registry: RegistryUrl,
     /// npm's keys for credentials, `//host/path/:_authToken`, and their values.
     credentials: BTreeMap<String, String>,
@@ -109,6 +113,11 @@ impl NpmConfig {
             python: settings.text("python").map(|text| absolute(text, host)).filter(|path| path.is_file()),
             credentials: BTreeMap::new(),
             ca: settings.text("ca").map(str::to_owned),
+            proxy: PROXY_SETTINGS.iter().find_map(|key| {
+                let text = settings.text(key)?.to_owned();
+                Some((format!("{key}, from {}", settings.origin(key)), text))
+            }),
+            noproxy: settings.text("noproxy").map(str::to_owned),
             fetch: FETCH_SETTINGS
                 .iter()
                 .filter_map(|key| Some((*key, settings.text(key)?.to_owned())))
@@ -118,7 +127,7 @@ impl NpmConfig {
             scopes,
         };
         config.add_credentials(&settings, host);
-        config.add_notes(&settings, host);
+        config.add_notes(&settings);
         Ok(config)
     }
 
@@ -131,6 +140,33 @@ impl NpmConfig {
     /// Those of [`Self::rules`] that the user configured, and that may therefore be at private addresses.
     pub fn private_rules(&self) -> Vec<Rule> {
         distinct(self.registries().filter(|registry| **registry != self.default_registry))
+    }
+
+    /// The proxy that npm reaches registries through: its own setting, or the environment's. npm in the sandbox is not
+    /// told of it: npxc connects through it.
+    ///
+    /// # Errors
+    /// One that npxc cannot use; the setting is named, its value is not.
+    pub fn proxy(&self, host: &HostEnv) -> Result<Option<Proxying>, (String, ProxyError)> {
+        let bypass = match &self.noproxy {
+            Some(text) => Bypass::parse(text),
+            None => Bypass::of_environment(|name| host.text(name)),
+        };
+        let of_environment = || Proxying::of_environment(|name| host.text(name));
+        let found = match &self.proxy {
+            Some((_, text)) if text == "false" => None,
+            Some((origin, text)) => {
+                let proxy = text.parse().map_err(|error| (origin.clone(), error))?;
+                Some(Proxying {
+                    proxy,
+                    bypass: Bypass::default(),
+                    origin: origin.clone(),
+                    given: BTreeSet::new(),
+                })
+            }
+            None => of_environment().map_err(|(name, error)| (name.to_owned(), error))?,
+        };
+        Ok(found.map(|proxying| Proxying { bypass, ..proxying }))
     }
 
     /// The files of the fetch step's private home: `.npmrc` with registries, credentials and certificates, and
@@ -200,7 +236,7 @@ impl NpmConfig {
         }
     }
 
-    fn add_notes(&mut self, settings: &Settings, host: &HostEnv) {
+    fn add_notes(&mut self, settings: &Settings) {
         if let Some(project) = &settings.ignored_project {
             self.notes.push(format!(
                 "{} does not count: npxc reads the user's npm configuration only",
@@ -209,11 +245,6 @@ impl NpmConfig {
         }
         let unnamed: Vec<_> = self.registries().filter_map(|registry| registry.rule().err()).collect();
         self.notes.extend(unnamed.iter().map(|error| format!("a registry cannot be reached: {error}")));
-        let proxy = PROXY_SETTINGS.iter().find(|key| settings.text(key).is_some_and(|text| text != "false"));
-        let variable = ["HTTPS_PROXY", "https_proxy"].into_iter().find(|name| host.var(name).is_some());
-        if let Some(name) = proxy.copied().or(variable) {
-            self.notes.push(format!("{name} is set; npxc does not use proxies yet and connects directly"));
-        }
         for key in ["_auth", "_authToken", "_authtoken", "_password"] {
             if settings.text(key).is_some() {
                 self.notes.push(format!(

@@ -77,7 +77,8 @@ pub struct StepOutcome {
     pub stdout_tail: String,
     /// The last of what it wrote on stderr, [`OUTPUT_TAIL`] bytes at most.
     pub stderr_tail: String,
-    /// The denials of the run ([`audit::Event::FlowDeny`], refused [`audit::Event::Dns`]), in order; a runner may
+    /// The denials of the run ([`audit::Event::FlowDeny`], refused [`audit::Event::Dns`], and the
+    /// [`audit::Event::FlowClose`] of what the proxy did not connect), in order; a runner may
     /// stop at [`MAX_DENIALS`].
     pub denials: Vec<audit::Event>,
 }

@@ -6,6 +6,7 @@
 //!   image in which it was installed, if it was one ([`Node::platform_key`]); KEY comes from [`Resolved::key`].
 //! - `lock/PLATFORM/KEY`: held by the npxc that installs that entry, so that two install once. Its time is that of the
 //!   entry's last start.
+//! - `tarballs/`: what was downloaded for the entries, and may be for others ([`Tarballs`]).
 //! - `staging/NAME/`: an install under way, or an entry on its way out; locked by the npxc that works on it. One
 //!   that can be locked belongs to nobody and is removed by [`Store::sweep`].
 //!
@@ -25,6 +26,7 @@ use super::entry::{Entry, MANIFEST, Manifest, SCHEMA};
 use super::error::PackageError;
 use super::node::Node;
 use super::request::Resolved;
+use super::tarballs::Tarballs;
 use super::tree;
 
 /// Longest manifest that is read, in bytes: 20 000 packages with their integrity fit.
@@ -75,6 +77,11 @@ impl Store {
     /// The store below `data`, npxc's data directory. Nothing is made yet.
     pub fn at(data: &Path) -> Self {
         Self { root: data.join("store") }
+    }
+
+    /// The tarballs that installs share.
+    pub fn tarballs(&self) -> Tarballs {
+        Tarballs::at(self.root.join("tarballs"))
     }
 
     /// The directory that an entry has or will have.

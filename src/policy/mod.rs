@@ -9,7 +9,8 @@
 //! 1. [`Policy::decide_name`] when the guest asks for a name: may it be asked for at all?
 //! 2. [`Policy::decide`] at the first packet: destination, protocol and port against deny rules, allow rules, mode.
 //! 3. [`Permit::admit`] for each address the name resolved to: deny rules again, then the private floor. The
-//!    [`Dialable`] it gives holds the address that was checked, so that one is dialled.
+//!    [`Dialable`] it gives holds the address that was checked, so that one is dialled. A proxy that resolves names is
+//!    asked with [`Permit::by_name`].
 //!
 //! What a rule means where it could mean two things:
 //! - Deny rules win over every allow rule in every mode, by name and by address. Without a scheme a deny rule is for
@@ -39,7 +40,7 @@ pub use protocol::{Ports, Protocol};
 pub use reason::DenyReason;
 pub use rule::{HostPattern, Rule, RuleError};
 pub use spec::{Mode, PolicyError, PolicySpec};
-pub use verdict::{Destination, Dialable, Permit, Request, Verdict};
+pub use verdict::{Destination, Dialable, Permit, Request, Tunnel, Verdict};
 
 use ruleset::RuleSet;
 
@@ -94,7 +95,7 @@ impl Policy {
         }
         if let Some((entry, private)) = granted {
             let rule = Arc::clone(&entry.text);
-            return Verdict::Allow(self.permit(destination, protocol, port, rule, private, None));
+            return Verdict::Allow(self.permit(destination, protocol, port, rule, Some(private), None));
         }
         let reason = self.refusal(&destination, protocol, port);
         let observed = match self.mode {
@@ -102,7 +103,7 @@ impl Policy {
             Mode::Open if is_public(&destination, port) => None,
             Mode::None | Mode::Allowlist | Mode::Observe | Mode::Open => return Verdict::Deny(reason),
         };
-        Verdict::Allow(self.permit(destination, protocol, port, self.mode.as_str().into(), false, observed))
+        Verdict::Allow(self.permit(destination, protocol, port, self.mode.as_str().into(), None, observed))
     }
 
     /// Whether the guest may learn that `name` has this address (`--addresses real`): not a private one that no
@@ -166,17 +167,19 @@ impl Policy {
         }
     }
 
+    /// `named`: whether the rule that names it was given with `--allow-private`; `None` where the mode allows it.
     fn permit(
         &self,
         destination: Destination,
         protocol: Protocol,
         port: u16,
         rule: Arc<str>,
-        private: bool,
+        named: Option<bool>,
         observed: Option<Box<DenyReason>>,
     ) -> Permit {
         let rules = Arc::clone(&self.rules);
-        Permit { rules, destination, protocol, port, rule, private, observed }
+        let (private, named) = (named == Some(true), named.is_some());
+        Permit { rules, destination, protocol, port, rule, private, named, observed }
     }
 
     fn spelled_out(&self, private: bool) -> Vec<String> {

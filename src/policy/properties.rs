@@ -311,6 +311,32 @@ proptest! {
     }
 
     #[test]
+    fn what_a_proxy_resolves_was_judged_here_or_is_named_by_a_rule(
+        spec in spec(), name in name(), protocol in protocol(), port in port(),
+        known in prop::collection::vec(address(), 0..4),
+    ) {
+        let request = Request::new(protocol, name, port);
+        if let Ok(permit) = decide(&spec, &request) {
+            let all = known.iter().try_for_each(|address| permit.admit(*address).map(drop));
+            let named = decide(&PolicySpec { mode: Mode::Allowlist, ..spec.clone() }, &request).is_ok();
+            match permit.by_name(&known) {
+                Ok(tunnel) => {
+                    prop_assert!(all.is_ok() && (named || !known.is_empty()));
+                    prop_assert_eq!((tunnel.destination(), tunnel.port()), (permit.destination(), port));
+                    prop_assert_eq!(tunnel.is_judged(), !known.is_empty());
+                }
+                Err(DenyReason::UnknownBehindProxy { name, .. }) => {
+                    prop_assert!(name.is_host() || known.is_empty() && !named);
+                    if let Some(hint) = permit.by_name(&known).unwrap_err().hint().filter(|_| !name.is_host()) {
+                        prop_assert!(decide(&follow(spec, &hint), &request).unwrap().by_name(&known).is_ok());
+                    }
+                }
+                Err(reason) => prop_assert_eq!(Err(reason), all),
+            }
+        }
+    }
+
+    #[test]
     fn what_observe_notes_is_what_the_allowlist_needs(spec in spec(), request in request()) {
         let observe = PolicySpec { mode: Mode::Observe, ..spec.clone() };
         let allowlist = PolicySpec { mode: Mode::Allowlist, ..spec };

@@ -92,6 +92,20 @@ pub enum DenyReason {
         /// The destination port.
         port: u16,
     },
+    /// A name that is unknown here, that a proxy would resolve, and that only the mode allows.
+    UnknownBehindProxy {
+        /// The name.
+        name: HostName,
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The destination port.
+        port: u16,
+    },
+    /// UDP, where connections go through a proxy.
+    NotProxied {
+        /// Where the flow was to go.
+        destination: Destination,
+    },
     /// The host's own name stood for something that is not its loopback.
     NotLoopback {
         /// The address.
@@ -203,6 +217,8 @@ impl DenyReason {
             Self::UnknownAddress { .. } => "unknown-address",
             Self::DeniedByRule { .. } => "denied-by-rule",
             Self::PrivateAddress { .. } => "private-address",
+            Self::UnknownBehindProxy { .. } => "unknown-behind-proxy",
+            Self::NotProxied { .. } => "not-proxied",
             Self::NotLoopback { .. } => "not-loopback",
             Self::ResolutionFailed { .. } => "resolution-failed",
             Self::MalformedDns { .. } => "malformed-dns",
@@ -249,11 +265,15 @@ impl DenyReason {
             Self::PrivateAddress { name: None, address, protocol, port, .. } => {
                 allow(*protocol, &Destination::Address(*address), *port, None)
             }
+            Self::UnknownBehindProxy { name, protocol, port } => {
+                allow(*protocol, &Destination::Name(name.clone()), *port, None)
+            }
             Self::MalformedName { hint, .. } => hint.clone(),
             Self::DeniedByRule { .. }
             | Self::MalformedDns { .. }
             | Self::NotHandedOut { .. }
             | Self::NotLoopback { .. }
+            | Self::NotProxied { .. }
             | Self::ResolutionFailed { .. }
             | Self::ServerNameMismatch { .. }
             | Self::ServerNameIsAddress { .. }

@@ -2,7 +2,8 @@
 //!
 //! Forwarding takes a [`Dialable`]; only [`Permit::admit`] makes one, and only
 //! [`Policy::decide`](super::Policy::decide) makes a [`Permit`]. So the address that was checked is the address that
-//! is dialled, whatever DNS says in between.
+//! is dialled, whatever DNS says in between. Where a proxy dials, it is asked for a [`Tunnel`], which comes from a permit
+//! as well.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +106,8 @@ pub struct Permit {
     pub(super) rule: Arc<str>,
     /// The rule was given with `--allow-private`.
     pub(super) private: bool,
+    /// A rule names the destination; not the mode alone allowed it.
+    pub(super) named: bool,
     pub(super) observed: Option<Box<DenyReason>>,
 }
 
@@ -159,6 +162,28 @@ impl Permit {
         Ok(Dialable { address: SocketAddr::new(address, self.port), protocol: self.protocol })
     }
 
+    /// Leave to have a proxy reach the destination by its name, which the proxy resolves. `known` is what this machine knows
+    /// of its addresses: each of them has to pass, since nobody here chooses which of its own the proxy takes. A name that
+    /// is unknown here is left to the proxy only where a rule names it: then somebody vouched for it.
+    ///
+    /// # Errors
+    /// The reason why the proxy is not asked.
+    pub fn by_name(&self, known: &[IpAddr]) -> Result<Tunnel, DenyReason> {
+        let name = match &self.destination {
+            Destination::Address(address) => return self.admit(*address).map(Tunnel::from),
+            Destination::Name(name) => name,
+        };
+        // The host's own loopback is no business of a proxy's, and one that nobody vouched for has to be known here.
+        if name.is_host() || known.is_empty() && !self.named {
+            let (name, protocol, port) = (name.clone(), self.protocol, self.port);
+            return Err(DenyReason::UnknownBehindProxy { name, protocol, port });
+        }
+        for address in known {
+            self.admit(*address)?;
+        }
+        Ok(Tunnel { destination: self.destination.clone(), port: self.port, judged: !known.is_empty() })
+    }
+
     fn admit_for_name(&self, name: &HostName, address: IpAddr) -> Result<(), DenyReason> {
         let class = classify(address);
         if name.is_host() {
@@ -184,6 +209,38 @@ impl Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Permit({}://{}:{} by `{}`)", self.protocol, self.destination, self.port, self.rule)
+    }
+}
+
+/// What a proxy may be asked to connect to; minted by [`Permit::by_name`], and from a [`Dialable`], only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    destination: Destination,
+    port: u16,
+    judged: bool,
+}
+
+impl Tunnel {
+    /// The name, or the address that was checked.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The port, never 0.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether addresses were held to the floor: the one that the proxy is sent, or those that this machine knows.
+    pub fn is_judged(&self) -> bool {
+        self.judged
+    }
+}
+
+impl From<Dialable> for Tunnel {
+    fn from(dialable: Dialable) -> Self {
+        let address = dialable.socket_addr();
+        Self { destination: Destination::Address(address.ip()), port: address.port(), judged: true }
     }
 }
 

@@ -5,7 +5,11 @@
 //! Everything else goes through as it comes. There is no limit to a line, which would cut somebody's message; one that is
 //! longer than [`MOST_HELD`] goes through as well.
 
-use memchr::memchr;
+use std::ops::Range;
+
+use memchr::{memchr, memchr3};
+
+use super::json::{LONG, Plain};
 
 /// Blanks before a message that are held; more than this is not a message.
 const MOST_BLANKS: usize = 4096;
@@ -17,8 +21,8 @@ const MOST_HELD: usize = 256 << 20;
 /// A piece of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A whole line that may be a message, with its terminator, if it has one.
-    Message(&'a [u8]),
+    /// A whole line that may be a message, with its terminator, if it has one; and where it is [`Plain`].
+    Message(&'a [u8], &'a Plain),
     /// Bytes that are none, or a part of a line that is none; `ends_line` when the stream is at a line's start after it.
     Through(&'a [u8], EndsLine),
 }
@@ -41,6 +45,8 @@ enum Line {
 #[derive(Debug)]
 pub struct Splitter {
     held: Vec<u8>,
+    /// Of what is held.
+    plain: Vec<Range<usize>>,
     line: Line,
     most: usize,
     /// Messages since the last one that did not fit into [`KEPT`].
@@ -57,7 +63,7 @@ const PATIENCE: u32 = 64;
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { held: Vec::new(), line: Line::Start, most: MOST_HELD, small: 0 }
+        Self { held: Vec::new(), plain: Vec::new(), line: Line::Start, most: MOST_HELD, small: 0 }
     }
 }
 
@@ -78,7 +84,10 @@ impl Splitter {
             if self.line == Line::Start {
                 self.line = self.begin(rest, holds);
             }
-            let end = memchr(b'\n', rest).map(|at| at + 1);
+            let (end, plain) = match self.line {
+                Line::Through => (line_end(rest), false),
+                Line::Start | Line::Message => look(rest),
+            };
             let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
             rest = after;
             if self.line == Line::Message && self.held.len() + part.len() > self.most {
@@ -88,10 +97,12 @@ impl Splitter {
                 if !self.held.is_empty() {
                     give(Piece::Through(&self.held, false))?;
                     self.held.clear();
+                    self.plain.clear();
                 }
                 give(Piece::Through(part, end.is_some()))?;
             } else if end.is_none() {
                 self.held.extend_from_slice(part);
+                self.note(part.len(), plain);
             } else {
                 self.whole(part, give)?;
             }
@@ -123,8 +134,13 @@ impl Splitter {
         give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let new = self.held.get(before..).unwrap_or_default();
-        let Some(end) = memchr(b'\n', new) else { return Ok(()) };
-        let rest = self.held.split_off(before + end + 1);
+        let (end, plain) = look(new);
+        let Some(end) = end else {
+            let length = new.len();
+            self.note(length, plain);
+            return Ok(());
+        };
+        let rest = self.held.split_off(before + end);
         self.whole(&[], give)?;
         self.line = Line::Start;
         self.push(&rest, holds, give)
@@ -141,6 +157,7 @@ impl Splitter {
     /// What `give` returns.
     pub fn let_go<E>(&mut self, give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
         let held = std::mem::take(&mut self.held);
+        self.plain.clear();
         self.line = Line::Through;
         if held.is_empty() { Ok(()) } else { give(Piece::Through(&held, false)) }
     }
@@ -173,6 +190,7 @@ impl Splitter {
         let length = line.len();
         line.clear();
         self.held = line;
+        self.plain.clear();
         self.keep(length);
         Ok(())
     }
@@ -183,8 +201,22 @@ impl Splitter {
         self.held.shrink_to(if self.small < PATIENCE { KEPT_FOR_NOW } else { KEPT });
     }
 
+    /// The last `length` bytes of what is held are `plain`, or not.
+    fn note(&mut self, length: usize, plain: bool) {
+        let (start, end) = (self.held.len() - length, self.held.len());
+        match self.plain.last_mut() {
+            Some(last) if plain && last.end == start => last.end = end,
+            _ if plain && length >= LONG => self.plain.push(start..end),
+            _ => {}
+        }
+    }
+
     fn message<E>(&self, line: &[u8], give: &mut dyn FnMut(Piece<'_>) -> Result<(), E>) -> Result<(), E> {
-        if self.line == Line::Message { give(Piece::Message(line)) } else { give(Piece::Through(line, true)) }
+        if self.line == Line::Message {
+            give(Piece::Message(line, &self.plain))
+        } else {
+            give(Piece::Through(line, true))
+        }
     }
 
     /// What a line becomes with these bytes.
@@ -196,6 +228,19 @@ impl Splitter {
             Some(_) | None => Line::Through,
         }
     }
+}
+
+/// Where the first line in the bytes ends, behind its terminator.
+fn line_end(bytes: &[u8]) -> Option<usize> {
+    memchr(b'\n', bytes).map(|at| at + 1)
+}
+
+/// The same; and whether nothing in them is a terminator, a quote or a
+/// backslash. They are in the cache now, and will not be when their line is whole.
+fn look(bytes: &[u8]) -> (Option<usize>, bool) {
+    let Some(first) = memchr3(b'\n', b'"', b'\\', bytes) else { return (None, true) };
+    let rest = bytes.get(first..).unwrap_or_default();
+    (line_end(rest).map(|end| first + end), false)
 }
 
 #[cfg(test)]
@@ -210,7 +255,7 @@ mod tests {
         let mut out = Vec::new();
         let mut give = |piece: Piece<'_>| -> Result<(), ()> {
             out.push(match piece {
-                Piece::Message(line) => (true, line.to_vec()),
+                Piece::Message(line, _) => (true, line.to_vec()),
                 Piece::Through(bytes, _) => (false, bytes.to_vec()),
             });
             Ok(())
@@ -232,6 +277,36 @@ mod tests {
         };
         for size in [1, 2, 3, 7, 100] {
             assert_eq!(messages(size), [&b"{\"a\":1}\r\n"[..], b"  [2]\n", b"{3}"], "{size}");
+        }
+    }
+
+    #[test]
+    fn what_is_plain_in_a_long_message_is_known() {
+        let long = "x".repeat(3 * LONG);
+        let line = format!("{{\"a\":\"{long}\",\"b\":\"\\n{long}\"}}\n");
+        let mut known = Vec::new();
+        let mut give = |piece: Piece<'_>| -> Result<(), ()> {
+            if let Piece::Message(_, plain) = piece {
+                known.push(plain.to_vec());
+            }
+            Ok(())
+        };
+        let mut splitter = Splitter::default();
+        for chunk in [&line, "{}\n", &line].concat().as_bytes().chunks(LONG) {
+            if let Some(held) = splitter.continuation(2 * LONG) {
+                let before = held.len();
+                held.extend_from_slice(chunk);
+                splitter.appended(before, &mut || true, &mut give).unwrap();
+            } else {
+                splitter.push(chunk, &mut || true, &mut give).unwrap();
+            }
+        }
+        assert_eq!(known.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 2], "{known:?}");
+        for plain in known.iter().flatten() {
+            assert!(
+                plain.len() >= 2 * LONG && line[plain.clone()].bytes().all(|byte| byte == b'x'),
+                "{plain:?}"
+            );
         }
     }
 
@@ -274,7 +349,7 @@ mod tests {
         let mut seen = Vec::new();
         let mut give = |piece: Piece<'_>| -> Result<(), ()> {
             seen.push(match piece {
-                Piece::Message(line) => ("message", line.to_vec()),
+                Piece::Message(line, _) => ("message", line.to_vec()),
                 Piece::Through(bytes, _) => ("through", bytes.to_vec()),
             });
             Ok(())
@@ -301,7 +376,7 @@ mod tests {
             let mut out = Vec::new();
             let mut give = |piece: Piece<'_>| -> Result<(), ()> {
                 out.push(match piece {
-                    Piece::Message(line) => (true, line.to_vec()),
+                    Piece::Message(line, _) => (true, line.to_vec()),
                     Piece::Through(bytes, _) => (false, bytes.to_vec()),
                 });
                 Ok(())

@@ -149,9 +149,9 @@ impl Inward {
 }
 
 fn forward(wire: &Wire, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
-    let line = match piece {
+    let (line, plain) = match piece {
         Piece::Through(bytes, _) => return to.write_all(bytes),
-        Piece::Message(line) => line,
+        Piece::Message(line, plain) => (line, plain),
     };
     if !wire.spoken.load(Ordering::Relaxed) {
         if !speaks_json_rpc(line) {
@@ -159,7 +159,7 @@ fn forward(wire: &Wire, to: &mut File, piece: Piece<'_>) -> io::Result<()> {
         }
         wire.spoken.store(true, Ordering::Relaxed);
     }
-    let call = wire.translator().client(line);
+    let call = wire.translator().client_knowing(line, plain);
     let Some(call) = call else { return to.write_all(line) };
     // Copying takes its time; the server's messages go on meanwhile.
     let answers: Vec<Answer> = call.named().map(|named| wire.files.share(named)).collect();
@@ -217,7 +217,7 @@ impl Outward {
 fn backward(wire: &Wire, piece: Piece<'_>) -> io::Result<()> {
     match piece {
         Piece::Through(bytes, ends_line) => wire.client().write(bytes, ends_line),
-        Piece::Message(line) => {
+        Piece::Message(line, _) => {
             let (heard, hints) = {
                 let mut translator = wire.translator();
                 (translator.heard(line), translator.hints())

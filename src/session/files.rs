@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
-use super::SessionError;
+use super::{Said, SessionError};
 use crate::audit::Recorder;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
@@ -61,16 +61,16 @@ pub(super) fn names(own: &[Mount]) -> Mounts {
     Mounts::new(own.iter().filter_map(|mount| Some((mount.host.to_str()?, mount.guest.to_str()?))))
 }
 
-/// Whoever decides about files, and what that has to say to people.
+/// Whoever decides about files; what that has to tell people goes to `say`.
 pub(super) fn workspace(
     resolved: &Resolved,
     scope: Scope,
     shelf: Shelf,
     recorder: Recorder,
-) -> (Handle, UnboundedReceiver<String>) {
-    let (say, said) = unbounded_channel();
+    say: UnboundedSender<Said>,
+) -> Handle {
     // Nobody listens when the session is over.
-    let voice = Box::new(move |words: &str| drop(say.send(words.to_owned())));
+    let voice = Box::new(move |words: &str| drop(say.send(Said { words: words.to_owned(), hint: None })));
     let attic = resolved.directories.kept();
-    (Handle::new(Workspace::new(scope, shelf, recorder, attic, voice)), said)
+    Handle::new(Workspace::new(scope, shelf, recorder, attic, voice))
 }

@@ -228,6 +228,7 @@ async fn ask(runtime: &dyn Runtime) -> Result<String, Failure> {
         policy: super::network::policy(PolicySpec::default())?,
         dns: dns::Options::default(),
         pinned: super::Pinned::new(),
+        proxy: None,
         published: Vec::new(),
         journal: Box::new(Nothing),
     };

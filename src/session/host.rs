@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::ground::Ground;
-use super::network::presets;
+use super::network::{about_proxy, install_proxy};
 use super::step::Steps;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
@@ -35,7 +35,10 @@ impl Host {
         let host = HostEnv::current();
         let own = vec![resolved.directories.cache.join("empty")];
         let Ground { runtime, node } = Ground::of(resolved, &host, own, words).await?;
-        let npm = NpmConfig::read(&host, &node, false)?;
+        let mut npm = NpmConfig::read(&host, &node, false)?;
+        // One that cannot be used is said by whoever needs it.
+        let proxy = install_proxy(resolved, &npm, &host).unwrap_or_default();
+        npm.notes.extend(proxy.as_ref().map(about_proxy));
         let trust = Trust::of(&host, npm.cafile.as_deref(), &node);
         let store = Store::at(&resolved.directories.data);
         let hidden = hide(&npm.files, &node, &resolved.directories.cache)?;
@@ -58,7 +61,7 @@ impl Host {
         force: bool,
     ) -> Result<Entry, Failure> {
         let request = resolved.request.resolve(&self.env)?;
-        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, presets(&self.npm));
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
         let options = options(resolved, force);
         Ok(self.installer(&runner).ensure(&request, &options, words).await?)
     }
@@ -71,7 +74,7 @@ impl Host {
         decide: &dyn Fn(&Changes) -> bool,
     ) -> Result<Updated, Failure> {
         let request = resolved.request.resolve(&self.env)?;
-        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, presets(&self.npm));
+        let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
         let options = options(resolved, true);
         Ok(self.installer(&runner).update(&request, &options, words, decide).await?)
     }

@@ -7,7 +7,7 @@
 //! [`run()`] is the main job, `step` a sandboxed step of an install. What goes into them: `host` what is found on the host
 //! (`ground` the runtime and its node), `network` what was configured about it, `arguments` the paths that a package is started
 //! with, `files` what its client may share, `keeping` what it may write. `record` writes the log's first and last line,
-//! `foreground` says how a run ends, `survey`, `inspect` and `lookup` what a run would find.
+//! `refusals` says what a proxy did not do, `foreground` how a run ends, `survey`, `inspect` and `lookup` what a run would find.
 
 mod arguments;
 mod files;
@@ -21,9 +21,11 @@ mod lookup;
 mod memory;
 mod network;
 mod record;
+mod refusals;
 mod run;
 mod step;
 mod survey;
+mod witness;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -49,8 +51,9 @@ use crate::egress::resolver::{self, Pinned};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns::{self, Responder};
 use crate::net::pins::Pins;
+use crate::net::proxy::Proxying;
 use crate::net::router::{Journal, MOST_FLOWS, Options};
-use crate::package::PackageError;
+use crate::package::{PackageError, Progress};
 use crate::policy::Policy;
 use crate::runtime::{Ended, Guest, Launch, Runtime, RuntimeError, Stdio3};
 
@@ -67,6 +70,8 @@ pub struct Parts {
     pub dns: dns::Options,
     /// Names whose addresses are given (`--add-host`).
     pub pinned: Pinned,
+    /// The proxy that connections go through.
+    pub proxy: Option<Proxying>,
     /// Host ports that lead into the guest.
     pub published: Vec<Published>,
     /// Where verdicts go.
@@ -122,12 +127,13 @@ impl Session {
         let link = guest.take_link().ok_or(RuntimeError::Lost(" before it handed out its link"))?;
         let cut_off = Arc::new(Notify::new());
         let ended = Arc::clone(&cut_off);
-        let Parts { policy, dns, pinned, published, journal, .. } = parts;
+        let Parts { policy, dns, pinned, proxy, published, journal, .. } = parts;
         let options = move |link| Options {
             policy,
             responder: Responder::new(dns),
             pins: Pins::new(),
             journal,
+            proxy,
             link,
             flows: most_flows(),
             epoch: Instant::now(),
@@ -228,6 +234,23 @@ impl From<PackageError> for Failure {
 impl From<AuditError> for Failure {
     fn from(error: AuditError) -> Self {
         Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint())
+    }
+}
+
+/// Something that a person should hear of while a session runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) words: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Said {
+    /// Tells it.
+    fn tell(&self, words: &dyn Progress) {
+        words.warning(&self.words);
+        if let Some(hint) = &self.hint {
+            words.hint(hint);
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use crate::egress::driver::Published;
 use crate::egress::resolver::Pinned;
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns;
-use crate::package::NpmConfig;
+use crate::net::proxy::Proxying;
+use crate::package::{HostEnv, NpmConfig};
 use crate::policy::{Policy, PolicySpec, Rule};
 
 /// What the presets stand for on this host.
@@ -24,6 +25,35 @@ pub fn no_presets() -> BTreeMap<String, Vec<Rule>> {
 /// The rules, ready to judge.
 pub(super) fn policy(spec: PolicySpec) -> Result<Policy, Failure> {
     Policy::new(spec).map_err(|error| Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint()))
+}
+
+/// What an installation's connections go through: what was chosen for npxc, else what npm uses.
+///
+/// # Errors
+/// A proxy of npm's that npxc cannot use.
+pub(super) fn install_proxy(
+    resolved: &Resolved,
+    npm: &NpmConfig,
+    host: &HostEnv,
+) -> Result<Option<Proxying>, Failure> {
+    if resolved.network.proxy_chosen {
+        return Ok(resolved.network.proxy.clone());
+    }
+    let given = || resolved.network.add_host.iter().map(|entry| entry.name.clone()).collect();
+    let found = npm.proxy(host).map_err(|(origin, error)| {
+        Failure::new(ExitStatus::Config, format!("{origin}: {error}")).hint(error.hint())
+    })?;
+    Ok(found.map(|proxying| Proxying { given: given(), ..proxying }))
+}
+
+/// What to tell about the proxy before anything goes through it.
+pub(super) fn about_proxy(proxying: &Proxying) -> String {
+    let names = if proxying.proxy.resolves() {
+        "; it resolves names, so their addresses are judged only as far as this machine knows them"
+    } else {
+        ""
+    };
+    format!("connections go through the proxy {proxying}{names}")
 }
 
 /// Takes the host's ports that `--publish` names.

@@ -9,12 +9,16 @@ use super::foreground::{self, Cause, Conclusion, Signals};
 use super::host::Host;
 use super::keeping::{self, Keeping};
 use super::record::{self, Opening, Subject};
-use super::{Parts, Session, SessionError, give_back_buffers, raise_descriptor_limit};
+use super::refusals::Telling;
+use super::witness::Witness;
+use super::{Parts, Said, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use super::{arguments, files, network};
 use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{Changes, Entry, Progress, Updated};
+use crate::policy::Mode;
+use crate::rpc::denials::Denials;
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::Translator;
 use crate::runtime::{LimitHit, Limits, Runtime, Status, Stdio3};
@@ -103,6 +107,11 @@ async fn start(
     launch.mounts.push(files::mount(&shelf));
     let policy = network::policy(resolved.network.policy(network::presets(&host.npm)))?;
     let published = network::listen(resolved)?;
+    if let Some(proxying) = &resolved.network.proxy
+        && resolved.network.mode != Mode::None
+    {
+        words.say(&network::about_proxy(proxying));
+    }
 
     let (log, recorder) = Log::create(&resolved.audit, id)?;
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
@@ -115,8 +124,13 @@ async fn start(
         opening.write(runtime.link())?;
     }
     let names = files::names(&resolved.mounts);
+    let denials = Denials::default();
     let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
-    let (files, mut said) = files::workspace(resolved, scope, shelf, recorder.clone());
+    if resolved.explain {
+        translator = translator.explaining(denials.clone());
+    }
+    let (say, mut said) = unbounded_channel();
+    let files = files::workspace(resolved, scope, shelf, recorder.clone(), say.clone());
     arguments::translate(&mut launch, resolved, &shared, &mut translator, &files, words);
 
     let parts = Parts {
@@ -124,8 +138,9 @@ async fn start(
         policy,
         dns: network::dns_options(&resolved.network),
         pinned: network::pinned(&resolved.network),
+        proxy: resolved.network.proxy.clone(),
         published,
-        journal: Box::new(recorder.clone()),
+        journal: Box::new(Telling::new(Witness::new(recorder.clone(), denials, say.clone()), say)),
     };
     let messages = (translator, files.clone(), &mut said);
     let relayed = relay(runtime, parts, messages, &opening, words, signals).await;
@@ -133,8 +148,8 @@ async fn start(
         relayed.unwrap_or_else(|error| (Conclusion { ended: Err(error), cause: Cause::Itself }, None));
 
     bring_back(files, signals).await;
-    while let Ok(warning) = said.try_recv() {
-        words.warning(&warning);
+    while let Ok(said) = said.try_recv() {
+        said.tell(words);
     }
     drop((lease, keeping));
     keeping::tell(written, entry, resolved.persist, words);
@@ -157,7 +172,7 @@ async fn start(
 async fn relay(
     runtime: &dyn Runtime,
     parts: Parts,
-    (translator, files, said): (Translator, Handle, &mut UnboundedReceiver<String>),
+    (translator, files, said): (Translator, Handle, &mut UnboundedReceiver<Said>),
     opening: &Opening<'_>,
     words: &dyn Progress,
     signals: &mut Signals,
@@ -178,7 +193,7 @@ async fn relay(
         loop {
             tokio::select! {
                 conclusion = &mut conclusion => break conclusion,
-                Some(warning) = said.recv() => words.warning(&warning),
+                Some(said) = said.recv() => said.tell(words),
             }
         }
     };

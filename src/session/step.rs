@@ -1,18 +1,20 @@
 //! A step of an install as a session: the same sandbox, router and log as a run, with its output kept instead of
 //! shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use super::foreground::Cause;
-use super::network::pinned;
+use super::network::{install_proxy, pinned, presets};
 use super::record::{self, Subject};
+use super::refusals::Telling;
 use super::{Parts, Session};
 use crate::audit::{Event, Log, Recorder};
 use crate::config::Resolved;
@@ -20,8 +22,8 @@ use crate::net::dns;
 use crate::net::router::Journal;
 use crate::package::step::{MAX_DENIALS, OUTPUT_TAIL};
 use crate::package::tree;
-use crate::package::{Step, StepError, StepOutcome, StepRunner};
-use crate::policy::{Mode, Policy, PolicySpec, Rule};
+use crate::package::{HostEnv, NpmConfig, Progress, Step, StepError, StepOutcome, StepRunner};
+use crate::policy::{Mode, Policy, PolicySpec};
 use crate::runtime::{Access, Ended, LimitHit, Mount, Runtime, Status, Stdio3};
 
 /// Runs an install's steps.
@@ -29,7 +31,9 @@ pub(super) struct Steps<'a> {
     runtime: &'a dyn Runtime,
     resolved: &'a Resolved,
     hidden: &'a [Mount],
-    presets: BTreeMap<String, Vec<Rule>>,
+    npm: &'a NpmConfig,
+    host: &'a HostEnv,
+    words: &'a dyn Progress,
 }
 
 impl<'a> Steps<'a> {
@@ -37,9 +41,10 @@ impl<'a> Steps<'a> {
         runtime: &'a dyn Runtime,
         resolved: &'a Resolved,
         hidden: &'a [Mount],
-        presets: BTreeMap<String, Vec<Rule>>,
+        (npm, host): (&'a NpmConfig, &'a HostEnv),
+        words: &'a dyn Progress,
     ) -> Self {
-        Self { runtime, resolved, hidden, presets }
+        Self { runtime, resolved, hidden, npm, host, words }
     }
 
     async fn execute(&self, step: &Step) -> Result<StepOutcome, StepError> {
@@ -52,9 +57,11 @@ impl<'a> Steps<'a> {
             allow: step.allow.clone(),
             allow_private: step.allow_private.clone(),
             deny: self.resolved.network.deny.clone(),
-            presets: self.presets.clone(),
+            presets: presets(self.npm),
         })
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        let proxy = install_proxy(self.resolved, self.npm, self.host)
+            .map_err(|failure| StepError::new(failure.message, failure.hints.into_iter().next()))?;
         let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
             .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let mut launch = step.launch(self.resolved.limits.clone());
@@ -70,13 +77,16 @@ impl<'a> Steps<'a> {
         let (out, stdout) = io::pipe().map_err(plain)?;
         let (err, stderr) = io::pipe().map_err(plain)?;
         let stdin = File::open("/dev/null").map_err(plain)?.into();
+        let keeping = Keeping { recorder: recorder.clone(), denials: denials.clone() };
+        let (say, mut said) = unbounded_channel();
         let parts = Parts {
             launch,
             policy,
             dns: dns::Options::default(),
             pinned: pinned(&self.resolved.network),
+            proxy,
             published: Vec::new(),
-            journal: Box::new(Keeping { recorder: recorder.clone(), denials: denials.clone() }),
+            journal: Box::new(Telling::new(keeping, say)),
         };
         let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
         self.lend(step).map_err(failed)?;
@@ -89,8 +99,16 @@ impl<'a> Steps<'a> {
         let mut session = session.map_err(failed)?;
         let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
         session.release().map_err(failed)?;
-        let ended = session.wait().await;
+        let ended = loop {
+            tokio::select! {
+                ended = session.wait() => break ended,
+                Some(said) = said.recv() => said.tell(self.words),
+            }
+        };
         session.finish();
+        while let Ok(said) = said.try_recv() {
+            said.tell(self.words);
+        }
         self.take_back(step).map_err(failed)?;
         let end = record::end(&ended, Cause::Itself, &recorder);
         log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
@@ -146,7 +164,12 @@ impl Denials {
     }
 
     fn keep(&self, event: &Event) {
-        if matches!(event, Event::FlowDeny { .. } | Event::Dns { reason: Some(_), .. }) {
+        if matches!(
+            event,
+            Event::FlowDeny { .. }
+                | Event::Dns { reason: Some(_), .. }
+                | Event::FlowClose { hint: Some(_), .. }
+        ) {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < MAX_DENIALS {
                 kept.push(event.clone());

@@ -197,6 +197,27 @@ fn a_forced_install_replaces_the_entry_and_cleaning_removes_it() {
 }
 
 #[test]
+fn what_was_downloaded_once_is_not_downloaded_again() {
+    let data = world().scratch("data");
+    let install = || {
+        let mut npxc = world().npxc(&["install", "--force", "@modelcontextprotocol/server-memory@2026.8.31"]);
+        npxc.command.env("XDG_DATA_HOME", &data);
+        let (output, audit) = npxc.output();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(store(&data), (1, 0));
+        audit.events().iter().filter_map(|event| event["bytes_down"].as_u64()).sum::<u64>()
+    };
+    let first = install();
+    let tarballs = fs::read_dir(data.join("npxc/store/tarballs")).unwrap();
+    let kept: u64 = tarballs.map(|tarball| tarball.unwrap().metadata().unwrap().len()).sum();
+    assert!(kept > 500_000, "{kept} bytes of tarballs");
+    let second = install();
+    assert!(second + kept <= first, "{first} bytes, then {second}, of which {kept} need not be");
+    let output = world().command(&["clean", "--all"]).env("XDG_DATA_HOME", &data).output().unwrap();
+    assert!(output.status.success() && !data.join("npxc/store/tarballs").exists(), "{output:?}");
+}
+
+#[test]
 fn a_package_without_its_install_script_is_a_choice() {
     let package = package("choice", "process.exit(5)").display().to_string();
     let (output, _) = world().npxc(&[&package]).output();

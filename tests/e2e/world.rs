@@ -27,12 +27,15 @@ pub(super) fn world() -> &'static World {
 
 impl World {
     fn make() -> Self {
-        let (directory, npxc) = match std::env::var_os(USER_DIRECTORY) {
-            Some(directory) => (PathBuf::from(&directory).join("world"), Path::new(&directory).join("npxc")),
-            None => (
-                Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e"),
-                PathBuf::from(env!("CARGO_BIN_EXE_npxc")),
-            ),
+        let (directory, npxc) = if let Some(directory) = std::env::var_os(USER_DIRECTORY) {
+            (PathBuf::from(&directory).join("world"), Path::new(&directory).join("npxc"))
+        } else {
+            let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            // In a container the project's own file system may not be able to keep what packages write.
+            let elsewhere = npxc::storage::holds_no_layer(built).then(std::env::temp_dir);
+            let directory =
+                elsewhere.map_or_else(|| built.join("e2e"), |temporary| temporary.join("npxc-e2e"));
+            (directory, PathBuf::from(env!("CARGO_BIN_EXE_npxc")))
         };
         // What an earlier run left; its store entries are read-only.
         if std::env::var_os("NPXC_TEST_KEEP").is_none() && directory.exists() {

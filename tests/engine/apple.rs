@@ -74,6 +74,7 @@ impl Standin {
             policy: Policy::new(spec).unwrap(),
             dns: dns::Options::default(),
             pinned: BTreeMap::new(),
+            proxy: None,
             published: Vec::new(),
             journal: Box::new(Everything),
         };

@@ -174,6 +174,7 @@ fn row_37_a_datapath_that_fails_takes_the_guest_with_it() {
         policy: Policy::new(PolicySpec::default()).unwrap(),
         dns: dns::Options::default(),
         pinned: Pinned::new(),
+        proxy: None,
         published: Vec::new(),
         journal: Box::new(Defect),
     };

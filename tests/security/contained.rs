@@ -87,6 +87,7 @@ fn session() {
         policy,
         dns: dns::Options { ipv6: true, ..dns::Options::default() },
         pinned: BTreeMap::new(),
+        proxy: None,
         published: Vec::new(),
         journal: Box::new(Lines(fs::File::create(order.log).unwrap())),
     };

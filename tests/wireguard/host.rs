@@ -80,6 +80,7 @@ impl Host {
                 .unwrap(),
                 responder: Responder::new(dns::Options::default()),
                 pins: Pins::new(),
+                proxy: None,
                 journal: Box::new(Silent),
                 link,
                 flows: 64,

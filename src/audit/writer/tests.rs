@@ -55,6 +55,7 @@ fn open(flow: u64) -> Event {
         source: "198.18.0.2:40000".parse().unwrap(),
         guest_destination: "198.18.1.1:443".parse().unwrap(),
         dialled: "192.0.2.1:443".parse().unwrap(),
+        via: None,
         observed: None,
         hint: None,
     }
@@ -69,6 +70,7 @@ fn close(flow: u64) -> Event {
         detected: "tls".into(),
         sniffed: None,
         how: "finished".into(),
+        hint: None,
     }
 }
 

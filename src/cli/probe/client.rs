@@ -92,6 +92,7 @@ pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
     runtime.block_on(async {
         let mut child = Command::new(&plan.program)
             .args(&plan.args)
+            .envs(plan.env.iter().map(|(name, value)| (name, &value.0)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

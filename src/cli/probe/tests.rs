@@ -32,6 +32,7 @@ fn plan(args: &[&str]) -> Plan {
     Plan {
         program: "node".into(),
         args: words,
+        env: Vec::new(),
         call: None,
         timeout: Duration::from_mins(1),
         wait: Duration::ZERO,

@@ -1,6 +1,7 @@
 //! The files themselves: which ones are read, what stands in them, and mistakes in them.
 
 use super::*;
+use crate::config::ProxyChoice;
 
 #[test]
 fn mistakes_in_files_are_pointed_at() {
@@ -167,6 +168,8 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         addresses,
         add_host,
         publish,
+        explain,
+        proxy,
         install_allow,
         ignore_scripts,
         env,
@@ -194,8 +197,8 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));
     assert!(!(add_host.is_empty() || publish.is_empty() || env.is_empty() || passthrough.is_empty()));
-    assert!(!mounts.is_empty() && persist.is_some());
-    assert_eq!(mount_mode, Some(Access::ReadWrite));
+    assert!(!mounts.is_empty() && persist.is_some() && proxy.is_some());
+    assert_eq!((mount_mode, explain), (Some(Access::ReadWrite), Some(true)));
     let alone = schema::global(path, "[paths]\nmount_mode = \"rw\"").unwrap();
     assert_eq!((alone.mount_mode, global.mount_mode), (mount_mode, mount_mode));
     assert_eq!(strategies.map(|all| all.len()), Some(3));
@@ -224,4 +227,22 @@ fn strategies_are_those_that_were_named() {
     );
     let error = schema::global(path, "[paths]\nstrategies = [\"shape\"]").unwrap_err().to_string();
     assert!(error.contains("expected one of config, schema, heuristic"), "{error}");
+}
+
+#[test]
+fn a_proxy_is_an_url_or_none_and_a_mistake_shows_no_password() {
+    let parsed =
+        |text: &str| schema::global(Path::new("npxc.toml"), &format!("[defaults.network]\n{text}\n"));
+    let chosen = |text: &str| parsed(text).unwrap().proxy.unwrap().0;
+    assert_eq!(chosen("proxy = \"none\""), ProxyChoice::None);
+    assert!(matches!(chosen("proxy = \"socks5://proxy.example\""), ProxyChoice::Url(_)));
+    for text in [
+        "proxy = \"https://u:secret@proxy.example\"",
+        "proxy = \"http://u:secret@proxy.example:x\"",
+        "proxy = http://u:secret@proxy.example",
+        "proxies = \"http://u:secret@proxy.example\"",
+    ] {
+        let error = parsed(text).unwrap_err().to_string();
+        assert!(error.starts_with("npxc.toml:2:") && !error.contains("secret"), "{error}");
+    }
 }

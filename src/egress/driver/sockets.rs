@@ -1,6 +1,6 @@
 //! The host sockets of a datapath's flows: being connected, connected, listening; and what an epoll token stands for.
 //!
-//! Opens a socket towards a [`Dialable`] only. Tells the loop what happened; never talks to the router itself.
+//! Opens a socket towards a [`Dialable`] only, or towards the proxy with a [`Handshake`] to ask it for what was permitted. Tells the loop what happened; never talks to the router itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,9 +12,11 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 
 use super::Published;
+use crate::egress::asking::{self, Asking};
 use crate::egress::dial::{Race, Standing, classify};
 use crate::egress::upstream::{Datagrams, Stream};
 use crate::net::flow::How;
+use crate::net::proxy::{Fault, Handshake};
 use crate::net::router::DialError;
 use crate::net::table::FlowId;
 use crate::policy::Dialable;
@@ -27,6 +29,8 @@ pub(super) const FIRST: usize = 2;
 pub(super) enum News {
     /// The flow's upstream stands, at this address.
     Connected(FlowId, SocketAddr),
+    /// It will not.
+    Failed(FlowId, DialError),
     /// The flow's upstream can be read or written again.
     Ready(FlowId),
     /// Datagrams wait.
@@ -40,6 +44,7 @@ pub(super) enum News {
 enum Source {
     Unused,
     Attempt(FlowId),
+    Asking(FlowId),
     Flow(FlowId),
     Listener(usize),
 }
@@ -57,6 +62,14 @@ struct Upstream {
     socket: Socket,
 }
 
+/// Attempts to connect, and what is asked of the proxy where it is one that is connected to.
+#[derive(Debug)]
+struct Dialling {
+    race: Race,
+    next: Option<Instant>,
+    handshake: Option<Handshake>,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Sockets {
@@ -64,7 +77,8 @@ pub(super) struct Sockets {
     tokens: Tokens,
     /// By the flow's slot.
     upstreams: Vec<Option<Upstream>>,
-    races: HashMap<FlowId, (Race, Option<Instant>)>,
+    races: HashMap<FlowId, Dialling>,
+    asking: HashMap<FlowId, (Token, Asking)>,
     listeners: Vec<(TcpListener, u16)>,
 }
 
@@ -78,7 +92,14 @@ impl Sockets {
             registry.register(&mut listener, token, Interest::READABLE)?;
             listeners.push((listener, port.guest_port));
         }
-        Ok(Self { registry, tokens, upstreams: Vec::new(), races: HashMap::new(), listeners })
+        Ok(Self {
+            registry,
+            tokens,
+            upstreams: Vec::new(),
+            races: HashMap::new(),
+            asking: HashMap::new(),
+            listeners,
+        })
     }
 
     /// What epoll says about a socket.
@@ -88,12 +109,25 @@ impl Sockets {
             Source::Unused => None,
             Source::Listener(at) => Some(News::Incoming(at)),
             Source::Attempt(id) => {
-                let (race, next) = self.races.get_mut(&id)?;
-                *next = Some(now);
-                let (address, socket) = race.ready(token)?;
+                let dialling = self.races.get_mut(&id)?;
+                dialling.next = Some(now);
+                let (address, socket) = dialling.race.ready(token)?;
+                let handshake = dialling.handshake.take();
                 self.give_up_dialling(id);
+                if let Some(handshake) = handshake {
+                    self.tokens.assign(token, Source::Asking(id));
+                    let mut asking = Asking::new(now, address, socket, handshake);
+                    let standing = asking.advance();
+                    self.asking.insert(id, (token, asking));
+                    return self.asked(id, standing);
+                }
                 self.attach(id, token, Socket::Stream(Stream::new(socket)));
                 Some(News::Connected(id, address))
+            }
+            Source::Asking(id) => {
+                let (_, asking) = self.asking.get_mut(&id)?;
+                let standing = asking.ready(event);
+                self.asked(id, standing)
             }
             Source::Flow(id) => match &mut self.upstream(id)?.socket {
                 Socket::Stream(stream) => {
@@ -107,13 +141,15 @@ impl Sockets {
 
     /// When a race wants its next turn.
     pub(super) fn next_timer(&self) -> Option<Instant> {
-        self.races.values().filter_map(|(_, next)| *next).min()
+        let races = self.races.values().filter_map(|dialling| dialling.next);
+        races.chain(self.asking.values().map(|(_, asking)| asking.deadline())).min()
     }
 
-    /// The races whose turn it is.
+    /// The flows whose turn it is to be connected.
     pub(super) fn due(&self, now: Instant) -> Vec<FlowId> {
-        let due = |(_, (_, next)): &(&FlowId, &(Race, Option<Instant>))| next.is_some_and(|next| next <= now);
-        self.races.iter().filter(due).map(|(id, _)| *id).collect()
+        let races = self.races.iter().filter_map(|(id, dialling)| Some((id, dialling.next?)));
+        let asking = self.asking.iter().map(|(id, (_, asking))| (id, asking.deadline()));
+        races.chain(asking).filter(|(_, next)| *next <= now).map(|(id, _)| *id).collect()
     }
 
     /// Starts connecting. An error is the end of it.
@@ -123,13 +159,31 @@ impl Sockets {
         id: FlowId,
         candidates: &[Dialable],
     ) -> Result<(), DialError> {
-        self.races.insert(id, (Race::new(candidates), None));
+        let race = Race::new(candidates.iter().map(Dialable::socket_addr));
+        self.races.insert(id, Dialling { race, next: None, handshake: None });
         self.advance(now, id)
     }
 
-    /// Gives a race its turn. An error is the end of it.
+    /// Starts connecting to the proxy, to ask it for the flow's connection.
+    pub(super) fn ask(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        proxy: &[SocketAddr],
+        handshake: Handshake,
+    ) -> Result<(), DialError> {
+        let race = Race::new(proxy.iter().copied());
+        self.races.insert(id, Dialling { race, next: None, handshake: Some(handshake) });
+        self.advance(now, id)
+    }
+
+    /// Gives what connects a flow its turn. An error is the end of it.
     pub(super) fn advance(&mut self, now: Instant, id: FlowId) -> Result<(), DialError> {
-        let Some((mut race, _)) = self.races.remove(&id) else { return Ok(()) };
+        if self.asking.get(&id).is_some_and(|(_, asking)| asking.deadline() <= now) {
+            self.give_up_dialling(id);
+            return Err(DialError::Proxy(Fault::Silent));
+        }
+        let Some(Dialling { mut race, handshake, .. }) = self.races.remove(&id) else { return Ok(()) };
         let mut started = Vec::new();
         let tokens = &mut self.tokens;
         let standing = race.advance(now, &self.registry, || {
@@ -143,10 +197,31 @@ impl Sockets {
         }
         match standing {
             Standing::Running(next) => {
-                self.races.insert(id, (race, next));
+                self.races.insert(id, Dialling { race, next, handshake });
                 Ok(())
             }
-            Standing::Lost(error) => Err(error),
+            Standing::Lost(error) => Err(match error {
+                DialError::Exhausted => error,
+                _ if handshake.is_some() => DialError::Proxy(Fault::Unreachable),
+                _ => error,
+            }),
+        }
+    }
+
+    /// What a proxy's answer means for the flow.
+    fn asked(&mut self, id: FlowId, standing: asking::Standing) -> Option<News> {
+        match standing {
+            asking::Standing::Waiting => None,
+            asking::Standing::Ready => {
+                let (token, asking) = self.asking.remove(&id)?;
+                let (address, socket) = asking.into_parts();
+                self.attach(id, token, Socket::Stream(Stream::new(socket)));
+                Some(News::Connected(id, address))
+            }
+            asking::Standing::Failed(fault) => {
+                self.give_up_dialling(id);
+                Some(News::Failed(id, DialError::Proxy(fault)))
+            }
         }
     }
 
@@ -246,7 +321,11 @@ impl Sockets {
     }
 
     fn give_up_dialling(&mut self, id: FlowId) {
-        if let Some((race, _)) = self.races.remove(&id) {
+        if let Some((token, asking)) = self.asking.remove(&id) {
+            drop(asking);
+            self.tokens.forget(token);
+        }
+        if let Some(Dialling { race, .. }) = self.races.remove(&id) {
             let tokens: Vec<Token> = race.tokens().collect();
             drop(race);
             for token in tokens {

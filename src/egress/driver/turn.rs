@@ -104,6 +104,7 @@ impl Driver {
     fn take_news(&mut self, now: Instant, news: News) {
         match news {
             News::Connected(id, address) => self.router.connected(now, id, address, &mut *self.link),
+            News::Failed(id, error) => self.router.dial_failed(now, id, error, &mut *self.link),
             News::Ready(id) => self.router.mark(id),
             News::Datagrams(id) => self.receive_datagrams(now, id),
             News::Incoming(at) => self.accept(now, at),
@@ -179,6 +180,10 @@ impl Driver {
             Action::Lookup(token, lookup) => (self.resolve)(token, lookup),
             Action::Dial(id, candidates) => {
                 let standing = self.sockets.dial(now, id, &candidates);
+                self.dialled(now, id, standing);
+            }
+            Action::Tunnel(id, proxy, handshake) => {
+                let standing = self.sockets.ask(now, id, &proxy, *handshake);
                 self.dialled(now, id, standing);
             }
             Action::Associate(id, address) => match self.sockets.associate(id, &address) {

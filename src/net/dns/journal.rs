@@ -17,6 +17,9 @@ const MAX_QUEUED: usize = 1024;
 /// Time between two summaries of the same kind.
 const SUMMARY_EVERY: Duration = Duration::from_secs(10);
 
+/// Repeated denials that wait to be drained, likewise; more of them are only counted.
+const MAX_REPEATS: usize = 64;
+
 /// One answer, for the log.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entry {
@@ -31,6 +34,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Journal {
     queue: VecDeque<Event>,
+    /// Names that were denied before and are again.
+    repeats: VecDeque<String>,
     seen: Remembered<(String, String, &'static str)>,
     lines: Bucket,
     /// Denials that were not written, by code, with one name out of them.
@@ -44,6 +49,7 @@ impl Journal {
     pub(super) fn new() -> Self {
         Self {
             queue: VecDeque::new(),
+            repeats: VecDeque::new(),
             seen: Remembered::new(MAX_REMEMBERED),
             lines: Bucket::new(LINES.0, LINES.1),
             denied: BTreeMap::new(),
@@ -69,7 +75,10 @@ impl Journal {
         } else if let Some(denial) = entry.denial {
             let (count, example) = self.denied.entry(denial.code()).or_default();
             *count += 1;
-            *example = entry.name;
+            example.clone_from(&entry.name);
+            if repeated && self.repeats.len() < MAX_REPEATS {
+                self.repeats.push_back(entry.name);
+            }
         } else if !repeated {
             self.limit(now, "dns-lines", "answers that were not written one by one");
         }
@@ -110,5 +119,9 @@ impl Journal {
 
     pub(super) fn poll(&mut self) -> Option<Event> {
         self.queue.pop_front()
+    }
+
+    pub(super) fn poll_repeat(&mut self) -> Option<String> {
+        self.repeats.pop_front()
     }
 }

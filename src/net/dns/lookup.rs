@@ -35,6 +35,8 @@ pub struct Lookup {
 pub enum LookupKind {
     /// Its addresses, of both families, or whether it has any.
     Address,
+    /// Likewise, if that is known soon: to judge a name that a proxy resolves.
+    Known,
     /// Its records of one type.
     Records(RecordKind),
 }

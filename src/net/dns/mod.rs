@@ -190,6 +190,11 @@ impl Responder {
         self.journal.poll()
     }
 
+    /// The next name whose denial is in the log already and was repeated.
+    pub fn poll_repeat(&mut self) -> Option<String> {
+        self.journal.poll_repeat()
+    }
+
     /// Forgets lookups that never ended and writes summaries that are due.
     pub fn tick(&mut self, now: Instant) {
         self.pending.expire(now);

@@ -12,6 +12,8 @@ use crate::policy::{DenyReason, HostName};
 pub trait Journal: Send {
     /// Records an event; false if it cannot be kept.
     fn record(&mut self, event: Event) -> bool;
+    /// The guest asked again for a name that it was denied before: counted in the log, and no event of its own.
+    fn denied_again(&mut self, _name: &str) {}
     /// Whether the next event could be kept.
     fn healthy(&self) -> bool;
 }

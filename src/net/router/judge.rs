@@ -4,9 +4,10 @@
 use super::{Router, is_unicast};
 use crate::net::dns::LookupOutcome;
 use crate::net::pins::Pinned;
+use crate::net::proxy::Route;
 use crate::net::sniff::Expected;
 use crate::net::table::Key;
-use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Request, Verdict};
+use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
 
 /// What a verdict allows, and the name it is about.
 pub(super) struct Granted {
@@ -45,6 +46,13 @@ impl Router {
             match self.policy.decide(&request) {
                 Verdict::Allow(_) if self.table.len() >= self.most_flows => {
                     return Err((name, DenyReason::TooManyFlows { limit: self.most_flows }));
+                }
+                Verdict::Allow(permit)
+                    if key.protocol == Protocol::Udp
+                        && self.route(permit.destination(), permit.port()) != Route::Direct =>
+                {
+                    let destination = permit.destination().clone();
+                    return Err((name, DenyReason::NotProxied { destination }));
                 }
                 Verdict::Allow(permit) => return Ok(Granted { permit, name }),
                 Verdict::Deny(why) => refusal.get_or_insert((name, why)),

@@ -14,6 +14,7 @@
 mod journal;
 mod judge;
 mod open;
+mod proxied;
 mod questions;
 mod serve;
 #[cfg(test)]
@@ -27,10 +28,11 @@ use super::dns::{Lookup, LookupId, Responder};
 use super::flow::{Flow, How, Resolving};
 use super::packet::{Malformed, Packet, Tcp, Transport};
 use super::pins::Pins;
+use super::proxy::{Fault, Handshake, Proxying};
 use super::reply::{self, Unreachable};
 use super::stack::{LinkProperties, Stack, Transmit};
 use super::table::{FlowId, Key, Table};
-use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol};
+use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol, Tunnel};
 
 pub use self::journal::Journal;
 pub use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6};
@@ -65,6 +67,8 @@ pub struct Options {
     pub pins: Pins,
     /// Where verdicts go.
     pub journal: Box<dyn Journal>,
+    /// The proxy that connections go through, where there is one.
+    pub proxy: Option<Proxying>,
     /// What the link can do.
     pub link: LinkProperties,
     /// Flows at most; the shell's descriptors bound it.
@@ -82,6 +86,8 @@ pub enum Action {
     Lookup(Token, Lookup),
     /// Connect to the first of these that answers, then [`Router::connected`] or [`Router::dial_failed`].
     Dial(FlowId, Vec<Dialable>),
+    /// Connect to the first of these addresses of the proxy, ask it for the connection and answer likewise.
+    Tunnel(FlowId, Vec<SocketAddr>, Box<Handshake>),
     /// Open a UDP socket towards this address and forward with [`Router::datagram`] what it receives.
     Associate(FlowId, Dialable),
     /// Send a datagram on a UDP flow's socket.
@@ -97,6 +103,8 @@ pub enum Token {
     Question(LookupId),
     /// A flow that is being opened.
     Flow(FlowId),
+    /// The proxy itself, for a flow that is being opened.
+    Proxy(FlowId),
 }
 
 /// Why an allowed connection could not be made.
@@ -112,17 +120,34 @@ pub enum DialError {
     TimedOut,
     /// npxc itself could not (no descriptors, no memory).
     Exhausted,
+    /// The proxy did not: the guest gets a reset.
+    Proxy(Fault),
 }
 
 impl DialError {
-    /// The words of the audit log.
-    pub fn as_str(self) -> &'static str {
+    /// What the user can do about it, where that is known.
+    pub fn hint(self) -> Option<&'static str> {
         match self {
-            Self::Refused => "refused by peer",
-            Self::NetworkUnreachable => "network unreachable",
-            Self::HostUnreachable => "host unreachable",
-            Self::TimedOut => "timed out",
-            Self::Exhausted => "npxc is out of sockets",
+            Self::Proxy(fault) => Some(fault.hint()),
+            Self::Refused
+            | Self::NetworkUnreachable
+            | Self::HostUnreachable
+            | Self::TimedOut
+            | Self::Exhausted => None,
+        }
+    }
+}
+
+/// The words of the audit log.
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused => f.write_str("refused by peer"),
+            Self::NetworkUnreachable => f.write_str("network unreachable"),
+            Self::HostUnreachable => f.write_str("host unreachable"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Exhausted => f.write_str("npxc is out of sockets"),
+            Self::Proxy(fault) => fault.fmt(f),
         }
     }
 }
@@ -133,6 +158,7 @@ pub struct Router {
     responder: Responder,
     pins: Pins,
     journal: Box<dyn Journal>,
+    proxy: Option<Proxying>,
     link: LinkProperties,
     most_flows: usize,
     epoch: Instant,
@@ -166,7 +192,7 @@ struct Entry {
 /// How far a flow has come.
 enum State {
     /// Its name is being resolved, or its upstream dialled; the guest's SYN is kept.
-    Opening { permit: Permit, syn: Vec<u8>, dialled: Option<SocketAddr> },
+    Opening { permit: Permit, syn: Vec<u8>, dialled: Option<SocketAddr>, tunnel: Option<Tunnel> },
     /// It could not be opened, and silence is the honest answer until then.
     Silent(Instant),
     /// Bytes move.
@@ -197,6 +223,7 @@ impl Router {
             responder: options.responder,
             pins: options.pins,
             journal: options.journal,
+            proxy: options.proxy,
             link: options.link,
             most_flows: options.flows.min(MOST_FLOWS),
             epoch: options.epoch,

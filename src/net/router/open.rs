@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::judge::{Granted, admit};
+use super::proxied::{known, one_of};
 use super::serve::isolate;
 use super::{
     Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router,
@@ -15,6 +16,7 @@ use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
 use crate::net::flow::{Flow, How};
 use crate::net::packet::{Packet, Tcp, Transport};
 use crate::net::pins::Pinned;
+use crate::net::proxy::Route;
 use crate::net::reply::{self, Unreachable};
 use crate::net::sniff::Guard;
 use crate::net::stack::Transmit;
@@ -51,10 +53,10 @@ impl Router {
                     now,
                     key,
                     granted.name.clone(),
-                    State::Opening { permit, syn, dialled: None },
+                    State::Opening { permit, syn, dialled: None, tunnel: None },
                 );
                 self.opening += 1;
-                self.resolve_or_dial(id, &key, granted, out);
+                self.resolve_or_dial(now, id, &key, granted, out);
             }
             Err((name, why)) => {
                 self.deny(packet, name, &why, None);
@@ -79,7 +81,7 @@ impl Router {
                 let state = State::Datagrams { permit, queue, last: now, up: payload.len() as u64, down: 0 };
                 let id = self.insert(now, key, granted.name.clone(), state);
                 self.table.schedule(id, Some(now + UDP_IDLE));
-                self.resolve_or_dial(id, &key, granted, out);
+                self.resolve_or_dial(now, id, &key, granted, out);
             }
             Err((name, why)) => {
                 self.deny(packet, name, &why, None);
@@ -92,6 +94,7 @@ impl Router {
     pub fn resolved(&mut self, now: Instant, token: Token, outcome: LookupOutcome, out: &mut dyn Transmit) {
         let id = match token {
             Token::Question(id) => return self.answered(now, id, outcome, out),
+            Token::Proxy(id) => return self.proxy_resolved(now, id, outcome, out),
             Token::Flow(id) => id,
         };
         let Some((key, entry)) = self.table.take(id) else { return };
@@ -105,8 +108,14 @@ impl Router {
         self.table.put(id, entry);
         // Only names are looked up.
         let Some(name) = name else { return };
+        if self.route(permit.destination(), permit.port()) == Route::ByName {
+            return match permit.by_name(&known(outcome)) {
+                Ok(tunnel) => self.dial_through(now, id, tunnel, out),
+                Err(why) => self.refuse_opening(id, &why, out),
+            };
+        }
         match admit(&permit, &name, outcome) {
-            Ok(candidates) => self.dial(id, &key, candidates),
+            Ok(candidates) => self.dial(now, id, &key, candidates, out),
             Err(why) => self.refuse_opening(id, &why, out),
         }
     }
@@ -115,10 +124,11 @@ impl Router {
     pub fn connected(&mut self, now: Instant, id: FlowId, dialled: SocketAddr, out: &mut dyn Transmit) {
         let Some((key, mut entry)) = self.table.take(id) else { return };
         match entry.state {
-            State::Opening { permit, syn, .. } => {
+            State::Opening { permit, syn, tunnel, .. } => {
                 self.opening -= 1;
-                if !self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled) {
-                    entry.state = State::Opening { permit, syn, dialled: None };
+                let via = self.via(tunnel.as_ref());
+                if !self.record_open(entry.name.as_ref(), entry.number, &key, &permit, (dialled, via)) {
+                    entry.state = State::Opening { permit, syn, dialled: None, tunnel };
                     self.opening += 1;
                     self.table.put(id, entry);
                     return self.refuse_opening(id, &DenyReason::AuditUnavailable, out);
@@ -135,7 +145,8 @@ impl Router {
                 }
             }
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
-                let recorded = self.record_open(entry.name.as_ref(), entry.number, &key, &permit, dialled);
+                let recorded =
+                    self.record_open(entry.name.as_ref(), entry.number, &key, &permit, (dialled, None));
                 entry.state = State::Datagrams { permit, queue: None, last, up, down };
                 self.table.put(id, entry);
                 if !recorded {
@@ -153,12 +164,13 @@ impl Router {
     /// A flow's upstream could not be reached. The guest learns it the way npxc did.
     pub fn dial_failed(&mut self, now: Instant, id: FlowId, error: DialError, out: &mut dyn Transmit) {
         let Some((key, mut entry)) = self.table.take(id) else { return };
-        let State::Opening { permit, syn, dialled } = &entry.state else {
+        let State::Opening { permit, syn, dialled, tunnel } = &entry.state else {
             self.table.put(id, entry);
             return self.end(now, id, How::ResetByPeer);
         };
         let dialled = dialled.unwrap_or(key.remote);
-        self.record_open(entry.name.as_ref(), entry.number, &key, &permit.clone(), dialled);
+        let via = self.via(tunnel.as_ref());
+        self.record_open(entry.name.as_ref(), entry.number, &key, &permit.clone(), (dialled, via));
         self.journal.record(Event::FlowClose {
             flow: entry.number,
             bytes_up: 0,
@@ -166,14 +178,15 @@ impl Router {
             duration_ms: millis(now, entry.opened),
             detected: "other".to_owned(),
             sniffed: None,
-            how: error.as_str().to_owned(),
+            how: error.to_string(),
+            hint: error.hint().map(str::to_owned),
         });
         self.opening -= 1;
         if let Ok(packet) = Packet::parse(syn, true)
             && let Transport::Tcp(tcp) = packet.transport
         {
             match error {
-                DialError::Refused => reply::reset(&packet, &tcp, out),
+                DialError::Refused | DialError::Proxy(_) => reply::reset(&packet, &tcp, out),
                 DialError::NetworkUnreachable => {
                     reply::unreachable(&packet, Unreachable::Network, gateway(&packet), out);
                 }
@@ -216,6 +229,7 @@ impl Router {
             source: peer,
             guest_destination: guest,
             dialled: guest,
+            via: None,
             observed: None,
             hint: None,
         };
@@ -239,29 +253,53 @@ impl Router {
 
     /// Resolves the name anew, or takes the address the guest was given: that one is judged by the same floor,
     /// at the same place as a resolved one.
-    fn resolve_or_dial(&mut self, id: FlowId, key: &Key, granted: Granted, out: &mut dyn Transmit) {
+    fn resolve_or_dial(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        key: &Key,
+        granted: Granted,
+        out: &mut dyn Transmit,
+    ) {
         let handed_out = matches!(self.pins.lookup(key.remote.ip()), Some(Pinned::Virtual(_)));
         match granted.name {
             Some(name) if handed_out => {
-                self.actions
-                    .push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind: LookupKind::Address }));
+                let kind = match self.route(granted.permit.destination(), key.remote.port()) {
+                    Route::Direct | Route::ByAddress => LookupKind::Address,
+                    Route::ByName => LookupKind::Known,
+                };
+                self.actions.push_back(Action::Lookup(Token::Flow(id), Lookup { name, kind }));
             }
             Some(_) | None => match granted.permit.admit(key.remote.ip()) {
-                Ok(dialable) => self.dial(id, key, vec![dialable]),
+                Ok(dialable) => self.dial(now, id, key, vec![dialable], out),
                 Err(why) => self.refuse_opening(id, &why, out),
             },
         }
     }
 
-    fn dial(&mut self, id: FlowId, key: &Key, candidates: Vec<Dialable>) {
+    fn dial(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        key: &Key,
+        candidates: Vec<Dialable>,
+        out: &mut dyn Transmit,
+    ) {
         if key.protocol == Protocol::Udp {
             if let Some(first) = candidates.into_iter().next() {
                 self.actions.push_back(Action::Associate(id, first));
             }
             return;
         }
-        if let Some(Entry { state: State::Opening { dialled, .. }, .. }) = self.table.get_mut(id) {
-            *dialled = candidates.first().map(Dialable::socket_addr);
+        let Some(Entry { state: State::Opening { dialled, permit, .. }, .. }) = self.table.get_mut(id) else {
+            return;
+        };
+        *dialled = candidates.first().map(Dialable::socket_addr);
+        let (destination, port) = (permit.destination().clone(), permit.port());
+        if self.route(&destination, port) != Route::Direct
+            && let Some(tunnel) = one_of(&candidates)
+        {
+            return self.dial_through(now, id, tunnel, out);
         }
         self.actions.push_back(Action::Dial(id, candidates));
     }
@@ -294,7 +332,7 @@ impl Router {
         flow: u64,
         key: &Key,
         permit: &Permit,
-        dialled: SocketAddr,
+        (dialled, via): (SocketAddr, Option<String>),
     ) -> bool {
         self.journal.record(Event::FlowOpen {
             flow,
@@ -304,6 +342,7 @@ impl Router {
             source: key.guest,
             guest_destination: key.remote,
             dialled,
+            via,
             observed: permit.observed().map(ToString::to_string),
             hint: permit.observed().and_then(DenyReason::hint),
         })

@@ -122,6 +122,12 @@ impl Router {
                 let answers = self.responder.answered(now, id, failed, &mut self.pins);
                 answers.into_iter().next().map(|(_, answer)| (question, answer))
             }
+            Reaction::Lookup(id, lookup) if self.needs_no_lookup(&lookup) => {
+                let taken = LookupOutcome::Addresses(Vec::new());
+                let answers = self.responder.answered(now, id, taken, &mut self.pins);
+                self.record_questions();
+                answers.into_iter().next().map(|(_, answer)| (question, answer))
+            }
             Reaction::Lookup(id, lookup) => {
                 self.wait(origin, question);
                 self.actions.push_back(Action::Lookup(Token::Question(id), lookup));
@@ -175,6 +181,9 @@ impl Router {
     pub(super) fn record_questions(&mut self) {
         while let Some(event) = self.responder.poll_event() {
             self.journal.record(event);
+        }
+        while let Some(name) = self.responder.poll_repeat() {
+            self.journal.denied_again(&name);
         }
     }
 }

@@ -95,6 +95,10 @@ impl Router {
             self.deny_flow(key.protocol.to_string(), key.guest, key.remote, name, &why, sniffed);
             self.actions.push_back(Action::Release(id, How::Refused));
         }
+        if !messages.is_empty() {
+            // What is left to do when they are dealt with, perhaps without an answer: the guest may have closed its end already.
+            self.table.mark(id);
+        }
         for message in messages {
             self.question_by_tcp(now, id, &message);
         }
@@ -148,6 +152,7 @@ impl Router {
             detected: detected.to_owned(),
             sniffed: sniffed.map(str::to_owned),
             how: how.as_str().to_owned(),
+            hint: None,
         });
         self.actions.push_back(Action::Release(id, how));
         self.recycle(entry.state, how);

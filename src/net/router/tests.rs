@@ -5,6 +5,7 @@ mod addresses;
 mod flows;
 mod guarded;
 mod hostile;
+mod proxied;
 mod recorded;
 
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +23,7 @@ use super::*;
 use crate::audit::Event;
 use crate::net::dns::{self, LookupOutcome};
 use crate::net::flow::Upstream;
+use crate::net::proxy::Fault;
 use crate::net::stack::Offload;
 use crate::policy::{Mode, PolicySpec, Rule};
 
@@ -160,6 +162,10 @@ struct World {
     names: HashMap<&'static str, Vec<IpAddr>>,
     dial: fn(&[SocketAddr]) -> Result<SocketAddr, DialError>,
     lookups: Vec<String>,
+    /// What the proxy was sent first, for each connection; the addresses in it.
+    tunnels: Vec<Vec<u8>>,
+    sent_by_address: Vec<SocketAddr>,
+    refusal: Option<Fault>,
     released: Vec<(FlowId, How)>,
 }
 
@@ -178,6 +184,7 @@ impl World {
         let router = Router::new(Options {
             policy: Policy::new(spec).unwrap(),
             responder: Responder::new(dns::Options::default()),
+            proxy: None,
             pins: Pins::new(),
             journal: Box::new(log.clone()),
             link: LinkProperties { mtu: 1500, offload: false, lossy: false },
@@ -208,6 +215,9 @@ impl World {
             names: HashMap::from([("example.com", vec!["203.0.113.9".parse().unwrap()])]),
             dial: |candidates| Ok(candidates[0]),
             lookups: Vec::new(),
+            tunnels: Vec::new(),
+            sent_by_address: Vec::new(),
+            refusal: None,
             released: Vec::new(),
         }
     }
@@ -282,6 +292,17 @@ impl World {
                     Err(error) => self.router.dial_failed(self.now, id, error, &mut self.wire),
                 }
             }
+            Action::Tunnel(id, proxy, handshake) => {
+                self.sent_by_address.extend(handshake.address());
+                self.tunnels.push(handshake.start());
+                let address = proxy[0];
+                self.dials.push((id, proxy));
+                if let Some(fault) = self.refusal {
+                    return self.router.dial_failed(self.now, id, DialError::Proxy(fault), &mut self.wire);
+                }
+                self.far.insert(id, Far::default());
+                self.router.connected(self.now, id, address, &mut self.wire);
+            }
             Action::Associate(id, address) => {
                 self.dials.push((id, vec![address.socket_addr()]));
                 self.router.connected(self.now, id, address.socket_addr(), &mut self.wire);
@@ -294,6 +315,14 @@ impl World {
                 self.released.push((id, how));
             }
         }
+    }
+
+    /// Asks the guest's resolver; what it wants to know of the world is answered.
+    fn ask(&mut self, question: &[u8]) {
+        let length = (8 + question.len()) as u8;
+        let datagram = [&[0xc3, 0x51, 0, 53, 0, length, 0, 0][..], question].concat();
+        self.router.receive(self.now, &raw_v4(17, 0, &datagram), true, &mut self.wire);
+        self.carry_out();
     }
 
     fn pass(&mut self, time: Duration) {

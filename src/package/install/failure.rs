@@ -16,7 +16,8 @@ const MAX_RULES: usize = 4;
 
 pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
     let output = clean(outcome);
-    let mut hints = denied(&outcome.denials);
+    let mut hints = not_proxied(&outcome.denials);
+    hints.extend(denied(&outcome.denials));
     let code = output.iter().find_map(|line| npm_error(line)?.strip_prefix("code ").map(str::trim));
     hints.extend(
         match code {
@@ -57,7 +58,8 @@ pub(super) fn of_build(request: &str, outcome: &StepOutcome, has_headers: bool) 
         .filter(|name| name.parse::<super::super::name::PackageName>().is_ok())
         .unwrap_or(request);
     let script = after("command sh -c ");
-    let mut hints = denied(&outcome.denials);
+    let mut hints = not_proxied(&outcome.denials);
+    hints.extend(denied(&outcome.denials));
     if output.iter().any(|line| line.contains("gyp")) {
         hints.extend(missing_tools(Path::new("/usr/bin")));
         if !has_headers {
@@ -76,6 +78,20 @@ pub(super) fn of_build(request: &str, outcome: &StepOutcome, has_headers: bool) 
         output: excerpt(&output),
         hints,
     }))
+}
+
+/// What the proxy did not do: npm only saw a refused connection.
+fn not_proxied(denials: &[Event]) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for event in denials {
+        if let Event::FlowClose { how, hint: Some(hint), .. } = event {
+            let words = format!("a connection was {how}: {hint}");
+            if !said.contains(&words) {
+                said.push(words);
+            }
+        }
+    }
+    said
 }
 
 /// The options that would have let through what was denied.

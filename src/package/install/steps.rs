@@ -7,9 +7,11 @@ use super::super::error::PackageError;
 use super::super::request::{Resolved, Source};
 use super::super::step::{Purpose, Step};
 use super::super::{GUEST_HOME, GUEST_PACKAGE, GUEST_SOURCE};
-use super::{CACHE, InstallOptions, Installer};
+use super::{InstallOptions, Installer};
 use crate::runtime::{Access, Mount};
 
+/// Where npm's cache stands inside the guest while it downloads.
+const GUEST_CACHE: &str = "/opt/npxc/npm-cache";
 /// Where headers that the user named stand inside the guest.
 const GUEST_NODEDIR: &str = "/opt/npxc/nodedir";
 
@@ -33,6 +35,7 @@ impl<R> Installer<'_, R> {
         resolved: &Resolved,
         options: &InstallOptions,
         staging: &Path,
+        cache: &Path,
     ) -> Result<Step, PackageError> {
         let package_json = staging.join("package.json");
         std::fs::write(&package_json, "{\"name\":\"npxc-entry\",\"version\":\"0.0.0\",\"private\":true}\n")
@@ -51,6 +54,7 @@ impl<R> Installer<'_, R> {
             "--",
         ]);
         let mut mounts = self.mounts(staging);
+        mounts.push(Mount { host: cache.to_owned(), guest: GUEST_CACHE.into(), access: Access::ReadWrite });
         for (number, source) in resolved.packages.iter().enumerate() {
             let guest = guest_source(source, number);
             match (source, &guest) {
@@ -64,7 +68,7 @@ impl<R> Installer<'_, R> {
         }
 
         let mut env = self.env();
-        env.push(("npm_config_cache".into(), format!("{GUEST_PACKAGE}/{CACHE}").into()));
+        env.push(("npm_config_cache".into(), GUEST_CACHE.into()));
         if resolved.packages.iter().any(|source| source.local().is_some()) {
             env.push(("npm_config_allow_file".into(), "all".into()));
             env.push(("npm_config_allow_directory".into(), "all".into()));

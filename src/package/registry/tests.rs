@@ -134,11 +134,28 @@ fn the_hosts_loopback_has_another_name_inside() {
 }
 
 #[test]
-fn proxies_are_noted() {
-    let f = Fixture::new().var("HTTPS_PROXY", "http://proxy.example");
-    assert!(f.read().notes[0].contains("HTTPS_PROXY"));
-    f.write("home/.npmrc", "proxy=http://u:secret@proxy.example");
-    assert!(!f.read().notes[0].contains("secret"));
+fn npms_own_proxy_stands_over_the_environments() {
+    let f = Fixture::new().var("HTTPS_PROXY", "http://one.example:1").var("NO_PROXY", "a.example");
+    let shown = |f: &Fixture| {
+        let proxying = f.read().proxy(&f.host).unwrap();
+        proxying.map(|proxying| format!("{} but {}", proxying.proxy, proxying.bypass))
+    };
+    assert_eq!(shown(&f), Some("http://one.example:1 but a.example".to_owned()));
+    f.write("home/.npmrc", "proxy=http://u:secret@two.example:2");
+    assert_eq!(shown(&f), Some("http://two.example:2 but a.example".to_owned()));
+    f.write(
+        "home/.npmrc",
+        "proxy=http://two.example:2\nhttps-proxy=http://three.example:3\nnoproxy=b.example",
+    );
+    assert_eq!(shown(&f), Some("http://three.example:3 but b.example".to_owned()));
+    f.write("home/.npmrc", "https-proxy=false");
+    assert_eq!(shown(&f), None);
+    f.write("home/.npmrc", "https-proxy=https://u:secret@two.example:2");
+    let (origin, error) = f.read().proxy(&f.host).unwrap_err();
+    assert!(origin.contains("https-proxy") && origin.contains(".npmrc"), "{origin}");
+    assert!(!format!("{origin} {error:?}").contains("secret"));
+    assert!(!format!("{:?}", f.read()).contains("secret"));
+    assert!(!npmrc(&f.read()).contains("proxy"), "npm in the sandbox knows nothing of it");
 }
 
 #[test]

@@ -40,6 +40,14 @@ impl fmt::Display for DenyReason {
             Self::PrivateAddress { name: None, address, class, .. } => {
                 write!(f, "{address} is {class}, and no rule names it")
             }
+            Self::UnknownBehindProxy { name, .. } => write!(
+                f,
+                "this machine knows no address of {name}, the proxy's would be judged by nobody, and no rule names it"
+            ),
+            Self::NotProxied { destination } => write!(
+                f,
+                "UDP to {destination} cannot go through the proxy (NO_PROXY says what is reached without it)"
+            ),
             Self::NotLoopback { address } => {
                 write!(f, "{HOST_NAME} is this machine's loopback, and {address} is not")
             }

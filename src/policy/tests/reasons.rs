@@ -43,6 +43,7 @@ fn reasons_have_codes_of_their_own_and_sentences_safe_to_print() {
         DenyReason::ProtocolNotAllowed { number: 47 },
         DenyReason::MulticastNotAllowed { address },
         DenyReason::NotLoopback { address },
+        DenyReason::NotProxied { destination: Destination::Address(address) },
         DenyReason::AuditUnavailable,
         DenyReason::TooManyFlows { limit: 1 },
         DenyReason::TooManyNames { limit: 1 },

@@ -7,5 +7,5 @@ pub mod scan;
 pub mod splice;
 pub mod text;
 
-pub use scan::{Kind, Level, Scanner, Token};
+pub use scan::{Kind, LONG, Level, Plain, Scanner, Token};
 pub use splice::{Splice, splice};

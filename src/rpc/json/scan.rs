@@ -11,7 +11,10 @@ use memchr::memchr2;
 const MOST_LEVELS: usize = 64;
 
 /// Strings of at least so many bytes need not be scanned twice.
-const LONG: usize = 4096;
+pub const LONG: usize = 4096;
+
+/// Long parts of a text that have no quote and no backslash, in order: whoever looks for a string's end need not look there.
+pub type Plain = [Range<usize>];
 
 /// The text is not one whole JSON value, as far as was looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,21 +70,26 @@ pub struct Scanner<'a> {
     levels: Vec<Level>,
     /// Levels below those that `levels` has.
     deeper: usize,
-    /// Long strings that are known, in order, as far as they are still to come.
-    long: &'a [Range<usize>],
+    /// Where no string ends that has begun, in order, as far as it is still to come.
+    jumps: &'a [Range<usize>],
 }
 
 impl<'a> Scanner<'a> {
     /// A scanner at the start of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, levels: Vec::new(), deeper: 0, long: &[] }
+        Self { text, at: 0, levels: Vec::new(), deeper: 0, jumps: &[] }
+    }
+
+    /// The same, of a text of which is known where it is plain.
+    pub fn knowing(text: &'a [u8], plain: &'a Plain) -> Self {
+        Self { jumps: plain, ..Self::new(text) }
     }
 
     /// A scanner of one value in a text that has been scanned; `long` are the strings of the text that were
     /// [`is_long`](Token::is_long), in order.
     pub fn again(text: &'a [u8], value: Range<usize>, long: &'a [Range<usize>]) -> Self {
-        let long = long.get(long.partition_point(|one| one.start < value.start)..).unwrap_or_default();
-        Self { at: value.start, long, ..Self::new(text.get(..value.end).unwrap_or_default()) }
+        let jumps = long.get(long.partition_point(|one| one.start < value.start)..).unwrap_or_default();
+        Self { at: value.start, jumps, ..Self::new(text.get(..value.end).unwrap_or_default()) }
     }
 
     /// The containers around a token that was just returned; `None` deeper than positions are kept.
@@ -149,14 +157,7 @@ impl<'a> Scanner<'a> {
 
     fn string(&mut self) -> Result<Token, Malformed> {
         let start = self.at + 1;
-        let mut end = self.known_end(start);
-        loop {
-            end += memchr2(b'"', b'\\', self.text.get(end..).ok_or(Malformed)?).ok_or(Malformed)?;
-            if self.text[end] == b'"' {
-                break;
-            }
-            end += 2;
-        }
+        let end = self.string_end(start)?;
         let depth = self.depth();
         let mut after = end + 1;
         while matches!(self.text.get(after), Some(b' ' | b'\t' | b'\r' | b'\n')) {
@@ -180,15 +181,26 @@ impl<'a> Scanner<'a> {
         Ok(Token { kind: if is_key { Kind::Key } else { Kind::String }, span: start..end, depth })
     }
 
-    /// Where the string that starts here ends, if that is known; otherwise where it starts.
-    fn known_end(&mut self, start: usize) -> usize {
-        while let Some((first, rest)) = self.long.split_first().filter(|(first, _)| first.start <= start) {
-            self.long = rest;
-            if first.start == start {
-                return first.end;
+    /// Where the string that starts here has its closing quote.
+    fn string_end(&mut self, start: usize) -> Result<usize, Malformed> {
+        let mut at = start;
+        loop {
+            let known = loop {
+                match self.jumps.split_first() {
+                    Some((jump, rest)) if jump.end <= at => self.jumps = rest,
+                    Some((jump, _)) if jump.start <= at => at = jump.end,
+                    Some((jump, _)) => break jump.start.min(self.text.len()),
+                    None => break self.text.len(),
+                }
+            };
+            let unknown = self.text.get(at..known).ok_or(Malformed)?;
+            match memchr2(b'"', b'\\', unknown).map(|found| at + found) {
+                Some(end) if self.text[end] == b'"' => return Ok(end),
+                Some(escape) => at = escape + 2,
+                None if known < self.text.len() => at = known,
+                None => return Err(Malformed),
             }
         }
-        start
     }
 
     fn scalar(&mut self) -> Result<Token, Malformed> {

@@ -113,6 +113,26 @@ proptest! {
         }
         prop_assert_eq!(found, count(&value));
     }
+
+    /// Also of what is no JSON.
+    #[test]
+    fn what_is_known_to_be_plain_changes_nothing(
+        text in r#"\{?("(a|b|\\\\|\\"|\\n)*"|[\[\]{}:, x"\\])*"#,
+        size in 1_usize..9,
+    ) {
+        let text = text.as_bytes();
+        let plain = |chunk: &[u8]| !chunk.iter().any(|byte| matches!(byte, b'"' | b'\\'));
+        let chunks = text.chunks(size).enumerate().filter(|(_, chunk)| plain(chunk));
+        let plain: Vec<_> = chunks.map(|(at, chunk)| at * size..at * size + chunk.len()).collect();
+        let (mut expected, mut scanner) = (Scanner::new(text), Scanner::knowing(text, &plain));
+        loop {
+            let token = expected.next();
+            prop_assert_eq!(&scanner.next(), &token);
+            if matches!(token, Ok(None) | Err(_)) {
+                break;
+            }
+        }
+    }
 }
 
 #[test]

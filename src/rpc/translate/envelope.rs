@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::rpc::json::{Kind, Level, Scanner, Token, text};
+use crate::rpc::json::{Kind, Level, Plain, Scanner, Token, text};
 
 /// Messages of a batch that are looked at; a longer batch goes on as it is. Only one revision of MCP has batches at all.
 const MOST_MESSAGES: usize = 1024;
@@ -40,15 +40,23 @@ pub(super) struct Envelope {
 }
 
 impl Messages {
-    /// `None` for what is malformed, or too long a batch.
-    pub(super) fn read(line: &[u8]) -> Option<Self> {
-        Self::read_with(line, &mut |_, _| {}).filter(|messages| !messages.too_many)
+    /// `None` for what is malformed, or too long a batch. `plain` as far as it is known.
+    pub(super) fn read(line: &[u8], plain: &Plain) -> Option<Self> {
+        let scanner = Scanner::knowing(line, plain);
+        Self::scan(line, scanner, &mut |_, _| {}).filter(|messages| !messages.too_many)
     }
 
-    /// The same in one pass with whoever wants to `see` every part of the line. `None` for what is malformed: then that
+    /// All of them in one pass with whoever wants to `see` every part of the line. `None` for what is malformed: then that
     /// has seen what does not count.
     pub(super) fn read_with(line: &[u8], see: &mut dyn FnMut(&Token, &Scanner<'_>)) -> Option<Self> {
-        let mut scanner = Scanner::new(line);
+        Self::scan(line, Scanner::new(line), see)
+    }
+
+    fn scan(
+        line: &[u8],
+        mut scanner: Scanner<'_>,
+        see: &mut dyn FnMut(&Token, &Scanner<'_>),
+    ) -> Option<Self> {
         let mut out = Self::default();
         let mut reader = Reader::default();
         while let Some(token) = scanner.next().ok()? {
@@ -168,7 +176,7 @@ mod tests {
     use super::*;
 
     fn one(line: &[u8]) -> Envelope {
-        let mut messages = Messages::read(line).unwrap();
+        let mut messages = Messages::read(line, &[]).unwrap();
         assert!(!messages.batch && messages.all.len() == 1);
         messages.all.remove(0)
     }
@@ -196,7 +204,8 @@ mod tests {
         }
         for line in [&b"{\"id\":1"[..], b"{} x", b"[{}", b"words", b"[[{\"id\":1}]]", b"{\"id\":[1]}"] {
             assert!(
-                Messages::read(line).is_none_or(|messages| messages.all.iter().all(|one| one.id.is_none()))
+                Messages::read(line, &[])
+                    .is_none_or(|messages| messages.all.iter().all(|one| one.id.is_none()))
             );
         }
     }
@@ -204,7 +213,7 @@ mod tests {
     #[test]
     fn a_batch_has_everything_in_its_place() {
         let line = br#" [{"id":1,"method":"a"} , 2,{"id":3,"id":4},{"result":true,"id":5}]"#;
-        let messages = Messages::read(line).unwrap();
+        let messages = Messages::read(line, &[]).unwrap();
         assert!(messages.batch);
         let parts: Vec<_> = messages.all.iter().map(|one| &line[one.whole.clone()]).collect();
         assert_eq!(
@@ -214,6 +223,6 @@ mod tests {
         let ids: Vec<_> = messages.all.iter().map(|one| one.id.clone().map(|id| &line[id])).collect();
         assert_eq!(ids, [Some(&b"1"[..]), None, None, Some(b"5")]);
         let many = format!("[{}1]", "1,".repeat(MOST_MESSAGES));
-        assert!(Messages::read(many.as_bytes()).is_none());
+        assert!(Messages::read(many.as_bytes(), &[]).is_none());
     }
 }

@@ -15,6 +15,7 @@ mod back;
 mod batch;
 mod envelope;
 mod explain;
+mod felt;
 mod files;
 mod inward;
 mod learned;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use self::batch::Batch;
 use self::envelope::Messages;
 pub use self::explain::Explained;
+use self::felt::Felt;
 pub use self::files::{Answer, Files};
 use self::inward::{Found, Message};
 pub use self::learned::MOST_ASKED;
@@ -41,8 +43,9 @@ pub use self::pending::{Due, Unsaved, Write};
 use self::positions::MessageKind;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
+use crate::rpc::denials::Denials;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
-use crate::rpc::json::{Splice, splice, text};
+use crate::rpc::json::{Plain, Splice, splice, text};
 
 /// Where the guest sees what is shared with it: below it a directory's number and a file's name.
 pub const GUEST_DIRECTORY: &str = "/opt/npxc-shared";
@@ -108,6 +111,7 @@ pub struct Translator {
     /// Something is shared that the guest may not write.
     read_only: bool,
     pending: Pending,
+    felt: Felt,
 }
 
 impl Translator {
@@ -120,6 +124,12 @@ impl Translator {
     #[must_use]
     pub fn mounts(self, mounts: Mounts) -> Self {
         Self { mounts, ..self }
+    }
+
+    /// Calls that end in an error are told what was denied meanwhile.
+    #[must_use]
+    pub fn explaining(self, denials: Denials) -> Self {
+        Self { felt: Felt::of(denials), ..self }
     }
 
     /// What the guest gets in the place of a path that it is started with, if that is another one.
@@ -135,7 +145,12 @@ impl Translator {
 
     /// Looks at a line of the client: one pass, and a second one over the part of a message that may hold paths.
     pub fn client(&mut self, line: &[u8]) -> Option<Call> {
-        let messages = Messages::read(line)?;
+        self.client_knowing(line, &[])
+    }
+
+    /// The same, of a line with [`Plain`] parts that are known.
+    pub fn client_knowing(&mut self, line: &[u8], plain: &Plain) -> Option<Call> {
+        let messages = Messages::read(line, plain)?;
         let mut found = Vec::new();
         for index in 0..messages.all.len() {
             self.message(line, &messages, index, &mut found);
@@ -159,11 +174,13 @@ impl Translator {
             match (method, id) {
                 ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
                 ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
+                ("tools/call", Some(id)) => self.felt.call(id),
                 ("notifications/cancelled", None) => {
                     let about = message.about.clone().and_then(|span| line.get(span));
                     if let Some(id) = about {
                         self.lists.take(id);
                         self.pending.forget(id);
+                        self.felt.forget(id);
                     }
                 }
                 _ => {}
@@ -217,6 +234,7 @@ impl Translator {
                 Answer::Refused(refusal) => {
                     // What has no id expects no answer, and the server knows best what to do with it.
                     if let Some(id) = id.filter(|_| found.decides) {
+                        self.felt.forget(id);
                         errors.entry(found.message).or_insert_with(|| refusal.message(id, &found.named.text));
                     } else if found.named.reason == Reason::Root {
                         self.say(refusal.hint_about(&found.named.text));

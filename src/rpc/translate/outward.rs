@@ -12,7 +12,7 @@ pub struct Heard {
     /// The calls it answers and whose copies the guest may have written: they are
     /// [collected](super::Files::collect) before the line goes on.
     pub due: Vec<Due>,
-    /// The client's names in the place of the guest's.
+    /// The client's names in the place of the guest's, and what was denied.
     restored: Vec<Splice>,
 }
 
@@ -30,14 +30,14 @@ impl Heard {
 impl Translator {
     /// Whether lines of the server have to be looked at, however long they are.
     pub fn watches_server(&self) -> bool {
-        !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty()
+        !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty() || self.felt.waits()
     }
 
     /// Looks at a line of the server, once: what it asks, what it answers, and where the guest's paths are in it.
     pub fn heard(&mut self, line: &[u8]) -> Heard {
         let learns = !self.lists.is_empty() || line.len() <= MOST_ASKED;
         let mut back = Back::new(line, &self.places, &self.mounts);
-        if !learns && self.pending.is_empty() && back.is_none() {
+        if !learns && self.pending.is_empty() && back.is_none() && !self.felt.waits() {
             return Heard::default();
         }
         let mut see = |token: &Token, scanner: &Scanner<'_>| {
@@ -47,7 +47,8 @@ impl Translator {
         };
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
         let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
-        let restored = back.map(Back::splices).unwrap_or_default();
+        let mut restored = back.map(Back::splices).unwrap_or_default();
+        restored.extend(messages.all.iter().filter_map(|message| self.felt.explain(line, message)));
         if denied {
             self.say(READ_ONLY.to_owned());
         }

@@ -14,7 +14,7 @@ fn unsaved(path: &str) -> Unsaved {
 }
 
 fn due(pending: &mut Pending, line: &[u8]) -> Vec<Due> {
-    Messages::read(line).map(|messages| pending.due(line, &messages)).unwrap_or_default()
+    Messages::read(line, &[]).map(|messages| pending.due(line, &messages)).unwrap_or_default()
 }
 
 fn names(due: &[Due]) -> Vec<&str> {

@@ -36,6 +36,11 @@ impl<T> Requests<T> {
         self.waiting.remove(at).map(|(_, what)| what)
     }
 
+    /// Whether an answer is expected of which this is so.
+    pub(super) fn any(&self, is: impl Fn(&T) -> bool) -> bool {
+        self.waiting.iter().any(|(_, what)| is(what))
+    }
+
     /// Whether no answer is expected.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -28,7 +28,7 @@ pub(super) fn reach(seen: &mut Attempts) {
     let mut asked = Vec::new();
     for address in targets.iter().map(|target| target.to.ip()).collect::<std::collections::BTreeSet<_>>() {
         if let Ok(socket) = ping(address) {
-            asked.push((false, format!("ping {address}"), socket));
+            asked.push((format!("ping {address}"), socket));
         }
     }
     for Target { to, payload } in &targets {
@@ -43,22 +43,28 @@ pub(super) fn reach(seen: &mut Attempts) {
             .collect();
         for number in [0].into_iter().chain(NUMBERS) {
             let Ok(socket) = datagram(*to, &payload, number) else { continue };
-            asked.push((to.port() == 53, format!("udp {to} by interface {number}"), socket));
+            asked.push((format!("udp {to} by interface {number}"), socket));
         }
     }
     // All of them at once, and a quarter of a second for the first answer that should not come.
     let until = std::time::Instant::now() + std::time::Duration::from_millis(250);
     while std::time::Instant::now() < until {
-        for (question, what, socket) in &asked {
+        for (what, socket) in &asked {
             let mut answer = [0; 2048];
-            if socket.recv(&mut answer).is_ok()
-                && !(*question && answer[2] & 0x80 != 0 && answer[3] & 15 == 3)
+            if let Ok((_, from)) = socket.recv_from(&mut answer)
+                && !(from.port() == 53 && is_refusal(&answer))
             {
                 seen.0.insert(what.clone(), "done".to_owned());
             }
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+}
+
+/// Whether it is npxc's answer to a question of these: that there is no such name. It can come late, when the socket that asked
+/// is closed and another one has its port.
+fn is_refusal(answer: &[u8]) -> bool {
+    answer.starts_with(&[0x4e, 0x58]) && answer[2] & 0x80 != 0 && answer[3] & 15 == 3
 }
 
 fn connect(to: SocketAddr, device: Option<&[u8]>) -> std::io::Result<()> {

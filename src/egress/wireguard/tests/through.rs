@@ -171,6 +171,7 @@ fn bytes_pass_through_all_of_it_both_ways() {
             responder: Responder::new(dns::Options::default()),
             pins,
             journal: Box::new(Silent),
+            proxy: None,
             link,
             flows: 16,
             epoch: Instant::now(),

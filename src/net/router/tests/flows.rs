@@ -126,6 +126,29 @@ fn a_guest_that_closed_first_gets_the_rest_as_fast_as_it_reads() {
     }
 }
 
+/// Its last questions and its end come in one segment.
+#[test]
+fn a_connection_to_the_resolver_ends_when_the_guest_ends_it() {
+    let well_formed = b"\0\x1d\x4e\x58\x01\0\0\x01\0\0\0\0\0\0\x07example\x03com\0\0\x01\0\x01";
+    // No questions at all, such that get no answer, and one that has to be looked up.
+    for (questions, answers) in [(&b""[..], false), (&[0; 600], false), (well_formed, true)] {
+        let mut world = World::new(&["example.com"]);
+        let guest = world.connect("198.18.0.1:53", 50_000);
+        world.settle();
+        world.socket(guest).send_slice(questions).unwrap();
+        world.socket(guest).close();
+        world.settle();
+        assert_eq!(world.socket(guest).can_recv(), answers, "{} bytes", questions.len());
+        while world.socket(guest).can_recv() {
+            world.socket(guest).recv(|bytes| (bytes.len(), ())).unwrap();
+        }
+        assert!(!world.socket(guest).may_recv(), "{} bytes", questions.len());
+        // Its acknowledgement may be delayed.
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.router.flows(), 0, "{} bytes", questions.len());
+    }
+}
+
 #[test]
 fn a_server_may_speak_first() {
     let mut world = World::new(&["example.com:25"]);

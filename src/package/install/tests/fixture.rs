@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -15,6 +15,7 @@ use crate::package::HostEnv;
 use crate::package::progress::Kept;
 use crate::package::request::Request;
 use crate::package::step::{Purpose, StepError};
+use crate::runtime::Access;
 
 /// One entry of a tarball, written as it is told, however wrong.
 pub(super) struct Member {
@@ -81,6 +82,11 @@ impl Registry {
         Self { port, served }
     }
 
+    /// How often a tarball was asked for.
+    pub(super) fn downloads(&self, tarball: &str) -> usize {
+        self.served.lock().unwrap().requests.iter().filter(|path| path.ends_with(tarball)).count()
+    }
+
     pub(super) fn requests(&self) -> usize {
         self.served.lock().unwrap().requests.len()
     }
@@ -103,17 +109,7 @@ impl Registry {
 }
 
 pub(super) fn integrity(tar: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("sha512-");
-    for chunk in Sha512::digest(tar).chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for i in 0..4 {
-            let letter = char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]);
-            text.push(if i <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
+    format!("sha512-{}", data_encoding::BASE64.encode(&Sha512::digest(tar)))
 }
 
 fn answer(stream: TcpStream, served: &Mutex<Served>, port: u16) {
@@ -202,6 +198,9 @@ impl StepRunner for Unsandboxed {
                 std::str::from_utf8(content).map_or_else(|_| content.clone(), |text| on_host(text).into());
             std::fs::write(path, content).unwrap();
         }
+        for mount in step.mounts.iter().filter(|mount| mount.access == Access::ReadWrite) {
+            relink(&mount.host, &on_host);
+        }
         let words: Vec<String> = step.command.iter().map(|word| on_host(word.to_str().unwrap())).collect();
         let output = tokio::process::Command::new(&words[0])
             .args(&words[1..])
@@ -219,6 +218,19 @@ impl StepRunner for Unsandboxed {
             stderr_tail: String::from_utf8_lossy(&output.stderr).into_owned(),
             denials: self.denials.clone(),
         })
+    }
+}
+
+/// Links to what would be mounted lead to what would be mounted there.
+fn relink(directory: &Path, on_host: &dyn Fn(&str) -> String) {
+    for file in std::fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        if let Ok(target) = std::fs::read_link(&path) {
+            std::fs::remove_file(&path).unwrap();
+            std::os::unix::fs::symlink(on_host(target.to_str().unwrap()), &path).unwrap();
+        } else if path.is_dir() {
+            relink(&path, on_host);
+        }
     }
 }
 

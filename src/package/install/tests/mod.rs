@@ -47,7 +47,6 @@ async fn a_private_package_with_a_dependency() {
     assert!(!fetch.env.iter().any(|(_, value)| value.to_string_lossy().contains("s3cret")));
     let grep = std::process::Command::new("grep").args(["-rq", "s3cret"]).arg(&entry.dir).status().unwrap();
     assert_eq!(grep.code(), Some(1));
-    assert!(!entry.dir.join(CACHE).exists());
     assert!(world.steps(Purpose::Build).is_empty());
 
     // The second time nothing is asked of anybody.
@@ -59,6 +58,36 @@ async fn a_private_package_with_a_dependency() {
         said[0].starts_with("installing @private/server") && said.last().unwrap().starts_with("installed"),
         "{said:?}"
     );
+    world.assert_clean();
+}
+
+#[tokio::test]
+async fn what_one_package_downloaded_another_need_not() {
+    let world = World::new();
+    world.registry.publish(&json!({"name": "dep", "version": "1.0.0"}), vec![file("package/index.js", "1")]);
+    for name in ["one", "two"] {
+        let manifest =
+            json!({"name": name, "version": "1.0.0", "bin": "x.js", "dependencies": {"dep": "^1"}});
+        world.registry.publish(&manifest, vec![file("package/x.js", "#!/usr/bin/env node\n")]);
+    }
+    world.install(&["one"]).await.unwrap();
+    let entry = world.install(&["two"]).await.unwrap();
+    assert_eq!(fs::read_to_string(entry.dir.join("node_modules/dep/index.js")).unwrap(), "1");
+    drop(entry);
+    assert_eq!(
+        ["one", "two", "dep"].map(|name| world.registry.downloads(&format!("/tarball/{name}.tgz"))),
+        [1; 3]
+    );
+
+    // One that was changed on the disk is not taken: npm looks at what it reads.
+    let shared = world.dir.path().join("data/store/tarballs");
+    for file in fs::read_dir(shared).unwrap() {
+        let path = file.unwrap().path();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "changed").unwrap();
+    }
+    world.install_with(&["two"], &InstallOptions { force: true, ..InstallOptions::default() }).await.unwrap();
+    assert_eq!(world.registry.downloads("/tarball/dep.tgz"), 2);
     world.assert_clean();
 }
 

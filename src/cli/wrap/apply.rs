@@ -1,0 +1,112 @@
+//! Carrying out what was agreed to: the packages are installed, then each file is copied, recorded and replaced.
+
+use std::path::Path;
+
+use super::look::{Read, failure};
+use super::{Args, Verdict, Work, judge};
+use crate::cli::options::Options;
+use crate::cli::resolve;
+use crate::cli::say::{self, Stderr};
+use crate::clients::change::{Kept, restore};
+use crate::clients::file::FileError;
+use crate::clients::record::{self, Record};
+use crate::clients::servers;
+use crate::config::Directories;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
+use crate::rpc::json::{Splice, splice};
+use crate::session;
+
+/// Installs every package. One that cannot be installed is left alone; then the result is `false`.
+pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
+    let mut all = true;
+    for (server, verdict) in work.iter_mut().flat_map(|work| &mut work.verdicts) {
+        let Verdict::Wrap(change) = verdict else { continue };
+        let installed = judge::run(&change.words)
+            .map_err(|what| Failure::new(ExitStatus::Config, what))
+            .and_then(|run| {
+                // Nothing but the package and how it is installed matters now.
+                let options = Options {
+                    allow_install: run.options.allow_install,
+                    ignore_scripts: run.options.ignore_scripts,
+                    runtime: run.options.runtime,
+                    image: run.options.image,
+                    config: run.options.config,
+                    package: run.options.package,
+                    log_level: args.options.log_level,
+                    ..Options::default()
+                };
+                let resolved = resolve(&options, &run.words)?;
+                session::install(&resolved, false, &voice)
+            });
+        if let Ok(Some(title)) = &installed {
+            voice.say(&format!("{title} is installed already"));
+        }
+        if let Err(failure) = installed {
+            all = false;
+            say::failure(&failure);
+            voice.warning(&format!("{} is left alone; --no-install wraps it all the same", server.label()));
+            *verdict = Verdict::Leave("it could not be installed".to_owned());
+        }
+    }
+    all
+}
+
+/// Changes a file: copy, record, then the file itself.
+pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
+    let splices = work.splices();
+    if splices.is_empty() {
+        return Ok(());
+    }
+    let original = &work.read.original;
+    let text = applied(&original.text, &splices)?;
+    let place = record::path(&directories.data, &original.path);
+    let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
+    let earlier = record.clone();
+    record.file = original.path.display().to_string();
+    record.add(work.changes().map(|change| change.kept.clone()).collect());
+    // What was changed is put back before anything is written, to see that nothing is lost.
+    let before = put_back(&work.read, &original.text, &record.servers)?;
+    if put_back(&work.read, &text, &record.servers)? != before {
+        let what = format!("{} would not come back from `npxc unwrap` as it is", work.read.path.display());
+        return Err(Failure::new(ExitStatus::Config, what)
+            .hint("nothing was changed; this is a defect in npxc: please report it"));
+    }
+    record.before = record::digest(before.as_bytes());
+    let backup = original.back_up().map_err(|error| failure(&error))?;
+    record.backups.push(backup.clone());
+    let written = record
+        .write(&place)
+        .map_err(|error| unrecorded(&place, &error))
+        .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
+    if let Err(failure) = written {
+        let _ = std::fs::remove_file(&backup);
+        let _ = earlier.write(&place);
+        return Err(failure);
+    }
+    let count = work.changes().count();
+    let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
+    voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
+    Ok(())
+}
+
+/// A file's text with its servers put back.
+pub(super) fn put_back(read: &Read, text: &str, kept: &[Kept]) -> Result<String, Failure> {
+    let servers = servers::find(&read.place, text).map_err(|fault| {
+        let error = FileError::faulty(&read.path, text.as_bytes(), fault);
+        failure(&error)
+    })?;
+    let (splices, _) = restore(text, &servers, kept, &|words| judge::package(words).ok());
+    applied(text, &splices)
+}
+
+pub(super) fn applied(text: &str, splices: &[Splice]) -> Result<String, Failure> {
+    // Every span ends where a string does, so this is text again.
+    String::from_utf8(splice(text.as_bytes(), splices))
+        .map_err(|error| Failure::new(ExitStatus::Config, format!("a change is not UTF-8: {error}")))
+}
+
+pub(super) fn unrecorded(place: &Path, error: &std::io::Error) -> Failure {
+    let what = format!("{} cannot be used, so nothing was changed: {error}", place.display());
+    Failure::new(ExitStatus::Config, what).hint("npxc unwrap would not know what to put back")
+}

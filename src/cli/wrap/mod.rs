@@ -1,0 +1,336 @@
+//! `npxc wrap` and `npxc unwrap`: puts npxc in front of the servers in a client's configuration, and takes it away again.
+//!
+//! What is to change is decided and shown first ([`judge`]); then the packages are installed, so that no client waits for npm;
+//! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy beside the file is for
+//! people.
+
+mod apply;
+mod judge;
+mod look;
+mod needs;
+mod unwrap;
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{BufRead as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+
+use self::apply::{install, write};
+use self::judge::{Change, Verdict, Wish};
+use self::look::{Choice, Read};
+pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
+use super::options::{Options, again};
+use super::say::{self, Stderr};
+use super::table::Table;
+use super::{log_to_stderr, parse_keeping, probe, resolve};
+use crate::clients::diff::unified;
+use crate::clients::file;
+use crate::clients::places::Client;
+use crate::clients::servers::{Server, Variable};
+use crate::clients::variables;
+use crate::config::Directories;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::{HostEnv, Progress as _};
+use crate::paths::shell_word;
+use crate::rpc::json::Splice;
+
+/// Options of npxc that are about this command, and not about the servers.
+const OWN: [&str; 3] = ["--yes", "--log-level=", "--package="];
+
+/// What a person finds out otherwise when the first tool fails.
+const REACHES: &str = "a wrapped server reaches only what rules name, so far nothing: put \"--allow=RULE\" before the package in \
+                       its args (denials say which RULE; npxc wrap --probe finds those of a start)";
+
+/// Puts npxc in front of the servers in the configuration of MCP clients
+#[derive(Debug, Parser)]
+#[command(
+    name = "npxc wrap",
+    after_help = "Options of npxc (--allow, --mount, --persist, ...) are put in front of the package, for the server that --server names.\nnpxc unwrap puts everything back.",
+    mut_arg("yes", |yes| yes.help("Do not ask"))
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+    /// Do not install the packages now; a client may time out on the first start
+    #[arg(long)]
+    no_install: bool,
+    /// Start each server first, without a network, and allow what it tried to reach
+    #[arg(long, conflicts_with = "no_install")]
+    probe: bool,
+    #[command(flatten)]
+    options: Options,
+    /// The options as they were given.
+    #[arg(skip)]
+    again: Vec<String>,
+}
+
+impl Args {
+    pub(super) fn parse(argv: &[OsString]) -> Result<Self, clap::Error> {
+        let (parsed, matches) = parse_keeping::<Self>(argv)?;
+        let again = again(&matches).into_iter().map(|word| word.to_string_lossy().into_owned());
+        let again = again.filter(|word| !OWN.iter().any(|own| word.starts_with(own))).collect();
+        Ok(Self { again, ..parsed })
+    }
+}
+
+/// A file and what becomes of its servers.
+struct Work {
+    read: Read,
+    verdicts: Vec<(Server, Verdict)>,
+    /// npxc as it is called there.
+    command: PathBuf,
+}
+
+impl Work {
+    fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.verdicts.iter().filter_map(|(_, verdict)| match verdict {
+            Verdict::Wrap(change) => Some(&**change),
+            Verdict::Already | Verdict::Leave(_) => None,
+        })
+    }
+
+    /// All replacements, in order.
+    fn splices(&self) -> Vec<Splice> {
+        let mut all: Vec<Splice> = self.changes().flat_map(|change| change.splices.clone()).collect();
+        all.sort_by_key(|splice| splice.span.start);
+        all
+    }
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    let level = args.options.level()?;
+    log_to_stderr(level);
+    let voice = Stderr::at(level);
+    fits(args)?;
+    let host = HostEnv::current();
+    let directories = Directories::new(|name| host.vars.get(name).cloned())?;
+    let (read, mut failures) = args.choice.read(&directories)?;
+    let mut work = Vec::new();
+    for read in read {
+        work.push(judged(read, args, &host, voice)?);
+    }
+    let wrapped: usize = work.iter().map(|work| work.changes().count()).sum();
+    if wrapped > 1 && !args.again.is_empty() && args.choice.server.is_empty() {
+        let what = format!("{} would be granted to each of {wrapped} servers", args.again.join(" "));
+        return Err(Failure::new(ExitStatus::Config, what)
+            .hint("say for which one: npxc wrap --server NAME; npxc wrap --dry-run lists them"));
+    }
+    say::print(&work.iter().map(shown).collect::<String>());
+    if !args.again.is_empty()
+        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already))
+    {
+        voice.hint(&format!(
+            "what is npxc already does not change: put {} before the package in its args",
+            args.again.join(" ")
+        ));
+    }
+    let mut status = ExitStatus::Success;
+    if wrapped == 0 {
+        if work.is_empty() && failures.is_empty() {
+            voice.say("no MCP client's servers were found");
+            voice.hint("npxc wrap FILE takes any file with mcpServers in it");
+        } else if failures.is_empty() {
+            voice.say("nothing to change");
+        }
+    } else if args.choice.dry_run {
+        voice.say("nothing was changed (--dry-run)");
+    } else if agreed(args.options.yes > 0, "wrap these servers")? {
+        if !args.no_install && !install(&mut work, args, voice) {
+            status = ExitStatus::Install;
+        }
+        for work in &work {
+            failures.extend(write(work, &directories, voice).err());
+        }
+        if args.no_install {
+            let packages: BTreeSet<String> =
+                work.iter().flat_map(Work::changes).flat_map(judge::packages).collect();
+            let packages: Vec<_> = packages.iter().map(|package| shell_word(package)).collect();
+            voice.hint(&format!(
+                "before the client starts: npxc install {}; it may not wait for npm",
+                packages.join(" ")
+            ));
+        }
+        if args.again.is_empty() && !args.probe {
+            voice.hint(REACHES);
+        }
+    } else {
+        voice.say("nothing was changed");
+    }
+    ended(failures, status)
+}
+
+/// Refuses options that mean nothing here.
+fn fits(args: &Args) -> Result<(), Failure> {
+    let refuse = |what: &str, hint: &str| Err(Failure::new(ExitStatus::Config, what).hint(hint));
+    if !args.options.package.is_empty() {
+        return refuse("--package: the packages are those of the configuration", "npxc wrap --server NAME");
+    }
+    let relative = |prefix: &'static str| {
+        let values = args.again.iter().filter_map(move |word| word.strip_prefix(prefix));
+        values
+            .filter(|value| !value.starts_with(['/', '~']))
+            .map(move |value| format!("{prefix}{value}"))
+            .next()
+    };
+    let found = ["--mount=", "--cwd=", "--config=", "--audit-log="].into_iter().find_map(relative);
+    match found {
+        Some(word) => refuse(
+            &format!("{word}: a client starts servers in a directory of its own"),
+            "write the path from the root, or from ~/",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Decides about every server of a file.
+fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work, Failure> {
+    let own = std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })?;
+    let search: Vec<PathBuf> =
+        host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    // A file of a project is for other machines, too.
+    let desktop = read.place.client.is_some_and(|client: Client| client.desktop) && !read.place.project;
+    let command = judge::command(&own, &search, desktop).ok_or_else(|| {
+        let what = format!("{} is not called npxc, so npxc unwrap would not know it again", own.display());
+        Failure::new(ExitStatus::Config, what).hint("give it that name, or a link of that name in your PATH")
+    })?;
+    let text = command.to_str().ok_or_else(|| {
+        Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
+    })?;
+    let real = |path: &Path| path.canonicalize().ok();
+    let known = variables::known(&read.place, &host.home);
+    let wish = Wish {
+        command: text,
+        options: &args.again,
+        home: &host.home,
+        real: &real,
+        text: &|path| file::read(path).ok().map(|file| file.text),
+        known: &known,
+        project: variables::project(&read.place),
+    };
+    let mut verdicts = Vec::new();
+    for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
+        let verdict = match judge::judge(&read.original.text, server, &wish) {
+            Verdict::Wrap(change) => match granted(&change.words) {
+                Ok(()) if args.probe => probed(&read.original.text, server, &wish, *change, voice),
+                Ok(()) => Verdict::Wrap(change),
+                Err(failure) => Verdict::Leave(failure.message.lines().next().unwrap_or_default().to_owned()),
+            },
+            other => other,
+        };
+        verdicts.push((server.clone(), verdict));
+    }
+    Ok(Work { read, verdicts, command })
+}
+
+/// The verdict with rules for what the server tried to reach when it was started.
+fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voice: Stderr) -> Verdict {
+    voice.say(&format!("probing {}", server.label()));
+    let open = |one: &&Variable| {
+        one.value.as_ref().and_then(|value| value.0.to_str()).is_some_and(variables::is_open)
+    };
+    let open: Vec<&str> = change.env.iter().filter(open).map(|one| one.name.as_str()).collect();
+    let without = (!open.is_empty())
+        .then(|| format!("the probe did not have the client's value of {}", open.join(", ")));
+    let env = change.env.iter().filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
+    let rules = judge::run(&change.words)
+        .map_err(|what| Failure::new(ExitStatus::Config, what))
+        .and_then(|args| probe::denied(&args, &change.words, env, voice));
+    change.notes.extend(without.clone());
+    let rules = match rules {
+        Ok(rules) if rules.is_empty() => {
+            change.notes.push("it tried to reach nothing when it was started".to_owned());
+            return Verdict::Wrap(Box::new(change));
+        }
+        Ok(rules) => rules,
+        Err(failure) => {
+            change.notes.push(format!("the probe failed: {}", failure.message));
+            return Verdict::Wrap(Box::new(change));
+        }
+    };
+    let mut options = wish.options.to_vec();
+    options.extend(rules.iter().map(|rule| format!("--allow={rule}")));
+    let mut verdict = judge::judge(text, server, &Wish { options: &options, ..*wish });
+    if let Verdict::Wrap(change) = &mut verdict {
+        let rules = rules.join(", ");
+        change.notes.extend(without);
+        change.notes.push(format!(
+            "when it was started it tried to reach {rules}: allowed now, unless you take it out"
+        ));
+    }
+    verdict
+}
+
+/// Whether npxc would start with these arguments, but for variables that only the client has.
+fn granted(words: &[String]) -> Result<(), Failure> {
+    let mut args = judge::run(words).map_err(|what| Failure::new(ExitStatus::Config, what))?;
+    args.options.env.clear();
+    resolve(&args.options, &args.words).map(drop)
+}
+
+/// What becomes of a file, for people.
+fn shown(work: &Work) -> String {
+    let mut out = format!("{}\n", crate::audit::escape::printable(&work.read.title(), 300));
+    let mut table = Table::bare().uncut();
+    for (server, verdict) in &work.verdicts {
+        let what = match verdict {
+            Verdict::Wrap(_) => "will be wrapped".to_owned(),
+            Verdict::Already => "is npxc already".to_owned(),
+            Verdict::Leave(why) => format!("left alone: {why}"),
+        };
+        table.row(vec![server.label(), what]);
+        if let Verdict::Wrap(change) = verdict {
+            change.notes.iter().for_each(|note| table.note(note));
+        }
+    }
+    if work.verdicts.is_empty() {
+        out.push_str("  no servers\n");
+    }
+    out.push_str(&table.render());
+    let splices = work.splices();
+    if !splices.is_empty() {
+        if work.command.is_absolute() {
+            let path = work.command.display();
+            let _ = writeln!(out, "  npxc is called by its path, {path}: the client may not find it by name");
+        }
+        if work.read.place.project {
+            out.push_str("  others who use this file need npxc as well\n");
+        }
+        let secrets: Vec<_> = work.read.servers.iter().flat_map(|server| server.secrets.clone()).collect();
+        out.push_str(&unified(&work.read.original.text, &splices, &secrets));
+    }
+    out.push('\n');
+    out
+}
+
+/// Asks, where there is somebody to ask.
+fn agreed(yes: bool, what: &str) -> Result<bool, Failure> {
+    if yes {
+        return Ok(true);
+    }
+    let (input, words) = (std::io::stdin(), std::io::stderr());
+    if !rustix::termios::isatty(&input) || !rustix::termios::isatty(&words) {
+        return Err(Failure::new(ExitStatus::Config, "nothing was changed: there is no terminal to ask on")
+            .hint("--yes changes it without asking, --dry-run only shows it"));
+    }
+    let _ = write!(words.lock(), "npxc: {what}? [y/N] ").and_then(|()| words.lock().flush());
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The end of a command that goes on past a file's failure: the last is its own, those before it are said.
+fn ended(mut failures: Vec<Failure>, status: ExitStatus) -> Result<ExitStatus, Failure> {
+    let last = failures.pop();
+    for failure in &failures {
+        say::failure(failure);
+    }
+    last.map_or(Ok(status), Err)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! What `npxc wrap` changed, per file, in npxc's data directory: enough to put it back. No values of variables are in it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::change::Kept;
+use crate::package::hex;
+
+/// One file's record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The file, for people who find the record.
+    pub file: String,
+    /// Digest of the file with everything put back, as it was when it was last wrapped.
+    pub before: String,
+    /// Copies of the file as it was, in the order they were made.
+    pub backups: Vec<PathBuf>,
+    /// Every server that was changed.
+    pub servers: Vec<Kept>,
+}
+
+/// The digest of a file's bytes.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Where a file's record is; `data` is npxc's data directory, `file` absolute and without links.
+pub fn path(data: &Path, file: &Path) -> PathBuf {
+    data.join("wrapped").join(format!("{}.json", &digest(file.as_os_str().as_bytes())[..32]))
+}
+
+impl Record {
+    /// Reads a record. One that is not there, or is none, is empty: then there is nothing to put back.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes it, or removes it when it has no servers any more.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        if self.servers.is_empty() {
+            return match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            };
+        }
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Remembers servers, each in the place of what was known of it.
+    pub fn add(&mut self, servers: Vec<Kept>) {
+        self.servers.retain(|known| servers.iter().all(|new| new.path != known.path));
+        self.servers.extend(servers);
+    }
+}

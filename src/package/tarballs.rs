@@ -1,0 +1,158 @@
+//! Tarballs that every install may take: what one package has downloaded, the next one need not.
+//!
+//! One directory below the store, one file for each tarball, by the SHA-512 of its content in hexadecimal digits. An install
+//! has the directory read-only, and in its own npm cache a link for each file, where npm looks for what has the digest that
+//! the registry names (cacache's `content-v2`); npm checks that digest as it reads. In comes only what the lock file names,
+//! and npxc has the digest calculated itself. Nothing else of npm's cache is kept: what a registry answers is asked each time.
+//!
+//! Losing all of it costs a download. So whatever fails here is no error of an install.
+
+use std::fs::{self, DirBuilder, File, FileTimes};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use data_encoding::{BASE64, HEXLOWER};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use sha2::{Digest, Sha512};
+
+use super::tree;
+use crate::runtime::{Access, Mount};
+
+/// Where they are inside the guest.
+const GUEST_TARBALLS: &str = "/opt/npxc/tarballs";
+/// Where npm's cache has content by its SHA-512.
+const CONTENT: &str = "_cacache/content-v2/sha512";
+/// What is kept, in bytes and files; the longest unused go first. A link is made for each file before every install.
+const MOST_BYTES: u64 = 1 << 30;
+const MOST_FILES: usize = 4096;
+/// How a file's name begins until it is whole.
+const PART: &str = ".part";
+
+/// The shared tarballs.
+#[derive(Debug, Clone)]
+pub struct Tarballs {
+    directory: PathBuf,
+}
+
+impl Tarballs {
+    /// In this directory, which need not be there.
+    pub(super) fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Puts links to all of them into an npm cache that is empty; what has to be mounted for them to lead anywhere.
+    pub(super) fn lend(&self, cache: &Path) -> io::Result<Mount> {
+        // Whoever may write in the cache may have another user id. The directories above are the owner's alone.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
+        for file in fs::read_dir(&self.directory)?.take(2 * MOST_FILES) {
+            let name = file?.file_name();
+            let Some(place) = name.to_str().and_then(place) else { continue };
+            let link = cache.join(CONTENT).join(place);
+            fs::create_dir_all(link.parent().unwrap_or(cache))?;
+            std::os::unix::fs::symlink(Path::new(GUEST_TARBALLS).join(name), link)?;
+        }
+        Ok(Mount { host: self.directory.clone(), guest: GUEST_TARBALLS.into(), access: Access::ReadOnly })
+    }
+
+    /// Takes what a cache, which the guest may have filled with anything, holds of these. `integrities` as lock files have
+    /// them (Subresource Integrity); the guest must have ended.
+    pub(super) fn keep<'a>(
+        &self,
+        cache: &Path,
+        integrities: impl Iterator<Item = &'a str>,
+    ) -> io::Result<()> {
+        let content = File::open(cache)?;
+        for digest in integrities.filter_map(digest) {
+            let own = self.directory.join(&digest);
+            if let Ok(known) = File::open(&own) {
+                known.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
+                continue;
+            }
+            let Some(place) = place(&digest) else { continue };
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let place = Path::new(CONTENT).join(place);
+            // Downloaded under another digest, or not at all: a package of this machine.
+            let Ok(found) = openat2(&content, place, flags, Mode::empty(), inside) else { continue };
+            self.take(File::from(found), &digest, &own)?;
+        }
+        self.forget()
+    }
+
+    /// Copies a file, and keeps the copy if it has the digest.
+    fn take(&self, mut from: File, digest: &str, own: &Path) -> io::Result<()> {
+        if !from.metadata()?.is_file() {
+            return Ok(());
+        }
+        let part = self.directory.join(format!("{PART}-{}", uuid::Uuid::now_v7()));
+        let copied = (|| {
+            let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&part)?;
+            let mut hash = Sha512::new();
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                let length = from.read(&mut chunk)?;
+                let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
+                hash.update(bytes);
+                to.write_all(bytes)?;
+            }
+            if HEXLOWER.encode(&hash.finalize()) == digest { fs::rename(&part, own) } else { Ok(()) }
+        })();
+        // Gone already, if it was renamed.
+        let _ = fs::remove_file(&part);
+        copied
+    }
+
+    /// Removes what was not used for longest, until what is left is within the bounds; and parts that nobody finishes.
+    fn forget(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            let metadata = file.metadata()?;
+            let part = file.file_name().as_encoded_bytes().starts_with(PART.as_bytes());
+            let used = if part { SystemTime::UNIX_EPOCH } else { metadata.modified()? };
+            files.push((used, metadata.len(), file.path()));
+        }
+        files.sort();
+        let (mut bytes, mut count) = (files.iter().map(|(_, length, _)| length).sum::<u64>(), files.len());
+        for (_, length, path) in files {
+            if bytes <= MOST_BYTES && count <= MOST_FILES {
+                break;
+            }
+            fs::remove_file(path)?;
+            (bytes, count) = (bytes - length, count - 1);
+        }
+        Ok(())
+    }
+
+    /// What they take on the disk, bytes.
+    pub fn size(&self) -> u64 {
+        let files = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    /// Removes all of them.
+    pub fn clear(&self) -> Result<(), super::PackageError> {
+        tree::remove(&self.directory)
+    }
+}
+
+/// The SHA-512 in an integrity, which may name several digests, in hexadecimal digits.
+fn digest(integrity: &str) -> Option<String> {
+    let base64 = integrity.split_ascii_whitespace().find_map(|one| one.strip_prefix("sha512-"))?;
+    let digest = BASE64.decode(base64.split('?').next()?.as_bytes()).ok()?;
+    (digest.len() == 64).then(|| HEXLOWER.encode(&digest))
+}
+
+/// Where npm's cache has the content with this digest, below [`CONTENT`].
+fn place(digest: &str) -> Option<PathBuf> {
+    let is_digest = digest.len() == 128 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (one, two, rest) = (digest.get(..2)?, digest.get(2..4)?, digest.get(4..)?);
+    is_digest.then(|| Path::new(one).join(two).join(rest))
+}
+
+#[cfg(test)]
+#[path = "tarballs_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+
+use super::super::tests::{Below, through};
+use super::super::{Outcome, Translator};
+use super::*;
+
+const CALL: &[u8] = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"t"}}"#;
+
+fn denial(destination: &str, hint: &str) -> Denial {
+    let reason = "no rule allows it".to_owned();
+    Denial { destination: destination.to_owned(), reason, hint: Some(hint.to_owned()) }
+}
+
+/// What the client reads when these were denied during the call that a line answers.
+fn answered(line: &str, denied: &[&str]) -> Option<String> {
+    let denials = Denials::default();
+    denials.add(denial("before.example.com:1", "--allow before.example.com:1"));
+    let mut translator = Translator::default().explaining(denials.clone());
+    assert!(translator.client(CALL).is_none());
+    for destination in denied {
+        denials.add(denial(destination, &format!("--allow {destination}")));
+    }
+    translator.server(line.as_bytes()).map(|line| String::from_utf8(line).unwrap())
+}
+
+#[test]
+fn a_failed_result_has_one_more_item() {
+    for (before, after) in [
+        (r#"{"id":7,"result":{"content":[{"type":"text","text":"no"} "#, r#" ],"isError":true}}"#),
+        (r#"{"result":{"isError": true , "content":["#, "]},\"id\":7}\r\n"),
+        (r#"{"id":7,"n":1e400,"result":{"content":[ "#, r#"],"isError":true,"n":1.10}}"#),
+    ] {
+        let said = answered(&format!("{before}{after}"), &["api.example.com:443"]).unwrap();
+        let (kept, blanks) = (before.trim_end(), &before[before.trim_end().len()..]);
+        let item = said.strip_prefix(kept).unwrap().trim_end().strip_suffix(after.trim_end()).unwrap();
+        let item = item.trim().trim_start_matches(',');
+        let item: Value = serde_json::from_str(item.trim_end_matches(blanks)).unwrap();
+        let expected = "npxc: while this call ran the package was denied api.example.com:443 (no rule allows it). \
+                        If that is wanted, start npxc with --allow api.example.com:443";
+        assert_eq!(item, json!({"type": "text", "text": expected}));
+    }
+}
+
+#[test]
+fn an_error_has_data() {
+    let own = |said: &str| serde_json::from_str::<Value>(said).unwrap()["error"]["data"]["npxc"].clone();
+    let expected = json!([
+        {"destination": "a.example.com:443", "reason": "no rule allows it", "hint": "--allow a.example.com:443"},
+        {"destination": "b.example.com:443", "reason": "no rule allows it", "hint": "--allow b.example.com:443"},
+    ]);
+    let both = ["a.example.com:443", "b.example.com:443"];
+    for line in [
+        r#"{"id":7,"error":{"code":-1,"message":"no"}}"#,
+        r#"{"error":{},"id":7}"#,
+        r#"{"id":7,"error":{"data":{},"code":-1}}"#,
+        r#"{"id":7,"error":{"data":{"theirs":1},"code":-1}}"#,
+        r#"[{"id":9,"result":{}},{"id":7,"error":{"code":-1}}]"#,
+    ] {
+        let said = answered(line, &both).unwrap();
+        let said =
+            said.strip_prefix(r#"[{"id":9,"result":{}},"#).map_or(said.as_str(), |one| &one[..one.len() - 1]);
+        assert_eq!(own(said)["denied"], expected, "{said}");
+        assert!(line.matches(r#""theirs":1"#).count() == said.matches(r#""theirs":1"#).count());
+    }
+}
+
+#[test]
+fn nothing_else_is_touched() {
+    let denied = ["api.example.com:443"];
+    for line in [
+        r#"{"id":7,"result":{"content":[{"type":"text","text":"yes"}]}}"#,
+        r#"{"id":7,"result":{"content":[],"isError":false}}"#,
+        r#"{"id":7,"result":{"content":[],"isError":"true"}}"#,
+        r#"{"id":7,"result":{"content":{},"isError":true}}"#,
+        r#"{"id":7,"result":{"content":[{"isError":true}]}}"#,
+        r#"{"id":7,"result":{"isError":true}}"#,
+        r#"{"id":"7","result":{"content":[],"isError":true}}"#,
+        r#"{"id":8,"error":{"code":-1}}"#,
+        r#"{"id":7,"error":{"code":-1,"data":"theirs"}}"#,
+        r#"{"id":7,"error":{"code":-1,"data":{"npxc":1}}}"#,
+        r#"{"id":7,"error":"no"}"#,
+        r#"{"id":7,"method":"ping","error":{"code":-1}}"#,
+    ] {
+        assert_eq!(answered(line, &denied), None, "{line}");
+    }
+    assert_eq!(answered(r#"{"id":7,"error":{"code":-1}}"#, &[]), None, "nothing was denied meanwhile");
+}
+
+#[test]
+fn an_answer_is_told_once_and_a_cancelled_call_never() {
+    let denials = Denials::default();
+    let mut translator = Translator::default().explaining(denials.clone());
+    let error = br#"{"id":7,"error":{"code":-1}}"#;
+    translator.client(CALL);
+    denials.add(denial("a:1", "--allow a:1"));
+    assert!(translator.server(error).is_some() && translator.server(error).is_none());
+    translator.client(CALL);
+    translator.client(br#"{"method":"notifications/cancelled","params":{"requestId":7}}"#);
+    denials.add(denial("a:1", "--allow a:1"));
+    assert_eq!(translator.server(error), None);
+}
+
+#[test]
+fn a_long_answer_is_held_only_when_it_may_be_told_something() {
+    let denials = Denials::default();
+    let mut translator = Translator::default().explaining(denials.clone());
+    denials.add(denial("before:1", "--allow before:1"));
+    translator.client(CALL);
+    assert!(!translator.watches_server());
+    denials.add(denial("a:1", "--allow a:1"));
+    assert!(translator.watches_server());
+    let long = "x".repeat(super::super::MOST_ASKED);
+    let error = format!(r#"{{"id":7,"error":{{"code":-1,"message":"{long}"}}}}"#);
+    let said = String::from_utf8(translator.server(error.as_bytes()).unwrap()).unwrap();
+    assert!(said.contains("--allow a:1") && !said.contains("before"));
+    assert!(!translator.watches_server());
+}
+
+#[test]
+fn a_call_that_npxc_refused_itself_has_ended() {
+    let denials = Denials::default();
+    let mut translator = Translator::default().explaining(denials.clone());
+    let call = br#"{"id":7,"method":"tools/call","params":{"name":"t","arguments":{"p":"/outside/q"}}}"#;
+    assert!(matches!(through(&mut translator, &Below("/home/me"), call), Outcome::Reply(_)));
+    denials.add(denial("a:1", "--allow a:1"));
+    assert!(!translator.watches_server());
+}
+
+#[test]
+fn many_denials_are_counted() {
+    let all: Vec<String> = (0..9).map(|port| format!("a:{port}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let said = answered(r#"{"id":7,"result":{"content":[],"isError":true}}"#, &all).unwrap();
+    assert!(said.contains("a:4 (no rule allows it); and 4 more") && !said.contains("a:5"), "{said}");
+}
