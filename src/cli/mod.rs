@@ -213,6 +213,8 @@ fn own_command(name: &str) -> Option<clap::Command> {
         "inspect" => inspect::Args::command(),
         "install" | "build" | "rebuild" => install::Args::command(),
         "update" => update::Args::command(),
+        "wrap" => wrap::Args::command(),
+        "unwrap" => wrap::UnwrapArgs::command(),
         "list" => store::ListArgs::command(),
         "clean" => store::CleanArgs::command(),
         "wrap" => wrap::Args::command(),
