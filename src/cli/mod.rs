@@ -217,8 +217,6 @@ fn own_command(name: &str) -> Option<clap::Command> {
         "unwrap" => wrap::UnwrapArgs::command(),
         "list" => store::ListArgs::command(),
         "clean" => store::CleanArgs::command(),
-        "wrap" => wrap::Args::command(),
-        "unwrap" => wrap::UnwrapArgs::command(),
         "config" => config::Args::command(),
         "doctor" => doctor::Args::command(),
         "audit" => audit::Args::command(),
