@@ -25,6 +25,7 @@ mod e2e {
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
+    mod mistakes;
     mod paths;
     #[path = "../support/patience.rs"]
     mod patience;

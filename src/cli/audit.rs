@@ -244,6 +244,7 @@ fn open(path: &Path) -> Result<BufReader<File>, Failure> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display()))
+        .hint("npxc audit show without a file shows the newest log")
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ pub fn named(
         return Ok(None);
     }
     if !config.exists() {
-        let fault = Fault::new("there is no such file or directory");
+        let fault = Fault::new("there is no such file or directory")
+            .hint("`npxc config path` shows where npxc looks by itself");
         return Err(ConfigError::option(option, text, fault));
     }
     Ok(Some(config))

@@ -143,7 +143,11 @@ fn working_directory(asked: Option<&(&str, String)>, host: &HostEnv) -> Result<H
     let (option, text) = asked.map_or(("--cwd", "."), |(option, text)| (*option, text.as_str()));
     let cwd = path(option, text, host)?;
     if !cwd.as_path().is_dir() {
-        return Err(ConfigError::option(option, text, Fault::new("there is no such directory")));
+        return Err(ConfigError::option(
+            option,
+            text,
+            Fault::new("there is no such directory").hint("check the path, or make it first"),
+        ));
     }
     Ok(cwd)
 }

@@ -294,7 +294,8 @@ pub fn cpus(text: &str) -> Result<f64, Fault> {
 
 /// Processes and threads.
 pub fn pids(text: &str) -> Result<u64, Fault> {
-    let wrong = || Fault::new("expected a number of processes and threads, at least 16");
+    let wrong =
+        || Fault::new("expected a number of processes and threads, at least 16").hint("for example 512");
     text.parse().ok().filter(|pids| (LEAST_PIDS..=4_194_304).contains(pids)).ok_or_else(wrong)
 }
 

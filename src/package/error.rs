@@ -141,12 +141,15 @@ impl PackageError {
             Self::Bin { bins, .. } if !bins.is_empty() => {
                 vec![format!("its programs are {}; npxc -p PACKAGE PROGRAM starts one", bins.join(", "))]
             }
+            Self::Bin { .. } => {
+                vec!["it is no program but a library; npxc -p PACKAGE PROGRAM starts another's".to_owned()]
+            }
             Self::NotAPackage { .. } => vec!["name a directory with a package.json, or a .tgz".to_owned()],
             Self::Config { origin, .. } => {
                 vec![format!("set it right in {origin}, or with `npm config edit`")]
             }
             Self::Io { .. } => vec!["`npxc doctor` tries npxc's directories".to_owned()],
-            Self::PackageCount { .. } | Self::Refused { .. } | Self::Bin { .. } => Vec::new(),
+            Self::PackageCount { .. } | Self::Refused { .. } => Vec::new(),
         }
     }
 }

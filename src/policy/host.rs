@@ -204,7 +204,8 @@ fn check_character(at: usize, character: char) -> Result<(), Fault> {
         control if control.is_control() || control == ' ' => {
             Err(Fault::new(at, "control characters and spaces cannot stand in a name"))
         }
-        other => Err(Fault::new(at, format!("`{}` cannot stand in a name", other.escape_debug()))),
+        other => Err(Fault::new(at, format!("`{}` cannot stand in a name", other.escape_debug()))
+            .hint("names have letters, digits, hyphens and dots")),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::audit::Event;
 const MAX_LINES: usize = 12;
 /// Most characters of such a line.
 const MAX_LINE: usize = 400;
+/// What npm says of a registry that does not answer.
+const UNREACHED: [&str; 5] = ["ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN"];
 /// Most rules that a hint names.
 const MAX_RULES: usize = 4;
 
@@ -27,6 +29,9 @@ pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
             Some("E401" | "E403" | "ENEEDAUTH") => {
                 Some("the registry wants other credentials; `npm whoami` shows whether yours work")
             }
+            Some("ENOSPC") => Some(
+                "the disk is full: `npxc clean --older-than 30d` gives back what is not used, XDG_DATA_HOME can be on another one",
+            ),
             Some("ETARGET") => Some("the registry has no such version; `npm view NAME versions` lists them"),
             Some(
                 "SELF_SIGNED_CERT_IN_CHAIN"
@@ -40,6 +45,16 @@ pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
         }
         .map(str::to_owned),
     );
+    if UNREACHED.iter().any(|code| output.iter().any(|line| line.contains(code))) {
+        hints.push(
+            "the registry cannot be reached: `npm config get registry` names it, `npxc doctor` tries the way there, and behind \
+             a proxy HTTPS_PROXY is needed"
+                .to_owned(),
+        );
+    }
+    if hints.is_empty() {
+        hints.push("`npm install` in an empty directory shows whether it is the package".to_owned());
+    }
     PackageError::Install(Box::new(InstallFailure {
         what: "download".to_owned(),
         package: package.to_owned(),

@@ -56,7 +56,9 @@ fn port(text: &str) -> Result<u16, Fault> {
             }
         });
     }
-    text.parse().map_err(|_| Fault::new(0, "a port is a number from 1 to 65535"))
+    text.parse().map_err(|_| {
+        Fault::new(0, "a port is a number from 1 to 65535").hint("for example api.example.com:443")
+    })
 }
 
 fn zero() -> Fault {
@@ -68,6 +70,7 @@ pub(super) fn prefix_length(text: &str, longest: u8, column: usize) -> Result<u8
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u8>() {
         Ok(length) if plain && length <= longest && (text == "0" || !text.starts_with('0')) => Ok(length),
-        _ => Err(Fault::new(column, format!("a prefix length is a number from 0 to {longest}"))),
+        _ => Err(Fault::new(column, format!("a prefix length is a number from 0 to {longest}"))
+            .hint("for example 192.0.2.0/24 or [2001:db8::/32]")),
     }
 }
