@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use hickory_resolver::config::{LookupIpStrategy, ServerOrderingStrategy};
+use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Hosts, ResolverBuilder, TokioResolver};
 #[cfg(not(target_os = "macos"))]
-use hickory_resolver::{config::ResolverConfig, system_conf};
+use hickory_resolver::{
+    config::{NameServerConfig, ResolverConfig},
+    system_conf,
+};
 use tokio::sync::mpsc;
 
 use super::driver::{Handle, Resolve};
@@ -35,6 +38,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How long one may take that only says whether a name is known here: the proxy resolves it anyway.
 const GIVE_UP_KNOWN: Duration = Duration::from_secs(3);
+/// How long each name server has to answer, the first time that it is asked and the second: then the next one is. The first
+/// round of three, which is the most that the C library takes, ends within [`GIVE_UP_KNOWN`].
+const ROUNDS: [Duration; 2] = [Duration::from_millis(900), Duration::from_secs(3)];
 /// Longest hosts file that is read; block lists have some megabytes.
 const MOST_HOSTS: u64 = 32 << 20;
 
@@ -45,7 +51,7 @@ pub type Pinned = BTreeMap<HostName, Vec<IpAddr>>;
 pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
     let (lookups, mut received) = mpsc::channel::<(Token, Lookup)>(MOST_LOOKUPS);
     let resolver =
-        Arc::new(Resolver { pinned, files: Files::default(), current: Mutex::new(Current::default()) });
+        Arc::new(Resolver { pinned, files: Files::default(), rounds: ROUNDS, current: Mutex::default() });
     let runtime = tokio::runtime::Handle::current();
     move |handle: Handle| -> Resolve {
         let answers = handle.clone();
@@ -74,7 +80,7 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
 /// The addresses of names, as a session would find them, in their order.
 pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcome> {
     let resolver =
-        Arc::new(Resolver { pinned, files: Files::default(), current: Mutex::new(Current::default()) });
+        Arc::new(Resolver { pinned, files: Files::default(), rounds: ROUNDS, current: Mutex::default() });
     let mut all = Vec::with_capacity(names.len());
     let lookups: Vec<_> = names
         .into_iter()
@@ -94,6 +100,7 @@ pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcom
 struct Resolver {
     pinned: Pinned,
     files: Files,
+    rounds: [Duration; 2],
     current: Mutex<Current>,
 }
 
@@ -112,9 +119,12 @@ impl Default for Files {
     }
 }
 
+/// A resolver for each name server, in their order.
+type Servers = Vec<TokioResolver>;
+
 #[derive(Default)]
 struct Current {
-    resolver: Option<Result<Arc<TokioResolver>, String>>,
+    servers: Option<Result<Arc<Servers>, String>>,
     checked: Option<Instant>,
     stamps: [Option<Stamp>; 2],
 }
@@ -136,78 +146,96 @@ impl Resolver {
                 LookupKind::Records(_) => LookupOutcome::NoRecords,
             };
         }
-        let resolver = match self.current() {
-            Ok(resolver) => resolver,
+        let servers = match self.current() {
+            Ok(servers) => servers,
             Err(why) => return LookupOutcome::Failed(why),
         };
-        match lookup.kind {
-            LookupKind::Address | LookupKind::Known => match resolver.lookup_ip(lookup.name.as_str()).await {
-                Ok(found) => LookupOutcome::Addresses(found.iter().collect()),
-                Err(error) => failure(&error),
-            },
-            LookupKind::Records(kind) => match resolver.lookup(lookup.name.as_str(), kind.into()).await {
-                Ok(found) => LookupOutcome::Records(found.answers().to_vec()),
-                Err(error) => failure(&error),
-            },
+        let mut last = LookupOutcome::Failed("the host has no name server".to_owned());
+        for patience in self.rounds {
+            for server in servers.iter() {
+                last = match tokio::time::timeout(patience, ask(server, &lookup)).await {
+                    // It could not say: the next one may.
+                    Ok(outcome @ LookupOutcome::Failed(_)) => outcome,
+                    Ok(outcome) => return outcome,
+                    Err(_) => LookupOutcome::Failed("the host's resolver did not answer".to_owned()),
+                };
+            }
         }
+        last
     }
 
-    /// A resolver for the host's configuration as it is now.
-    fn current(&self) -> Result<Arc<TokioResolver>, String> {
+    /// Those of the host's configuration as it is now.
+    fn current(&self) -> Result<Arc<Servers>, String> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if current.checked.is_none_or(|checked| now.duration_since(checked) >= CHECK_EVERY) {
             current.checked = Some(now);
             let stamps = [&self.files.resolv, &self.files.hosts].map(|path| stamp(path));
-            if current.resolver.as_ref().is_none_or(Result::is_err) || stamps != current.stamps {
+            if current.servers.as_ref().is_none_or(Result::is_err) || stamps != current.stamps {
                 current.stamps = stamps;
-                current.resolver = Some(self.files.build().map(Arc::new));
+                current.servers = Some(self.files.build().map(Arc::new));
             }
         }
-        current.resolver.clone().unwrap_or_else(|| self.files.build().map(Arc::new))
+        current.servers.clone().unwrap_or_else(|| self.files.build().map(Arc::new))
+    }
+}
+
+async fn ask(server: &TokioResolver, lookup: &Lookup) -> LookupOutcome {
+    match lookup.kind {
+        LookupKind::Address | LookupKind::Known => match server.lookup_ip(lookup.name.as_str()).await {
+            Ok(found) => LookupOutcome::Addresses(found.iter().collect()),
+            Err(error) => failure(&error),
+        },
+        LookupKind::Records(kind) => match server.lookup(lookup.name.as_str(), kind.into()).await {
+            Ok(found) => LookupOutcome::Records(found.answers().to_vec()),
+            Err(error) => failure(&error),
+        },
     }
 }
 
 impl Files {
-    fn build(&self) -> Result<TokioResolver, String> {
+    fn build(&self) -> Result<Servers, String> {
         let failed =
             |error: &dyn std::fmt::Display| format!("the host's resolver configuration is unusable: {error}");
-        let mut builder = self.configured().map_err(|error| failed(&error))?;
-        let options = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        options.num_concurrent_reqs = 1;
-        let mut resolver = builder.build().map_err(|error| failed(&error))?;
         // Read anew here: the library reads it once per process otherwise.
         let mut hosts = Hosts::default();
-        if let Ok(file) = File::open(&self.hosts)
-            && hosts.read_hosts_conf(file.take(MOST_HOSTS)).is_ok()
-        {
-            resolver.set_hosts(Arc::new(hosts));
+        let read =
+            File::open(&self.hosts).is_ok_and(|file| hosts.read_hosts_conf(file.take(MOST_HOSTS)).is_ok());
+        let hosts = Arc::new(hosts);
+        let mut servers = Vec::new();
+        for mut builder in self.configured().map_err(|error| failed(&error))? {
+            let options = builder.options_mut();
+            options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+            let mut server = builder.build().map_err(|error| failed(&error))?;
+            if read {
+                server.set_hosts(Arc::clone(&hosts));
+            }
+            servers.push(server);
         }
-        Ok(resolver)
+        Ok(servers)
     }
 
     /// By resolv.conf.
     #[cfg(not(target_os = "macos"))]
-    fn configured(&self) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
-        let (mut config, options) = system_conf::parse_resolv_conf(std::fs::read(&self.resolv)?)?;
-        if let Some(port) = self.port {
-            let (domain, search, mut servers) = config.into_parts();
-            for connection in servers.iter_mut().flat_map(|server| &mut server.connections) {
-                connection.port = port;
+    fn configured(&self) -> Result<Vec<ResolverBuilder<TokioRuntimeProvider>>, NetError> {
+        let (config, options) = system_conf::parse_resolv_conf(std::fs::read(&self.resolv)?)?;
+        let (domain, search, servers) = config.into_parts();
+        let builder = |mut server: NameServerConfig| {
+            for connection in &mut server.connections {
+                connection.port = self.port.unwrap_or(connection.port);
             }
-            config = ResolverConfig::from_parts(domain, search, servers);
-        }
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        Ok(builder)
+            let config = ResolverConfig::from_parts(domain.clone(), search.clone(), vec![server]);
+            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            *builder.options_mut() = options.clone();
+            builder
+        };
+        Ok(servers.into_iter().map(builder).collect())
     }
 
-    /// By the system's own configuration, which resolv.conf only mirrors.
+    /// By the system's own configuration, which resolv.conf only mirrors; it has its own order.
     #[cfg(target_os = "macos")]
-    fn configured(&self) -> Result<ResolverBuilder<TokioRuntimeProvider>, NetError> {
-        TokioResolver::builder_tokio()
+    fn configured(&self) -> Result<Vec<ResolverBuilder<TokioRuntimeProvider>>, NetError> {
+        Ok(vec![TokioResolver::builder_tokio()?])
     }
 }
 
