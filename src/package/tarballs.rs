@@ -9,9 +9,9 @@
 
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64, HEXLOWER};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -27,8 +27,12 @@ const CONTENT: &str = "_cacache/content-v2/sha512";
 /// What is kept, in bytes and files; the longest unused go first. A link is made for each file before every install.
 const MOST_BYTES: u64 = 1 << 30;
 const MOST_FILES: usize = 4096;
+/// The longest file that is kept, bytes: packages of programs for a platform have some hundred megabytes.
+const MOST_LENGTH: u64 = 256 << 20;
 /// How a file's name begins until it is whole.
 const PART: &str = ".part";
+/// When nobody finishes it any more.
+const PART_LASTS: Duration = Duration::from_hours(1);
 
 /// The shared tarballs.
 #[derive(Debug, Clone)]
@@ -65,31 +69,40 @@ impl Tarballs {
         integrities: impl Iterator<Item = &'a str>,
     ) -> io::Result<()> {
         let content = File::open(cache)?;
+        let mut left = MOST_BYTES;
         for digest in integrities.filter_map(digest) {
             let own = self.directory.join(&digest);
-            if let Ok(known) = File::open(&own) {
-                known.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
-                continue;
-            }
             let Some(place) = place(&digest) else { continue };
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let place = Path::new(CONTENT).join(place);
-            // Downloaded under another digest, or not at all: a package of this machine.
-            let Ok(found) = openat2(&content, place, flags, Mode::empty(), inside) else { continue };
-            self.take(File::from(found), &digest, &own)?;
+            match openat2(&content, place, flags, Mode::empty(), inside) {
+                // Also when it is known: then what was known was damaged, and npm has replaced the link to it.
+                Ok(found) => left -= self.take(File::from(found), &digest, &own, left)?,
+                // It is a link: it was used.
+                Err(_) if own.exists() => {
+                    File::open(&own)?.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
+                }
+                // Downloaded under another digest, or not at all: a package of this machine.
+                Err(_) => {}
+            }
         }
         self.forget()
     }
 
-    /// Copies a file, and keeps the copy if it has the digest.
-    fn take(&self, mut from: File, digest: &str, own: &Path) -> io::Result<()> {
-        if !from.metadata()?.is_file() {
-            return Ok(());
+    /// Copies a file that is not longer than `most`, and keeps the copy if it has the digest. How much was read.
+    fn take(&self, from: File, digest: &str, own: &Path, most: u64) -> io::Result<u64> {
+        let metadata = from.metadata()?;
+        let length = metadata.len();
+        if !metadata.is_file() || length > MOST_LENGTH.min(most) {
+            return Ok(0);
         }
+        let mut from = from.take(length);
         let part = self.directory.join(format!("{PART}-{}", uuid::Uuid::now_v7()));
         let copied = (|| {
-            let mut to = fs::OpenOptions::new().write(true).create_new(true).mode(0o444).open(&part)?;
+            let mut to = fs::OpenOptions::new().write(true).create_new(true).open(&part)?;
+            // Whatever the umask says: a container's user is another one.
+            to.set_permissions(fs::Permissions::from_mode(0o444))?;
             let mut hash = Sha512::new();
             let mut chunk = vec![0; 64 << 10];
             loop {
@@ -102,7 +115,7 @@ impl Tarballs {
         })();
         // Gone already, if it was renamed.
         let _ = fs::remove_file(&part);
-        copied
+        copied.map(|()| length)
     }
 
     /// Removes what was not used for longest, until what is left is within the bounds; and parts that nobody finishes.
@@ -111,8 +124,14 @@ impl Tarballs {
         for file in fs::read_dir(&self.directory)? {
             let file = file?;
             let metadata = file.metadata()?;
-            let part = file.file_name().as_encoded_bytes().starts_with(PART.as_bytes());
-            let used = if part { SystemTime::UNIX_EPOCH } else { metadata.modified()? };
+            let used = metadata.modified()?;
+            let age = SystemTime::now().duration_since(used).unwrap_or_default();
+            if file.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+                if age > PART_LASTS {
+                    fs::remove_file(file.path())?;
+                }
+                continue;
+            }
             files.push((used, metadata.len(), file.path()));
         }
         files.sort();
