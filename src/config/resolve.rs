@@ -158,10 +158,15 @@ pub(super) fn combine(layers: &[Layer], host: &HostEnv, cwd: &HostPath) -> Resul
     warnings.extend(allowed.filter_map(about_loopback));
     let add_host = add_host(layers);
     let given = add_host.iter().map(|entry| entry.name.clone()).collect();
-    let (proxy, proxy_chosen) = proxy::of(layers, host, given)?;
+    let mode = mode(layers)?;
+    let (proxy, proxy_chosen) = match proxy::of(layers, host, given) {
+        // Nothing goes through it; an install that would says so itself.
+        Err(_) if mode == Mode::None => (None, false),
+        found => found?,
+    };
     Ok(Combined {
         network: Network {
-            mode: mode(layers)?,
+            mode,
             allow: union(layers, |layer| &layer.allow),
             allow_private: union(layers, |layer| &layer.allow_private),
             deny: union(layers, |layer| &layer.deny),

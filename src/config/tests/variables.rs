@@ -42,6 +42,16 @@ fn variables_stand_between_options_and_files() {
     assert!(run.warnings.is_empty(), "{:?}", run.warnings);
 }
 
+/// Desktops set such; a package that reaches nothing needs no proxy.
+#[test]
+fn a_proxy_that_cannot_be_used_stops_who_needs_it() {
+    let home = Home::new(&[]);
+    let host = with(&home, &[("ALL_PROXY", "socks://192.0.2.1:1080/")]);
+    assert_eq!(loaded(&host, flags()).unwrap().network.proxy, None);
+    let open = Layer { mode: Some(Mode::Open), ..flags() };
+    assert!(loaded(&host, open).unwrap_err().to_string().contains("ALL_PROXY"));
+}
+
 #[test]
 fn paths_of_variables_are_those_of_options() {
     let home = Home::new(&[]);
