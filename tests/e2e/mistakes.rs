@@ -1,5 +1,5 @@
 //! What people do wrong, and what is wrong with their machines: the words that each of it gets, as a whole
-//! (`tests/data/mistakes.txt`). After a change of words run this with NPXC_TEST_WRITE=1, and read what it wrote.
+//! (`tests/data/mistakes.txt`). After a change of words run this with `NPXC_TEST_WRITE=1`, and read what it wrote.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -66,13 +66,13 @@ clean no-such-package
     ),
     (
         "Configuration",
-        r#"--config $W/unknown-key.toml server
+        r"--config $W/unknown-key.toml server
 --config $W/wrong-type.toml server
 --config $W/no-toml.toml server
 --config $W/wrong-rule.toml server
 --config $W/bridge.toml server
 --config $W/missing.toml server
-config check --config $W/unknown-key.toml server"#,
+config check --config $W/unknown-key.toml server",
     ),
     (
         "Clients' files and logs",

@@ -168,6 +168,12 @@ fn fits(args: &Args) -> Result<(), Failure> {
     if !args.options.package.is_empty() {
         return refuse("--package: the packages are those of the configuration", "npxc wrap --server NAME");
     }
+    if args.options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@')) {
+        return refuse(
+            "--proxy: a user name or password would stand in the client's file",
+            "HTTPS_PROXY, where the client is started, or [network] proxy in npxc's own file (npxc config edit)",
+        );
+    }
     let relative = |prefix: &'static str| {
         let values = args.again.iter().filter_map(move |word| word.strip_prefix(prefix));
         values
@@ -236,10 +242,16 @@ fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voic
     let open: Vec<&str> = change.env.iter().filter(open).map(|one| one.name.as_str()).collect();
     let without = (!open.is_empty())
         .then(|| format!("the probe did not have the client's value of {}", open.join(", ")));
-    let env = change.env.iter().filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
-    let rules = judge::run(&change.words)
+    // The probe is a program of this machine, and the file may be somebody else's: no variable of it that such programs obey.
+    let handed = |name: &str| !needs::is_obeyed(name);
+    let words: Vec<String> =
+        change.words.iter().filter(|word| word.strip_prefix("--env=").is_none_or(handed)).cloned().collect();
+    let is_handed = |one: &&Variable| words.contains(&format!("--env={}", one.name));
+    let env = change.env.iter().filter(is_handed);
+    let env = env.filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
+    let rules = judge::run(&words)
         .map_err(|what| Failure::new(ExitStatus::Config, what))
-        .and_then(|args| probe::denied(&args, &change.words, env, voice));
+        .and_then(|args| probe::denied(&args, &words, env, voice));
     change.notes.extend(without.clone());
     let rules = match rules {
         Ok(rules) if rules.is_empty() => {

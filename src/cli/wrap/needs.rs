@@ -14,6 +14,20 @@ use crate::config::values::{EnvName, EnvValue};
 const NPXCS: [&str; 2] = ["PATH", "HOME"];
 const NPXCS_BEGIN: [&str; 3] = ["XDG_", "NPXC_", "npm_config_"];
 
+/// Begins of names that the programs of this machine obey before they do anything else: loaders, node, npm, libraries.
+const OBEYED_BEGIN: [&str; 10] =
+    ["LD_", "DYLD_", "GLIBC_", "MALLOC_", "GCONV_", "LOCPATH", "NODE_", "NPM_", "SSL_", "RUST_"];
+const OBEYED: [&str; 6] = ["TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "RES_OPTIONS"];
+
+/// Whether npxc itself, or what it starts outside a sandbox, would do something else with this variable.
+pub(super) fn is_obeyed(name: &str) -> bool {
+    let begins =
+        |start: &&str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+    NPXCS.contains(&name)
+        || OBEYED.iter().any(|obeyed| name.eq_ignore_ascii_case(obeyed))
+        || NPXCS_BEGIN.iter().chain(&OBEYED_BEGIN).any(begins)
+}
+
 /// The variables that the client gives the server: those of its `envFile`, and the others over them.
 pub(super) fn environment(program: &Program, wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<Variable> {
     let mut all = program.env_file.as_deref().map_or_else(Vec::new, |file| env_file(file, wish, notes));
