@@ -42,7 +42,10 @@ impl Record {
     /// It cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            // Taken for none, the next one would be written over it, and what it knows would not come back.
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("it is not as npxc wrote it: {error}"))
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error),
         }
@@ -72,5 +75,21 @@ impl Record {
     pub fn add(&mut self, servers: Vec<Kept>) {
         self.servers.retain(|known| servers.iter().all(|new| new.path != known.path));
         self.servers.extend(servers);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_is_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record.json");
+        assert_eq!(Record::read(&path).unwrap().servers.len(), 0);
+        fs::write(&path, "{\"servers\": [").unwrap();
+        let error = Record::read(&path).map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with("it is not as npxc wrote it"), "{error}");
     }
 }

@@ -87,6 +87,9 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
     let count = work.changes().count();
     let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
     voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
+    if work.read.place.project {
+        voice.hint("the copy has the same secrets as the file: keep it out of version control, too");
+    }
     Ok(())
 }
 

@@ -262,7 +262,11 @@ mod tests {
             let error = of_fetch("p", &outcome(&format!("{word} code E404\n{word} 404 Not Found")));
             assert!(error.hints()[0].contains("check the name"));
         }
-        assert!(of_fetch("p", &outcome("")).hints().is_empty());
+        // Whatever it was, there is something to try.
+        let hints = |output: &str| of_fetch("p", &outcome(output)).hints();
+        assert!(hints("").len() == 1 && hints("")[0].contains("in an empty directory"));
+        assert!(hints("npm error   code: 'ECONNREFUSED',")[0].contains("the registry cannot be reached"));
+        assert!(hints("npm error code ENOSPC")[0].contains("the disk is full"));
     }
 
     #[test]
