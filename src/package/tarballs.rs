@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use data_encoding::{BASE64, HEXLOWER};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest, Sha512};
 
 use super::tree;
@@ -73,12 +73,9 @@ impl Tarballs {
         for digest in integrities.filter_map(digest) {
             let own = self.directory.join(&digest);
             let Some(place) = place(&digest) else { continue };
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let place = Path::new(CONTENT).join(place);
-            match openat2(&content, place, flags, Mode::empty(), inside) {
+            match open_inside(&content, &Path::new(CONTENT).join(place)) {
                 // Also when it is known: then what was known was damaged, and npm has replaced the link to it.
-                Ok(found) => left -= self.take(File::from(found), &digest, &own, left)?,
+                Ok(found) => left -= self.take(found, &digest, &own, left)?,
                 // It is a link: it was used.
                 Err(_) if own.exists() => {
                     File::open(&own)?.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
@@ -156,6 +153,16 @@ impl Tarballs {
     pub fn clear(&self) -> Result<(), super::PackageError> {
         tree::remove(&self.directory)
     }
+}
+
+/// Opens what is there by following no link, and waits for nobody.
+fn open_inside(directory: &File, path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut at = directory.try_clone()?;
+    for part in path {
+        at = File::from(openat(&at, part, flags, Mode::empty())?);
+    }
+    Ok(at)
 }
 
 /// The SHA-512 in an integrity, which may name several digests, in hexadecimal digits.

@@ -40,6 +40,12 @@ fn only_what_has_the_digest_and_was_asked_for_is_kept() {
         integrity
     };
     let link = odd(b"secret", &|at| std::os::unix::fs::symlink(&secret, at).unwrap());
+    // And one on the way there.
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let away = cached(&elsewhere, b"away", b"away");
+    let first = |cache: &Path| cache.join(CONTENT).join(&digest(&away).unwrap()[..2]);
+    std::os::unix::fs::symlink(first(&elsewhere), first(&cache)).unwrap();
     let directory = odd(b"a", &|at| fs::create_dir(at).unwrap());
     let pipe = odd(b"", &|at| {
         rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -48,7 +54,7 @@ fn only_what_has_the_digest_and_was_asked_for_is_kept() {
     let sparse = odd(b"b", &|at| File::create(at).unwrap().set_len(1 << 40).unwrap());
     let none = format!("sha512-{}", BASE64.encode(&[0; 64]));
     let nonsense = ["sha512-", "sha512-../../x", "sha1-AA==", ""];
-    let all = [&good, &forged, &link, &directory, &pipe, &sparse, &none].map(String::as_str);
+    let all = [&good, &forged, &link, &directory, &pipe, &sparse, &away, &none].map(String::as_str);
     shared.keep(&cache, all.into_iter().chain(nonsense)).unwrap();
     assert_eq!(names(&shared.directory), [digest(&good).unwrap()]);
     assert_eq!(fs::read(shared.directory.join(digest(&good).unwrap())).unwrap(), b"good");
