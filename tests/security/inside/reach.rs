@@ -51,10 +51,14 @@ pub(super) fn reach(seen: &mut Attempts) {
     while std::time::Instant::now() < until {
         for (what, socket) in &asked {
             let mut answer = [0; 2048];
-            if let Ok((_, from)) = socket.recv_from(&mut answer)
+            if let Ok((length, from)) = socket.recv_from(&mut answer)
                 && !(from.port() == 53 && is_refusal(&answer))
             {
-                seen.0.insert(what.clone(), "done".to_owned());
+                let here = socket.local_addr().map_or(0, |own| own.port());
+                seen.0.insert(
+                    what.clone(),
+                    format!("answered by {from} at {here}: {:02x?}", &answer[..length.min(64)]),
+                );
             }
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
