@@ -33,7 +33,6 @@ use std::path::PathBuf;
 
 pub use self::carried::guest_binary;
 pub use self::error::RuntimeError;
-#[cfg(target_os = "linux")]
 pub use self::explain::apparmor_profile;
 pub use self::mounts::KnownDirectories;
 pub use self::report::{Outcome, StepReport};

@@ -1,7 +1,7 @@
 //! What a package stands on: the runtime that was chosen, and the node that it will find there.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::audit::Event;
 use crate::config::{self, Resolved, RuntimeChoice, RuntimeOptions};
@@ -186,7 +186,7 @@ pub fn chosen_engine(kind: engine::Kind, options: &RuntimeOptions, sessions: Pat
 
 /// Whether the program that the user named is the one of this engine: that of the chosen one is, whatever it is called.
 #[cfg(target_os = "linux")]
-fn is_of(kind: engine::Kind, chosen: RuntimeChoice, program: &Path) -> bool {
+fn is_of(kind: engine::Kind, chosen: RuntimeChoice, program: &std::path::Path) -> bool {
     match chosen {
         RuntimeChoice::Podman => kind == engine::Kind::Podman,
         RuntimeChoice::Docker => kind == engine::Kind::Docker,
@@ -277,10 +277,10 @@ mod tests {
     #[test]
     fn a_program_is_that_of_the_engine_it_was_named_for() {
         use engine::Kind::{Docker, Podman};
-        let odd = Path::new("/opt/engine");
+        let odd = std::path::Path::new("/opt/engine");
         assert!(is_of(Podman, RuntimeChoice::Podman, odd) && !is_of(Docker, RuntimeChoice::Podman, odd));
         assert!(is_of(Docker, RuntimeChoice::Docker, odd) && !is_of(Podman, RuntimeChoice::Docker, odd));
-        let named = Path::new("/opt/podman/bin/podman-5");
+        let named = std::path::Path::new("/opt/podman/bin/podman-5");
         assert!(is_of(Podman, RuntimeChoice::HERE, named) && !is_of(Docker, RuntimeChoice::HERE, named));
         assert!(!is_of(Podman, RuntimeChoice::Apple, odd));
     }
