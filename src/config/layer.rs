@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::choices::{Addresses, LinkChoice, RuntimeChoice};
 use super::error::Place;
 use super::mounts::MountSpec;
 use super::paths::Strategy;
 use super::proxy::ProxyChoice;
-use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
+use super::values::{AddHost, EnvName, EnvValue, Publish};
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;

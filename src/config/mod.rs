@@ -14,6 +14,7 @@
 //! - The network mode is taken from the highest layer that says anything about it. A layer that has allow rules
 //!   and names no mode says `allowlist`; one that says `none` and has allow rules contradicts itself.
 
+mod choices;
 pub mod directories;
 pub mod error;
 pub mod files;
@@ -32,6 +33,7 @@ pub mod values;
 pub mod variables;
 mod written;
 
+pub use choices::{Addresses, LinkChoice, RuntimeChoice};
 pub use directories::Directories;
 pub use error::{ConfigError, Fault};
 pub use layer::{Layer, Origin};
@@ -39,4 +41,4 @@ pub use load::{ground, load};
 pub use mounts::{GuestPath, HostPath, MountSpec};
 pub use proxy::ProxyChoice;
 pub use resolve::{InstallGrants, Network, Resolved, RuntimeOptions};
-pub use values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
+pub use values::{AddHost, EnvName, EnvValue, Publish};

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
+use super::choices::Choice;
 use super::error::Fault;
-use super::values::Choice;
 
 /// One way to find paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

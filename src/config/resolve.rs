@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::choices::{Addresses, LinkChoice, RuntimeChoice};
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::{Layer, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
 use super::paths::Strategy;
 use super::proxy;
-use super::values::{AddHost, Addresses, EnvName, EnvValue, LinkChoice, Publish, RuntimeChoice};
+use super::values::{AddHost, EnvName, EnvValue, Publish};
 use crate::audit;
 use crate::net::proxy::Proxying;
 use crate::package::{HostEnv, Request};

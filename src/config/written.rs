@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::choices::{Addresses, Choice, LinkChoice, RuntimeChoice};
 use super::paths::Strategy;
-use super::values::{Addresses, Choice, LinkChoice, RuntimeChoice};
 use crate::policy::Mode;
 use crate::runtime::Access;
 

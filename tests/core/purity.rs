@@ -23,6 +23,7 @@ const PURE: &[&str] = &[
     "src/clients/toml.rs",
     "src/clients/value.rs",
     "src/clients/variables.rs",
+    "src/config/choices.rs",
     "src/config/directories.rs",
     "src/config/layer.rs",
     "src/config/options.rs",
