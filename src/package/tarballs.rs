@@ -143,12 +143,6 @@ impl Tarballs {
         Ok(())
     }
 
-    /// What they take on the disk, bytes.
-    pub fn size(&self) -> u64 {
-        let files = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
-    }
-
     /// Removes all of them.
     pub fn clear(&self) -> Result<(), super::PackageError> {
         tree::remove(&self.directory)
