@@ -89,6 +89,7 @@ pub const METRICS: &[Metric] = &[
     metric("rpc-files", "call that names a file of 32 KiB, 200 in a session", "µs"),
     metric("rpc-files-again", "the same files, named again", "µs"),
     metric("rpc-files-small", "small JSON-RPC message beside 200 shared files", "µs"),
+    metric("rpc-files-large", "8 MB JSON-RPC message beside 200 shared files", "MB/s"),
 ];
 
 /// Everyone who is measured, in the order of the table.

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use std::io::Read;
+use std::io::{Read, Write as _};
 
 use serde_json::json;
 
@@ -128,6 +128,31 @@ fn a_reply_whose_writes_are_lost_is_an_error() {
             assert_eq!(first, reply);
         }
     }
+}
+
+#[test]
+fn a_refusal_waits_for_the_end_of_a_line_that_is_passed_on() {
+    let mut ends = Ends::new();
+    let start = "x".repeat(40_000);
+    for next in [&start, &start] {
+        assert!(!ends.outward.passes_long_line());
+        ends.outward.push(next.as_bytes()).unwrap();
+        ends.client.read_exact(&mut vec![0; next.len()]).unwrap();
+    }
+    ends.inward.push(call("/no/f").as_bytes()).unwrap();
+    for (next, expected) in [("middle", 6), ("end\n{\"id\":1}\n", 4)] {
+        assert!(ends.outward.passes_long_line());
+        let send = |count: usize, client: &mut File| {
+            assert_eq!(count, expected);
+            client.write_all(&next.as_bytes()[..count])
+        };
+        ends.outward.pass(next.as_bytes(), send).unwrap();
+    }
+    assert!(!ends.outward.passes_long_line());
+    ends.outward.push(b"{\"id\":1}\n").unwrap();
+    let (_, outside) = ends.close();
+    let (refusal, after) = outside.strip_prefix("middleend\n").unwrap().split_once('\n').unwrap();
+    assert!(refusal.contains("npxc: /no/f is not to be had") && after == "{\"id\":1}\n", "{outside}");
 }
 
 #[test]
