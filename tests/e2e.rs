@@ -15,6 +15,7 @@
 mod e2e {
     #[path = "../support/account.rs"]
     mod account;
+    mod audit;
     mod containers;
     #[path = "../support/docker.rs"]
     mod docker;

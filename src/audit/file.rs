@@ -37,9 +37,6 @@ impl Target {
     }
 }
 
-/// Characters of a session's id.
-const UUID: usize = 36;
-
 /// What the writer needs of a file. A test double stands in for a full disk.
 pub(super) trait Sink: Send {
     /// As [`io::Write::write`]: some bytes, in order.
@@ -109,24 +106,6 @@ impl Target {
     }
 }
 
-/// The log in `directory` whose session started last, by the session's id in its name: a version 7 UUID, which begins
-/// with the time. `None` when there is no log.
-pub fn newest(directory: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest = None;
-    for entry in directory.read_dir()? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
-            continue;
-        }
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let id = stem.len().checked_sub(UUID).and_then(|start| stem.get(start..)?.parse::<Uuid>().ok());
-        if let Some(id) = id {
-            newest = newest.max(Some((id, path)));
-        }
-    }
-    Ok(newest.map(|(_, path)| path))
-}
-
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     // O_NONBLOCK: opening a pipe that nobody reads must not hang; it has no effect on a regular file.
@@ -191,28 +170,4 @@ fn last_line(file: &mut File) -> io::Result<Last> {
     let start = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = tail.split_off(start);
     Ok(if whole { Last::Whole(line) } else { Last::Torn(line) })
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_newest_log_is_the_session_that_started_last() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(newest(dir.path()).unwrap(), None);
-        assert!(newest(&dir.path().join("none")).is_err());
-        let ids = [Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7()];
-        // Within a second the package's name would decide.
-        let names = [("20260101T000000Z-z", 0), ("20260101T000000Z-a", 2), ("20260101T000000Z-m", 1)];
-        for (name, id) in names {
-            std::fs::write(dir.path().join(format!("{name}-{}.jsonl", ids[id])), "").unwrap();
-        }
-        for other in ["zzz.jsonl", "note.txt"] {
-            std::fs::write(dir.path().join(other), "").unwrap();
-        }
-        let found = newest(dir.path()).unwrap().unwrap();
-        assert!(found.ends_with(format!("20260101T000000Z-a-{}.jsonl", ids[2])), "{found:?}");
-    }
 }

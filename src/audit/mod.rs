@@ -10,10 +10,12 @@ pub mod event;
 mod file;
 mod queue;
 pub mod report;
+pub mod shelf;
+pub mod suggest;
 mod throttle;
 pub mod writer;
 
 pub use error::AuditError;
 pub use event::{Collected, Event};
-pub use file::{Target, newest};
+pub use file::Target;
 pub use writer::{Log, Recorder, Totals, Unavailable};

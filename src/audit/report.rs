@@ -6,15 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Read as _};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
+use self::fold::Fold;
 use super::chain::{Header, MAX_LINE};
-use super::event::{Collected, Event};
-use super::queue::denial;
+use super::event::Event;
 
-/// Rows of each kind that are kept; a guest may try any number of destinations.
-const MAX_ROWS: usize = 10_000;
+mod fold;
 
 /// A log, folded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -62,10 +62,26 @@ pub struct Run {
     pub package: String,
     /// Its version.
     pub version: Option<String>,
+    /// Its Subresource Integrity string, where the registry gave one.
+    pub integrity: Option<String>,
+    /// The version of npxc.
+    pub npxc: String,
+    /// The runtime and the link, `native` and `tun`.
+    pub runtime: String,
+    /// As above.
+    pub link: String,
     /// The network mode.
     pub network: String,
     /// The allow rules.
     pub allow: Vec<String>,
+    /// Those that may also reach private addresses.
+    pub allow_private: Vec<String>,
+    /// The deny rules.
+    pub deny: Vec<String>,
+    /// Host paths that were mounted, as `HOST:GUEST:ro|rw`.
+    pub mounts: Vec<String>,
+    /// Names of the environment variables it got.
+    pub env: Vec<String>,
     /// When it started, RFC 3339.
     pub started: String,
     /// When it ended; `None` when it did not end in order.
@@ -88,10 +104,10 @@ pub struct Reached {
     pub purpose: String,
     /// Name or address.
     pub host: String,
+    /// Its port.
+    pub port: u16,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// Ports.
-    pub ports: BTreeSet<u16>,
     /// Rules that allowed it.
     pub rules: BTreeSet<String>,
     /// Flows.
@@ -106,6 +122,10 @@ pub struct Reached {
     pub hint: Option<String>,
     /// Names the guest claimed that are not the host's own.
     pub sniffed: BTreeSet<String>,
+    /// When it was reached first and last, RFC 3339.
+    pub first: String,
+    /// As above.
+    pub last: String,
 }
 
 /// A destination that was refused.
@@ -128,6 +148,25 @@ pub struct Denied {
     pub count: u64,
     /// The destination is one out of many.
     pub example: bool,
+    /// When it was refused first and last, RFC 3339.
+    pub first: String,
+    /// As above.
+    pub last: String,
+}
+
+impl Reached {
+    /// `host:port`.
+    pub fn destination(&self) -> String {
+        destination(&self.host, self.port)
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn destination(host: &str, port: u16) -> String {
+    match host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{port}"),
+        _ => format!("{host}:{port}"),
+    }
 }
 
 /// Reads a whole log.
@@ -148,313 +187,5 @@ pub fn read(mut input: impl BufRead) -> io::Result<Report> {
     }
 }
 
-#[derive(Default)]
-struct Fold {
-    report: Report,
-    reached: BTreeMap<(String, String, String), usize>,
-    denied: BTreeMap<(String, String, String, String), usize>,
-    /// Which row an open flow belongs to.
-    flows: BTreeMap<u64, usize>,
-}
-
-impl Fold {
-    fn add(&mut self, header: Header, event: Event) {
-        match event {
-            Event::SessionStart { purpose, package, version, network, allow, .. } => {
-                self.flows.clear();
-                let Header { session, time: started, .. } = header;
-                let run =
-                    Run { session, purpose, package, version, network, allow, started, ..Run::default() };
-                self.report.runs.push(run);
-            }
-            Event::SessionEnd { status, how, denied, allowed, .. } => {
-                if let Some(run) = self.report.runs.last_mut() {
-                    run.ended = Some(header.time);
-                    run.how = Some(how);
-                    run.status = status;
-                    (run.denied, run.allowed) = (denied, allowed);
-                }
-            }
-            Event::Dns { reason: None, name, kind, answer, .. } => self.asked(name, &kind, &answer),
-            Event::Dns { .. } | Event::FlowDeny { .. } => self.refused(&event),
-            Event::FlowDenySummary { count, protocol, code, example } => {
-                let reason = format!("{code} (counted, not logged one by one)");
-                self.deny(Denied {
-                    destination: example,
-                    protocol,
-                    code,
-                    reason,
-                    count,
-                    example: true,
-                    ..Denied::default()
-                });
-            }
-            Event::FlowOpen { flow, protocol, rule, name, guest_destination, observed, hint, .. } => {
-                let host = name.unwrap_or_else(|| guest_destination.ip().to_string());
-                let Some(at) = self.row(host, protocol) else { return };
-                self.flows.insert(flow, at);
-                if let Some(row) = self.report.reached.get_mut(at) {
-                    row.flows += 1;
-                    row.ports.insert(guest_destination.port());
-                    row.rules.insert(rule);
-                    row.observed = row.observed.take().or(observed);
-                    row.hint = row.hint.take().or(hint);
-                }
-            }
-            Event::FlowClose { flow, bytes_up, bytes_down, sniffed, .. } => {
-                let row = self.flows.remove(&flow).and_then(|at| self.report.reached.get_mut(at));
-                if let Some(row) = row {
-                    row.bytes_up += bytes_up;
-                    row.bytes_down += bytes_down;
-                    row.sniffed.extend(sniffed.filter(|name| *name != row.host));
-                }
-            }
-            Event::FilePublish { path, .. } => {
-                if self.report.shared.len() < MAX_ROWS {
-                    self.report.shared.insert(path);
-                }
-            }
-            Event::FileCollect { path, how, .. } => {
-                let paths = match how {
-                    Collected::New | Collected::Changed => &mut self.report.written,
-                    Collected::Kept => &mut self.report.kept,
-                };
-                if paths.len() < MAX_ROWS {
-                    paths.insert(path);
-                }
-            }
-            Event::FileLeave { path, reason } => {
-                if self.report.left.len() < MAX_ROWS {
-                    self.report.left.insert(format!("{path} {reason}"));
-                }
-            }
-            Event::FileRefuse { path, reason, .. } => {
-                if self.report.refused.len() < MAX_ROWS {
-                    self.report.refused.insert(format!("{path} {reason}"));
-                }
-            }
-            Event::Limit { what, detail, count } => {
-                *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
-            }
-        }
-    }
-
-    /// What came to be known in the end counts.
-    fn finish(mut self) -> Report {
-        let report = &mut self.report;
-        report.not_found.retain(|name| !report.resolved.contains(name));
-        report
-            .not_resolved
-            .retain(|name| !report.resolved.contains(name) && !report.not_found.contains(name));
-        self.report
-    }
-
-    /// A question that no rule forbade.
-    fn asked(&mut self, name: String, kind: &str, answer: &str) {
-        let report = &mut self.report;
-        let names = match answer {
-            // "empty" is the answer to a question for the other address family, too, whether or not the name exists.
-            "answered" => &mut report.resolved,
-            // That of other records says nothing about whether the name can be connected to.
-            "nxdomain" if matches!(kind, "A" | "AAAA") => &mut report.not_found,
-            "servfail" if matches!(kind, "A" | "AAAA") => &mut report.not_resolved,
-            _ => return,
-        };
-        if names.len() < MAX_ROWS {
-            names.insert(name);
-        }
-    }
-
-    fn purpose(&self) -> String {
-        self.report.runs.last().map_or_else(String::new, |run| run.purpose.clone())
-    }
-
-    fn row(&mut self, host: String, protocol: String) -> Option<usize> {
-        let purpose = self.purpose();
-        let key = (purpose.clone(), host.clone(), protocol.clone());
-        if let Some(at) = self.reached.get(&key) {
-            return Some(*at);
-        }
-        let at = self.report.reached.len();
-        if at >= MAX_ROWS {
-            self.report.left_out += 1;
-            return None;
-        }
-        self.reached.insert(key, at);
-        self.report.reached.push(Reached { purpose, host, protocol, ..Reached::default() });
-        Some(at)
-    }
-
-    fn refused(&mut self, event: &Event) {
-        let (reason, hint) = match event {
-            Event::FlowDeny { reason, hint, .. } => (reason.clone(), hint.clone()),
-            Event::Dns { reason, hint, .. } => (reason.clone().unwrap_or_default(), hint.clone()),
-            Event::SessionStart { .. }
-            | Event::FlowOpen { .. }
-            | Event::FlowDenySummary { .. }
-            | Event::FlowClose { .. }
-            | Event::FilePublish { .. }
-            | Event::FileCollect { .. }
-            | Event::FileLeave { .. }
-            | Event::FileRefuse { .. }
-            | Event::Limit { .. }
-            | Event::SessionEnd { .. } => return,
-        };
-        if let Some(denial) = denial(event) {
-            self.deny(Denied {
-                destination: denial.destination.clone(),
-                protocol: denial.protocol.to_owned(),
-                code: denial.code.to_owned(),
-                reason,
-                hint,
-                count: 1,
-                ..Denied::default()
-            });
-        }
-    }
-
-    fn deny(&mut self, mut denied: Denied) {
-        denied.purpose = self.purpose();
-        // A summary's destination is one of many; whichever came first stands for all of that reason.
-        let destination = if denied.example { String::new() } else { denied.destination.clone() };
-        let key = (denied.purpose.clone(), destination, denied.protocol.clone(), denied.code.clone());
-        if let Some(row) = self.denied.get(&key).and_then(|at| self.report.denied.get_mut(*at)) {
-            row.count += denied.count;
-            return;
-        }
-        if self.report.denied.len() >= MAX_ROWS {
-            self.report.left_out += denied.count;
-            return;
-        }
-        self.denied.insert(key, self.report.denied.len());
-        self.report.denied.push(denied);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn line(event: &str) -> String {
-        format!(
-            "{{\"v\":1,\"seq\":0,\"time\":\"2026-01-01T00:00:00.000000Z\",\"session\":\"s\",{event},\"prev\":\"\"}}\n"
-        )
-    }
-
-    fn log() -> String {
-        let flow = "\"source\":\"198.18.0.2:4\",\"guest_destination\":\"198.18.1.1:443\"";
-        let start = "\"event\":\"session.start\",\"npxc\":\"0\",\"package\":\"p@1.0.0\",\"version\":\"1.0.0\",\
-                     \"integrity\":null,\"runtime\":\"native\",\"link\":\"tun\",\"network\":\"allowlist\",\
-                     \"allow\":[],\"allow_private\":[],\"deny\":[],\"mounts\":[],\"env\":[]";
-        let open = format!(
-            "\"event\":\"flow.open\",\"protocol\":\"tcp\",\"rule\":\"@npm\",\"name\":\"a.example.com\",{flow},\
-             \"dialled\":\"192.0.2.1:443\""
-        );
-        let close = "\"event\":\"flow.close\",\"bytes_up\":10,\"bytes_down\":20,\"duration_ms\":5,\"detected\":\"tls\",\
-                     \"how\":\"finished\"";
-        let deny = format!(
-            "\"event\":\"flow.deny\",\"protocol\":\"tcp\",\"name\":\"b.example.com\",{flow},\"code\":\"no-rule\",\
-             \"reason\":\"no rule\",\"hint\":\"--allow b.example.com:443\""
-        );
-        let dns = "\"event\":\"dns\",\"name\":\"c.example.com\",\"type\":\"A\",\"answer\":\"nxdomain\",\
-                   \"reason\":\"no rule names it\",\"hint\":\"--allow c.example.com\"";
-        let summary = "\"event\":\"flow.deny.summary\",\"count\":7,\"protocol\":\"tcp\",\"code\":\"no-rule\",\
-                       \"example\":\"d.example.com:1\"";
-        let end = "\"event\":\"session.end\",\"status\":0,\"signal\":null,\"how\":\"client closed stdin\",\
-                   \"denied\":10,\"allowed\":2";
-        [
-            line(&format!("{start},\"purpose\":\"fetch\"")),
-            line(&format!("{open},\"flow\":1")),
-            line(&format!("{close},\"flow\":1")),
-            line(end),
-            line(&format!("{start},\"purpose\":\"run\"")),
-            line(&format!("{open},\"flow\":1")),
-            line(&format!("{open},\"flow\":2")),
-            line(&format!("{close},\"flow\":2")),
-            line(&format!("{close},\"flow\":1")),
-            line(&deny),
-            line(dns),
-            line(dns),
-            line(summary),
-            line(summary),
-            "garbage\n".to_owned(),
-            line(end),
-        ]
-        .concat()
-    }
-
-    #[test]
-    fn names_that_do_not_resolve_are_no_denials() {
-        let asked = |name: &str, kind: &str, answer: &str| {
-            line(&format!(
-                "\"event\":\"dns\",\"name\":\"{name}\",\"type\":\"{kind}\",\"answer\":\"{answer}\""
-            ))
-        };
-        let log = [
-            asked("none.example.com", "A", "nxdomain"),
-            asked("none.example.com", "AAAA", "empty"),
-            asked("gone.example.com", "A", "nxdomain"),
-            asked("gone.example.com", "AAAA", "nxdomain"),
-            asked("slow.example.com", "A", "servfail"),
-            asked("late.example.com", "A", "servfail"),
-            asked("late.example.com", "A", "answered"),
-            asked("_x.example.com", "SRV", "nxdomain"),
-        ];
-        let report = read(log.concat().as_bytes()).unwrap();
-        let names = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&report.not_found), ["gone.example.com", "none.example.com"]);
-        assert_eq!(names(&report.not_resolved), ["slow.example.com"]);
-        assert_eq!(names(&report.resolved), ["late.example.com"]);
-        assert!(report.denied.is_empty());
-    }
-
-    #[test]
-    fn what_was_kept_is_not_what_was_written() {
-        let collect = |path: &str, how: &str| {
-            line(&format!(
-                "\"event\":\"file.collect\",\"path\":\"{path}\",\"guest\":\"/g\",\"bytes\":1,\"how\":\"{how}\""
-            ))
-        };
-        let log =
-            [collect("/n", "new"), collect("/c", "changed"), collect("/k", "kept"), collect("/x", "other")];
-        let report = read(log.concat().as_bytes()).unwrap();
-        assert_eq!(report.written.iter().collect::<Vec<_>>(), ["/c", "/n"]);
-        assert_eq!(report.kept.iter().collect::<Vec<_>>(), ["/k"]);
-        assert_eq!(report.unreadable, 1);
-    }
-
-    #[test]
-    fn files_that_were_refused_are_listed_with_their_reason() {
-        let refuse = "\"event\":\"file.refuse\",\"path\":\"../x\",\"code\":\"outside-scope\",\"reason\":\"is outside\"";
-        let report = read([line(refuse), line(refuse)].concat().as_bytes()).unwrap();
-        assert_eq!(report.refused.iter().collect::<Vec<_>>(), ["../x is outside"]);
-    }
-
-    #[test]
-    fn a_log_is_folded_by_destination_and_purpose() {
-        let report = read(log().as_bytes()).unwrap();
-        assert_eq!(report.runs.len(), 2);
-        assert_eq!(report.runs[1].how.as_deref(), Some("client closed stdin"));
-        assert_eq!(report.unreadable, 1);
-        let reached: Vec<_> = report
-            .reached
-            .iter()
-            .map(|row| (row.purpose.as_str(), row.host.as_str(), row.flows, row.bytes_up, row.bytes_down))
-            .collect();
-        assert_eq!(reached, [("fetch", "a.example.com", 1, 10, 20), ("run", "a.example.com", 2, 20, 40)]);
-        let denied: Vec<_> = report
-            .denied
-            .iter()
-            .map(|row| (row.destination.as_str(), row.protocol.as_str(), row.count, row.hint.as_deref()))
-            .collect();
-        assert_eq!(
-            denied,
-            [
-                ("b.example.com:443", "tcp", 1, Some("--allow b.example.com:443")),
-                ("c.example.com", "dns", 2, Some("--allow c.example.com")),
-                ("d.example.com:1", "tcp", 14, None),
-            ]
-        );
-    }
-}
+mod tests;

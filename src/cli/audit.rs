@@ -1,19 +1,22 @@
-//! `npxc audit show` and `npxc audit verify`.
+//! `npxc audit`: reads logs, and says what follows from them.
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Parser, Subcommand};
 
 use super::say;
 use super::table::{Table, bytes};
+use crate::audit::chain;
 use crate::audit::escape::printable;
 use crate::audit::report::{self, Denied, Reached, Report};
-use crate::audit::{self, chain};
-use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
+
+mod list;
+mod suggest;
+mod which;
 
 /// Rows of a kind that are shown to a person.
 const ROWS: usize = 50;
@@ -28,55 +31,39 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show what a session reached and what it was denied; the newest one if none is named
+    /// List the sessions that there are logs of, the newest first
+    List(list::Args),
+    /// Show what a session reached and what it was denied
     Show {
-        /// The log, or a directory of logs: then its newest [default: npxc's own directory]
-        file: Option<PathBuf>,
+        /// A log, a directory of logs, a session or a package: its newest one [default: the newest of all]
+        log: Option<String>,
         /// For programs
         #[arg(long)]
         json: bool,
     },
     /// Check that a log is complete and as npxc wrote it; exit status 1 if it is not
     Verify {
-        /// The log, or a directory of logs: then its newest [default: npxc's own directory]
-        file: Option<PathBuf>,
+        /// As of show
+        log: Option<String>,
         /// For programs
         #[arg(long)]
         json: bool,
     },
+    /// Say which rules would have let through what a package did, with the evidence
+    Suggest(suggest::Args),
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     match &args.action {
-        Action::Show { file, json } => show(&log(file.as_deref())?, *json),
-        Action::Verify { file, json } => verify(&log(file.as_deref())?, *json),
+        Action::List(args) => list::execute(args),
+        Action::Show { log, json } => show(&which::one(log.as_deref())?, *json),
+        Action::Verify { log, json } => verify(&which::one(log.as_deref())?, *json),
+        Action::Suggest(args) => suggest::execute(args),
     }
 }
 
-/// The log that is meant, said aloud when it was not named.
-fn log(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    let directory = match named {
-        Some(path) if !path.is_dir() => return Ok(path.to_owned()),
-        Some(directory) => directory.to_owned(),
-        None => Directories::new(|name| std::env::var_os(name))?.audit(),
-    };
-    let newest = match audit::newest(&directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(unreadable(&directory, &error));
-        }
-        Ok(newest) => newest,
-        Err(_) => None,
-    };
-    let Some(path) = newest else {
-        return Err(Failure::new(ExitStatus::Config, format!("there is no log in {}", directory.display()))
-            .hint("run a package first, or name a log: npxc audit show FILE"));
-    };
-    say::note(&format!("the newest log is {}", path.display()));
-    Ok(path)
-}
-
 fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
-    let report = report::read(open(path)?).map_err(|error| unreadable(path, &error))?;
+    let report = read(path)?;
     if json {
         say::print(&to_json(&report)?);
         return Ok(ExitStatus::Success);
@@ -137,7 +124,7 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Reached: nothing\n");
     } else {
         out.push_str("Reached:\n");
-        let mut table = Table::new(&["host", "ports", "flows", "sent", "received", "during", "rule"]);
+        let mut table = Table::new(&["destination", "via", "flows", "sent", "received", "during", "rule"]);
         for row in report.reached.iter().take(ROWS) {
             table.row(reached(row));
         }
@@ -203,7 +190,6 @@ pub(super) fn destinations(report: &Report) -> String {
 }
 
 fn reached(row: &Reached) -> Vec<String> {
-    let ports: Vec<_> = row.ports.iter().take(8).map(ToString::to_string).collect();
     let rules: Vec<_> = row.rules.iter().take(8).cloned().collect();
     let rule = match (&row.observed, &row.hint) {
         (Some(_), Some(hint)) => format!("observed; {hint}"),
@@ -211,8 +197,8 @@ fn reached(row: &Reached) -> Vec<String> {
         (None, _) => rules.join(" "),
     };
     vec![
-        row.host.clone(),
-        format!("{}/{}", ports.join(","), row.protocol),
+        row.destination(),
+        row.protocol.clone(),
         row.flows.to_string(),
         bytes(row.bytes_up),
         bytes(row.bytes_down),
@@ -236,6 +222,10 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> 
     serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(|error| {
         Failure::new(ExitStatus::Config, format!("the result cannot be written as JSON: {error}"))
     })
+}
+
+fn read(path: &Path) -> Result<Report, Failure> {
+    report::read(open(path)?).map_err(|error| unreadable(path, &error))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, Failure> {

@@ -93,7 +93,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     if args.orphans {
         return orphans();
     }
-    let age = args.older_than.as_deref().map(age).transpose()?;
+    let age = args.older_than.as_deref().map(|text| age("--older-than", text)).transpose()?;
     if args.specs.is_empty() && !args.all && age.is_none() {
         return Err(Failure::new(ExitStatus::Config, "no package is named").hint(
             "npxc clean PACKAGE..., npxc clean --older-than 30d, or npxc clean --all for everything; npxc list shows what \
@@ -154,12 +154,12 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// `30d` and the like.
-fn age(text: &str) -> Result<Duration, ConfigError> {
+/// `30d` and the like, as an option's value.
+pub(super) fn age(option: &str, text: &str) -> Result<Duration, ConfigError> {
     let wrong = || {
         let fault =
             Fault::new("expected an age").hint("write a number with h, d or w, for example 12h, 30d or 8w");
-        ConfigError::option("--older-than", text, fault)
+        ConfigError::option(option, text, fault)
     };
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -296,12 +296,12 @@ mod tests {
 
     #[test]
     fn ages() {
-        let hours = |text: &str| age(text).map(|age| age.as_secs() / 3600);
+        let hours = |text: &str| age("--older-than", text).map(|age| age.as_secs() / 3600);
         assert_eq!((hours("12h"), hours("30d"), hours("2w"), hours("0d")), (Ok(12), Ok(720), Ok(336), Ok(0)));
         for bad in
             ["", "d", "30", "30m", "-1d", "1.5d", "99999999999999999999d", "9999999999999999999d", "3é"]
         {
-            assert!(age(bad).unwrap_err().to_string().starts_with("--older-than: "), "{bad}");
+            assert!(age("--older-than", bad).unwrap_err().to_string().starts_with("--older-than: "), "{bad}");
         }
     }
 }

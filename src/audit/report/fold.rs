@@ -1,0 +1,230 @@
+//! Folds a log's events, one after the other, to rows.
+
+use std::collections::BTreeMap;
+
+use super::{Denied, Reached, Report, Run};
+use crate::audit::chain::Header;
+use crate::audit::event::{Collected, Event};
+use crate::audit::queue::denial;
+
+/// Rows of each kind that are kept; a guest may try any number of destinations.
+const MAX_ROWS: usize = 10_000;
+
+#[derive(Default)]
+pub(super) struct Fold {
+    pub(super) report: Report,
+    reached: BTreeMap<(String, String, u16, String), usize>,
+    denied: BTreeMap<(String, String, String, String), usize>,
+    /// Which row an open flow belongs to.
+    flows: BTreeMap<u64, usize>,
+}
+
+impl Fold {
+    pub(super) fn add(&mut self, header: Header, event: Event) {
+        match event {
+            Event::SessionStart {
+                npxc,
+                purpose,
+                package,
+                version,
+                integrity,
+                runtime,
+                link,
+                network,
+                allow,
+                allow_private,
+                deny,
+                mounts,
+                env,
+            } => {
+                self.flows.clear();
+                let Header { session, time: started, .. } = header;
+                self.report.runs.push(Run {
+                    session,
+                    purpose,
+                    package,
+                    version,
+                    integrity,
+                    npxc,
+                    runtime,
+                    link,
+                    network,
+                    allow,
+                    allow_private,
+                    deny,
+                    mounts,
+                    env,
+                    started,
+                    ..Run::default()
+                });
+            }
+            Event::SessionEnd { status, how, denied, allowed, .. } => {
+                if let Some(run) = self.report.runs.last_mut() {
+                    run.ended = Some(header.time);
+                    run.how = Some(how);
+                    run.status = status;
+                    (run.denied, run.allowed) = (denied, allowed);
+                }
+            }
+            Event::Dns { reason: None, name, kind, answer, .. } => self.asked(name, &kind, &answer),
+            Event::Dns { .. } | Event::FlowDeny { .. } => self.refused(&event, header.time),
+            Event::FlowDenySummary { count, protocol, code, example } => {
+                let reason = format!("{code} (counted, not logged one by one)");
+                self.deny(Denied {
+                    destination: example,
+                    protocol,
+                    code,
+                    reason,
+                    count,
+                    example: true,
+                    first: header.time,
+                    ..Denied::default()
+                });
+            }
+            Event::FlowOpen { flow, protocol, rule, name, guest_destination, observed, hint, .. } => {
+                let host = name.unwrap_or_else(|| guest_destination.ip().to_string());
+                let Some(at) = self.row(host, guest_destination.port(), protocol) else { return };
+                self.flows.insert(flow, at);
+                if let Some(row) = self.report.reached.get_mut(at) {
+                    row.flows += 1;
+                    if row.first.is_empty() {
+                        row.first.clone_from(&header.time);
+                    }
+                    row.last = header.time;
+                    row.rules.insert(rule);
+                    row.observed = row.observed.take().or(observed);
+                    row.hint = row.hint.take().or(hint);
+                }
+            }
+            Event::FlowClose { flow, bytes_up, bytes_down, sniffed, .. } => {
+                let row = self.flows.remove(&flow).and_then(|at| self.report.reached.get_mut(at));
+                if let Some(row) = row {
+                    row.bytes_up += bytes_up;
+                    row.bytes_down += bytes_down;
+                    row.sniffed.extend(sniffed.filter(|name| *name != row.host));
+                }
+            }
+            Event::FilePublish { path, .. } => {
+                if self.report.shared.len() < MAX_ROWS {
+                    self.report.shared.insert(path);
+                }
+            }
+            Event::FileCollect { path, how, .. } => {
+                let paths = match how {
+                    Collected::New | Collected::Changed => &mut self.report.written,
+                    Collected::Kept => &mut self.report.kept,
+                };
+                if paths.len() < MAX_ROWS {
+                    paths.insert(path);
+                }
+            }
+            Event::FileLeave { path, reason } => {
+                if self.report.left.len() < MAX_ROWS {
+                    self.report.left.insert(format!("{path} {reason}"));
+                }
+            }
+            Event::FileRefuse { path, reason, .. } => {
+                if self.report.refused.len() < MAX_ROWS {
+                    self.report.refused.insert(format!("{path} {reason}"));
+                }
+            }
+            Event::Limit { what, detail, count } => {
+                *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
+            }
+        }
+    }
+
+    /// What came to be known in the end counts.
+    pub(super) fn finish(mut self) -> Report {
+        let report = &mut self.report;
+        report.not_found.retain(|name| !report.resolved.contains(name));
+        report
+            .not_resolved
+            .retain(|name| !report.resolved.contains(name) && !report.not_found.contains(name));
+        self.report
+    }
+
+    /// A question that no rule forbade.
+    fn asked(&mut self, name: String, kind: &str, answer: &str) {
+        let report = &mut self.report;
+        let names = match answer {
+            // "empty" is the answer to a question for the other address family, too, whether or not the name exists.
+            "answered" => &mut report.resolved,
+            // That of other records says nothing about whether the name can be connected to.
+            "nxdomain" if matches!(kind, "A" | "AAAA") => &mut report.not_found,
+            "servfail" if matches!(kind, "A" | "AAAA") => &mut report.not_resolved,
+            _ => return,
+        };
+        if names.len() < MAX_ROWS {
+            names.insert(name);
+        }
+    }
+
+    fn purpose(&self) -> String {
+        self.report.runs.last().map_or_else(String::new, |run| run.purpose.clone())
+    }
+
+    fn row(&mut self, host: String, port: u16, protocol: String) -> Option<usize> {
+        let purpose = self.purpose();
+        let key = (purpose.clone(), host.clone(), port, protocol.clone());
+        if let Some(at) = self.reached.get(&key) {
+            return Some(*at);
+        }
+        let at = self.report.reached.len();
+        if at >= MAX_ROWS {
+            self.report.left_out += 1;
+            return None;
+        }
+        self.reached.insert(key, at);
+        self.report.reached.push(Reached { purpose, host, port, protocol, ..Reached::default() });
+        Some(at)
+    }
+
+    fn refused(&mut self, event: &Event, time: String) {
+        let (reason, hint) = match event {
+            Event::FlowDeny { reason, hint, .. } => (reason.clone(), hint.clone()),
+            Event::Dns { reason, hint, .. } => (reason.clone().unwrap_or_default(), hint.clone()),
+            Event::SessionStart { .. }
+            | Event::FlowOpen { .. }
+            | Event::FlowDenySummary { .. }
+            | Event::FlowClose { .. }
+            | Event::FilePublish { .. }
+            | Event::FileCollect { .. }
+            | Event::FileLeave { .. }
+            | Event::FileRefuse { .. }
+            | Event::Limit { .. }
+            | Event::SessionEnd { .. } => return,
+        };
+        if let Some(denial) = denial(event) {
+            self.deny(Denied {
+                destination: denial.destination.clone(),
+                protocol: denial.protocol.to_owned(),
+                code: denial.code.to_owned(),
+                reason,
+                hint,
+                count: 1,
+                first: time,
+                ..Denied::default()
+            });
+        }
+    }
+
+    fn deny(&mut self, mut denied: Denied) {
+        denied.purpose = self.purpose();
+        denied.last.clone_from(&denied.first);
+        // A summary's destination is one of many; whichever came first stands for all of that reason.
+        let destination = if denied.example { String::new() } else { denied.destination.clone() };
+        let key = (denied.purpose.clone(), destination, denied.protocol.clone(), denied.code.clone());
+        if let Some(row) = self.denied.get(&key).and_then(|at| self.report.denied.get_mut(*at)) {
+            row.count += denied.count;
+            row.last = denied.last;
+            return;
+        }
+        if self.report.denied.len() >= MAX_ROWS {
+            self.report.left_out += denied.count;
+            return;
+        }
+        self.denied.insert(key, self.report.denied.len());
+        self.report.denied.push(denied);
+    }
+}

@@ -1,0 +1,171 @@
+//! `npxc audit list`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::which;
+use crate::audit::report::Report;
+use crate::audit::shelf::Shelved;
+use crate::cli::say;
+use crate::cli::table::Table;
+use crate::exit::{ExitStatus, Failure};
+
+/// Hosts that stand in a row.
+const HOSTS: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A directory of logs [default: npxc's own]
+    directory: Option<PathBuf>,
+    /// Only of this package; may be given several times
+    #[arg(long, value_name = "NAME")]
+    package: Vec<String>,
+    /// Only sessions that began in so much time before now, 12h, 30d or 8w
+    #[arg(long, value_name = "AGE")]
+    since: Option<String>,
+    /// Only sessions that were denied something
+    #[arg(long)]
+    denied: bool,
+    /// Only so many of them; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    last: usize,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// A session, in short.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    session: String,
+    #[serde(skip)]
+    short: String,
+    package: String,
+    version: Option<String>,
+    purpose: String,
+    started: String,
+    /// Milliseconds.
+    duration: Option<i64>,
+    /// `ended`, `running` or `cut off`.
+    state: &'static str,
+    hosts: BTreeSet<String>,
+    allowed: u64,
+    denied: u64,
+    log: PathBuf,
+}
+
+pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
+    let age = args.since.as_deref().map(|text| crate::cli::store::age("--since", text)).transpose()?;
+    let directory = args.directory.clone().map_or_else(which::own, Ok)?;
+    if !directory.is_dir() && args.directory.is_some() {
+        let what = format!("{} is no directory", directory.display());
+        return Err(Failure::new(ExitStatus::Config, what).hint("npxc audit show FILE reads one log"));
+    }
+    let most = if args.last == 0 { usize::MAX } else { args.last };
+    let mut sessions = Vec::new();
+    let mut more = false;
+    for log in which::shelved(&directory)? {
+        if !args.package.is_empty() && !args.package.iter().any(|name| which::is_package(&log, name)) {
+            continue;
+        }
+        let began = log.session.get_timestamp().map(|time| time.to_unix()).map_or(0, |(seconds, _)| seconds);
+        let now = Timestamp::now().as_second();
+        if age.is_some_and(|age| u64::try_from(now).unwrap_or(0).saturating_sub(began) > age.as_secs()) {
+            break;
+        }
+        let session = session(log)?;
+        if args.denied && session.denied == 0 {
+            continue;
+        }
+        if sessions.len() == most {
+            more = true;
+            break;
+        }
+        sessions.push(session);
+    }
+    if args.json {
+        say::print(&super::to_json(&sessions)?);
+        return Ok(ExitStatus::Success);
+    }
+    if sessions.is_empty() {
+        say::note("there are no such sessions");
+        return Ok(ExitStatus::Success);
+    }
+    let mut table = Table::new(&["session", "started", "took", "for", "package", "denied", "reached"]);
+    for session in &sessions {
+        table.row(row(session));
+    }
+    let mut out = table.render();
+    if more {
+        let _ = writeln!(out, "  and older ones (--last 0 shows all)");
+    }
+    say::print(&out);
+    Ok(ExitStatus::Success)
+}
+
+fn session(log: Shelved) -> Result<Row, Failure> {
+    let written = log.is_written().map_err(|error| super::unreadable(&log.path, &error))?;
+    let report: Report = super::read(&log.path)?;
+    let denied = report.denied.iter().map(|row| row.count).sum();
+    let hosts = report.reached.iter().map(|row| row.host.clone()).collect();
+    let allowed = report.reached.iter().map(|row| row.flows).sum();
+    let run = report.runs.into_iter().next_back().unwrap_or_default();
+    let state = match (&run.ended, written) {
+        (Some(_), _) => "ended",
+        (None, true) => "running",
+        (None, false) => "cut off",
+    };
+    Ok(Row {
+        short: log.short(),
+        session: log.session.to_string(),
+        package: if run.package.is_empty() { log.package } else { run.package },
+        version: run.version,
+        purpose: run.purpose,
+        duration: duration(&run.started, run.ended.as_deref()).map(|took| took.as_millis() as i64),
+        started: run.started,
+        state,
+        hosts,
+        allowed,
+        denied,
+        log: log.path,
+    })
+}
+
+fn duration(started: &str, ended: Option<&str>) -> Option<SignedDuration> {
+    let (started, ended): (Timestamp, Timestamp) = (started.parse().ok()?, ended?.parse().ok()?);
+    Some(ended.duration_since(started))
+}
+
+fn row(session: &Row) -> Vec<String> {
+    let started = session.started.get(..19).map_or_else(|| "?".to_owned(), |time| time.replace('T', " "));
+    let took = session.duration.map_or_else(|| session.state.to_owned(), took);
+    let mut hosts: Vec<_> = session.hosts.iter().take(HOSTS).cloned().collect();
+    if session.hosts.len() > HOSTS {
+        hosts.push(format!("and {} more", session.hosts.len() - HOSTS));
+    }
+    let reached = if hosts.is_empty() { "nothing".to_owned() } else { hosts.join(" ") };
+    let package = match &session.version {
+        Some(version) if !session.package.ends_with(&format!("@{version}")) => {
+            format!("{} ({version})", session.package)
+        }
+        _ => session.package.clone(),
+    };
+    let denied = session.denied.to_string();
+    vec![session.short.clone(), started, took, session.purpose.clone(), package, denied, reached]
+}
+
+/// Milliseconds for people.
+fn took(milliseconds: i64) -> String {
+    let seconds = milliseconds / 1000;
+    match seconds {
+        0 => format!("{milliseconds} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}

@@ -1,0 +1,95 @@
+//! Which log is meant: by file, by directory, by session or by package.
+
+use std::path::{Path, PathBuf};
+
+use crate::audit::shelf::{self, Shelved};
+use crate::cli::say;
+use crate::config::Directories;
+use crate::exit::{ExitStatus, Failure};
+use crate::package::PackageName;
+use crate::package::spec::PackageSpec;
+
+/// Fewest characters of a session's id that name it.
+const SHORTEST: usize = 4;
+
+/// npxc's own directory of logs.
+pub(super) fn own() -> Result<PathBuf, Failure> {
+    Ok(Directories::new(|name| std::env::var_os(name))?.audit())
+}
+
+/// The log that is meant; the newest one, said aloud, when it was not named.
+pub(super) fn one(named: Option<&str>) -> Result<PathBuf, Failure> {
+    let Some(text) = named else {
+        let directory = own()?;
+        return newest(&directory, shelved(&directory)?);
+    };
+    let path = Path::new(text);
+    if path.is_dir() {
+        return newest(path, shelved(path)?);
+    }
+    // A file that is missing is better called so than a package.
+    if path.exists()
+        || text.contains(std::path::is_separator) && !text.starts_with('@')
+        || path.extension().is_some()
+    {
+        return Ok(path.to_owned());
+    }
+    let directory = own()?;
+    let matching: Vec<_> = shelved(&directory)?.into_iter().filter(|log| is_meant(log, text)).collect();
+    match matching.as_slice() {
+        [] => Err(Failure::new(
+            ExitStatus::Config,
+            format!(
+                "`{text}` is no file, and no log in {} is of such a session or package",
+                directory.display()
+            ),
+        )
+        .hint("npxc audit list shows what there is")),
+        [only] => Ok(only.path.clone()),
+        [..] => newest(&directory, matching),
+    }
+}
+
+/// All logs that are meant: those of a directory, of a package, or one.
+pub(super) fn several(named: &str) -> Result<Vec<PathBuf>, Failure> {
+    let path = Path::new(named);
+    let logs = if path.is_dir() {
+        shelved(path)?
+    } else if path.exists() {
+        Vec::new()
+    } else {
+        shelved(&own()?)?.into_iter().filter(|log| is_package(log, named)).collect()
+    };
+    if logs.is_empty() {
+        Ok(vec![one(Some(named))?])
+    } else {
+        Ok(logs.into_iter().map(|log| log.path).collect())
+    }
+}
+
+/// By a part of the session's id, at its beginning or at its end, or by the package's name with or without a version.
+pub(super) fn is_meant(log: &Shelved, text: &str) -> bool {
+    let session = log.session.to_string();
+    let id = text.len() >= SHORTEST && (session.starts_with(text) || session.ends_with(text));
+    id || is_package(log, text)
+}
+
+/// By the package's name, with or without a version.
+pub(super) fn is_package(log: &Shelved, text: &str) -> bool {
+    let spec = text.parse::<PackageSpec>();
+    let name = spec.ok().and_then(|spec| spec.name().map(PackageName::path_component));
+    log.package == text || name.is_some_and(|name| log.package == name)
+}
+
+pub(super) fn shelved(directory: &Path) -> Result<Vec<Shelved>, Failure> {
+    shelf::all(directory).map_err(|error| super::unreadable(directory, &error))
+}
+
+fn newest(directory: &Path, logs: Vec<Shelved>) -> Result<PathBuf, Failure> {
+    let Some(log) = logs.into_iter().next() else {
+        return Err(Failure::new(ExitStatus::Config, format!("there is no log in {}", directory.display()))
+            .hint("run a package first, or name a log: npxc audit show FILE"));
+    };
+    say::note(&format!("the newest log is {}", log.path.display()));
+    Ok(log.path)
+}

@@ -1,0 +1,139 @@
+//! What a reviewer does with the logs of real packages.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::mcp::Client;
+use super::world::{Audit, world};
+
+const SERVER: &str = "package-registry-mcp@2.1.0";
+
+/// stdout of `npxc audit ...`, and whether it says that all is well.
+fn audit(arguments: &[&str]) -> (bool, String, String) {
+    let output = world().command(&[&["audit"], arguments].concat()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A session in which the package was asked for something, with these options.
+fn session(options: &[&str]) -> Audit {
+    let mut client = Client::start(world().npxc(&[options, &[SERVER]].concat()));
+    let text = client.text("get-npm-package-details", json!({"name": "left-pad"}));
+    assert!(text.contains("left-pad"), "{options:?}: {text}");
+    let (status, _, audit) = client.close();
+    assert!(status.success());
+    audit
+}
+
+#[test]
+fn what_was_observed_is_suggested_and_suffices() {
+    let observed = session(&["--network", "observe"]);
+    let (done, json, said) = audit(&["suggest", "--json", observed.0.to_str().unwrap()]);
+    assert!(done, "{said}");
+    let suggested: Value = serde_json::from_str(&json).unwrap();
+    let rules: Vec<_> = suggested["rules"].as_array().unwrap().iter().collect();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule["standing"] == false), "{json}");
+    assert!(rules.iter().all(|rule| rule["flows"].as_u64() > Some(0)), "{json}");
+
+    let options: Vec<&str> = rules
+        .iter()
+        .flat_map(|rule| [rule["option"].as_str().unwrap(), rule["rule"].as_str().unwrap()])
+        .collect();
+    let allowed = session(&options);
+    assert!(allowed.hints().is_empty(), "{options:?} do not suffice: {:?}", allowed.hints());
+    // The same rules as a file, which its parser takes.
+    let (done, toml, said) = audit(&["suggest", "--toml", observed.0.to_str().unwrap()]);
+    assert!(done, "{said}");
+    let directory = world().scratch("suggested");
+    fs::write(directory.join("server.toml"), &toml).unwrap();
+    session(&["--config", directory.join("server.toml").to_str().unwrap()]);
+    // Under its rules nothing new is asked for.
+    let (_, json, _) = audit(&["suggest", "--json", allowed.0.to_str().unwrap()]);
+    let again: Value = serde_json::from_str(&json).unwrap();
+    let standing = again["rules"].as_array().unwrap().iter().all(|rule| rule["standing"] == true);
+    assert!(standing && again["left"] == json!([]), "{json}");
+
+    let (_, list, _) = audit(&["list", observed.0.to_str().unwrap(), "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let run = list.as_array().unwrap().iter().find(|row| row["purpose"] == "run").unwrap();
+    assert_eq!(
+        (&run["state"], &run["package"], &run["denied"]),
+        (&json!("ended"), &json!(SERVER), &json!(0))
+    );
+    assert!(run["hosts"].as_array().unwrap().len() == 1 && run["duration"].as_u64() > Some(0), "{run}");
+}
+
+/// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound as u64).unwrap()
+    }
+}
+
+fn log_of(audit: &Audit) -> Vec<u8> {
+    let files = fs::read_dir(&audit.0).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    files.max_by_key(Vec::len).unwrap()
+}
+
+fn is_sound(log: &[u8]) -> bool {
+    npxc::audit::chain::verify(log).unwrap().findings.is_empty()
+}
+
+#[test]
+fn whatever_is_done_to_a_log_is_found() {
+    let [log, other] =
+        [["--network", "observe"], ["--allow", "@npm"]].map(|options| log_of(&session(&options)));
+    assert!(is_sound(&log) && is_sound(&other));
+    let lines: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
+    let foreign: Vec<&[u8]> = other.split_inclusive(|byte| *byte == b'\n').collect();
+    assert!(lines.len() > 5, "{}", String::from_utf8_lossy(&log));
+    let mut numbers = Numbers(0x4e58_2026);
+    for turn in 0..1000 {
+        let (at, line) = (numbers.below(log.len()), numbers.below(lines.len()));
+        let changed = match turn % 4 {
+            0 => {
+                let mut log = log.clone();
+                log[at] ^= u8::try_from(1 + numbers.below(255)).unwrap();
+                log
+            }
+            1 => log[..at].to_vec(),
+            2 => {
+                let mut lines = lines.clone();
+                let with = (line + 1 + numbers.below(lines.len() - 1)) % lines.len();
+                lines.swap(line, with);
+                lines.concat()
+            }
+            _ => {
+                // Lines of the other log, in the place of some of this one or between them.
+                let from = numbers.below(foreign.len());
+                let to = from + 1 + numbers.below(foreign.len() - from);
+                let end = line + numbers.below(lines.len() - line + 1);
+                [&lines[..line], &foreign[from..to], &lines[end..]].concat().concat()
+            }
+        };
+        if changed == other {
+            continue;
+        }
+        assert!(!is_sound(&changed), "turn {turn} was not found:\n{}", String::from_utf8_lossy(&changed));
+    }
+    // The command says where.
+    let path = world().scratch("changed").join("log.jsonl");
+    let (first, rest) = (lines[0], lines[2..].concat());
+    fs::write(&path, [first, &rest].concat()).unwrap();
+    let (sound, _, said) = audit(&["verify", text(&path)]);
+    assert!(!sound && said.contains("line 2: `prev` is not the hash of the line before"), "{said}");
+    fs::write(&path, &log).unwrap();
+    let (sound, said, _) = audit(&["verify", text(&path)]);
+    assert!(sound && said.contains("is complete and unchanged"), "{said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
