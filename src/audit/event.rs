@@ -37,6 +37,9 @@ pub enum Event {
         version: Option<String>,
         /// The package's Subresource Integrity string, where the registry gave one.
         integrity: Option<String>,
+        /// The packages of its tree that ran scripts when they were installed, `name@version`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scripts: Vec<String>,
         /// `native`.
         runtime: String,
         /// `tun`.

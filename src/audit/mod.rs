@@ -4,10 +4,12 @@
 //! how, and checks it); [`report`] reads a log back for people; [`escape`] keeps hostile text harmless on the way.
 
 pub mod chain;
+pub mod diff;
 mod error;
 pub mod escape;
 pub mod event;
 mod file;
+pub mod page;
 mod queue;
 pub mod report;
 pub mod shelf;

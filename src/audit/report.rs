@@ -64,6 +64,8 @@ pub struct Run {
     pub version: Option<String>,
     /// Its Subresource Integrity string, where the registry gave one.
     pub integrity: Option<String>,
+    /// The packages of its tree that ran scripts when they were installed.
+    pub scripts: Vec<String>,
     /// The version of npxc.
     pub npxc: String,
     /// The runtime and the link, `native` and `tun`.
@@ -126,6 +128,9 @@ pub struct Reached {
     pub first: String,
     /// As above.
     pub last: String,
+    /// When else, as far as that is kept.
+    #[serde(skip)]
+    pub times: Vec<String>,
 }
 
 /// A destination that was refused.
@@ -152,6 +157,9 @@ pub struct Denied {
     pub first: String,
     /// As above.
     pub last: String,
+    /// When else, as far as that is kept.
+    #[serde(skip)]
+    pub times: Vec<String>,
 }
 
 impl Reached {

@@ -14,7 +14,9 @@ use crate::audit::escape::printable;
 use crate::audit::report::{self, Denied, Reached, Report};
 use crate::exit::{ExitStatus, Failure};
 
+mod diff;
 mod list;
+mod page;
 mod suggest;
 mod which;
 
@@ -49,8 +51,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Write a page that shows a session to a reviewer
+    Report(page::Args),
     /// Say which rules would have let through what a package did, with the evidence
     Suggest(suggest::Args),
+    /// Say what a run, or a version, does that others did not; exit status 1 if something is new
+    Diff(diff::Args),
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
@@ -58,7 +64,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Action::List(args) => list::execute(args),
         Action::Show { log, json } => show(&which::one(log.as_deref())?, *json),
         Action::Verify { log, json } => verify(&which::one(log.as_deref())?, *json),
+        Action::Report(args) => page::execute(args),
         Action::Suggest(args) => suggest::execute(args),
+        Action::Diff(args) => diff::execute(args),
     }
 }
 

@@ -192,6 +192,16 @@ impl Manifest {
         self.schema == SCHEMA && (self.scripts_run || self.install_scripts.is_empty() || ignore_scripts)
     }
 
+    /// The packages whose install scripts were run, as `name@version`.
+    pub fn ran_scripts(&self) -> Vec<String> {
+        let named = |path: &String| {
+            let name = path.rsplit_once("node_modules/").map_or(path.as_str(), |(_, name)| name);
+            let version = self.packages.get(path).map_or("?", |installed| installed.version.as_str());
+            format!("{name}@{version}")
+        };
+        self.install_scripts.iter().filter(|_| self.scripts_run).map(named).collect()
+    }
+
     /// The package that is run as `name@version`, for people and the audit log.
     pub fn title(&self) -> String {
         self.roots

@@ -21,6 +21,8 @@ pub(super) struct Subject {
     pub(super) version: Option<String>,
     /// Its Subresource Integrity string, where the registry gave one.
     pub(super) integrity: Option<String>,
+    /// The packages of its tree that ran scripts when they were installed.
+    pub(super) scripts: Vec<String>,
 }
 
 impl Subject {
@@ -32,6 +34,7 @@ impl Subject {
             package: entry.manifest.title(),
             version: root.map(|root| root.version.clone()),
             integrity: root.and_then(|root| root.integrity.clone()),
+            scripts: entry.manifest.ran_scripts(),
         }
     }
 }
@@ -70,6 +73,7 @@ pub(super) fn start(
         package: subject.package,
         version: subject.version,
         integrity: subject.integrity,
+        scripts: subject.scripts,
         runtime: runtime.name().to_owned(),
         link: runtime.link().to_owned(),
         network: policy.mode().as_str().to_owned(),

@@ -71,6 +71,7 @@ impl<'a> Steps<'a> {
             package: step.package.clone(),
             version: None,
             integrity: None,
+            scripts: Vec::new(),
         };
         let start = record::start(subject, self.runtime, &policy, &step.mounts, &launch);
         let denials = Denials::default();

@@ -10,6 +10,15 @@ use crate::audit::queue::denial;
 /// Rows of each kind that are kept; a guest may try any number of destinations.
 const MAX_ROWS: usize = 10_000;
 
+/// Times of one row that are kept: more are no longer told apart in a picture.
+const MOST_TIMES: usize = 500;
+
+fn note(times: &mut Vec<String>, time: &str) {
+    if times.len() < MOST_TIMES {
+        times.push(time.to_owned());
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Fold {
     pub(super) report: Report,
@@ -28,6 +37,7 @@ impl Fold {
                 package,
                 version,
                 integrity,
+                scripts,
                 runtime,
                 link,
                 network,
@@ -45,6 +55,7 @@ impl Fold {
                     package,
                     version,
                     integrity,
+                    scripts,
                     npxc,
                     runtime,
                     link,
@@ -90,6 +101,7 @@ impl Fold {
                     if row.first.is_empty() {
                         row.first.clone_from(&header.time);
                     }
+                    note(&mut row.times, &header.time);
                     row.last = header.time;
                     row.rules.insert(rule);
                     row.observed = row.observed.take().or(observed);
@@ -212,11 +224,13 @@ impl Fold {
     fn deny(&mut self, mut denied: Denied) {
         denied.purpose = self.purpose();
         denied.last.clone_from(&denied.first);
+        denied.times.push(denied.first.clone());
         // A summary's destination is one of many; whichever came first stands for all of that reason.
         let destination = if denied.example { String::new() } else { denied.destination.clone() };
         let key = (denied.purpose.clone(), destination, denied.protocol.clone(), denied.code.clone());
         if let Some(row) = self.denied.get(&key).and_then(|at| self.report.denied.get_mut(*at)) {
             row.count += denied.count;
+            note(&mut row.times, &denied.last);
             row.last = denied.last;
             return;
         }

@@ -18,6 +18,7 @@ fn start() -> Event {
         package: "p@1.0.0".into(),
         version: Some("1.0.0".into()),
         integrity: None,
+        scripts: vec![],
         runtime: "native".into(),
         link: "tun".into(),
         network: "allowlist".into(),
