@@ -74,7 +74,8 @@ Commands:
   config path|edit|check|schema [SPEC]
                             The configuration files, one per package and one for all
   doctor                    Try what npxc needs, and explain what is missing
-  audit show|verify [FILE]  Read an audit log, or check that it is untouched
+  audit list|show|verify|report|diff|suggest [LOG]
+                            What packages did: for reviewers, and for your rules
   completions SHELL, man    For bash, zsh and fish; manual pages
   Each has its own --help. To run a package of such a name: npxc -- probe
 

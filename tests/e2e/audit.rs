@@ -65,6 +65,40 @@ fn what_was_observed_is_suggested_and_suffices() {
     assert!(run["hosts"].as_array().unwrap().len() == 1 && run["duration"].as_u64() > Some(0), "{run}");
 }
 
+#[test]
+fn a_session_is_a_page_and_what_is_new_in_it_is_told() {
+    let before = session(&["--allow", "@npm", "--env", "GREETING=none"]);
+    let mut client = Client::start(world().npxc(&["--env", "GREETING=<b>", SERVER]));
+    client.call("get-npm-package-details", json!({"name": "left-pad"}));
+    let (_, _, after) = client.close();
+    let [before, after] = [&before, &after].map(|audit| text(&audit.0));
+
+    let page = world().scratch("page").join("page.html");
+    let (done, markdown, said) =
+        audit(&["report", after, "--html", text(&page), "--markdown", "--since", before]);
+    assert!(done && said.contains("npxc: the page is "), "{said}");
+    let page = fs::read_to_string(&page).unwrap();
+    for document in [&page, &markdown] {
+        assert!(document.contains("denied") && document.contains(SERVER), "{document}");
+        assert!(document.contains("complete and unchanged") && document.contains("--allow"), "{document}");
+    }
+    assert!(page.contains("<svg") && !page.contains("<script") && !page.contains("http-equiv=\"refresh\""));
+    // Everything is in the file.
+    assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("url("), "{page}");
+
+    let (same, said, _) = audit(&["diff", before, after]);
+    assert!(!same && said.contains("new: was denied ") && said.contains("gone: reached "), "{said}");
+    let (_, sarif, _) = audit(&["diff", before, after, "--format", "sarif"]);
+    let sarif: Value = serde_json::from_str(&sarif).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert!(
+        sarif["version"] == "2.1.0" && results.iter().all(|result| result["message"]["text"].is_string())
+    );
+    assert!(results.iter().any(|result| result["ruleId"] == "new-denial"), "{sarif}");
+    let (same, said, _) = audit(&["diff", before, before]);
+    assert!(same && said.is_empty(), "{said}");
+}
+
 /// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").
 struct Numbers(u64);
 

@@ -122,7 +122,8 @@ fn reached(out: &mut String, subject: &Subject<'_>) {
         let _ = writeln!(
             out,
             "<tr><td><code>{}</code> <span class=\"faint\">{}</span></td><td>{}</td><td class=\"number\">{flows}</td>\
-             <td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+             <td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"time\">{}</td>\
+             <td class=\"time\">{}</td><td>{}</td></tr>",
             text(&row.destination()),
             text(protocol),
             text(purpose),
@@ -140,9 +141,9 @@ fn reached(out: &mut String, subject: &Subject<'_>) {
 fn rule(row: &Reached) -> String {
     match (&row.observed, &row.hint) {
         (Some(reason), Some(hint)) => {
-            format!("<span class=\"watch\">no rule</span>: {}; <code>{}</code>", text(reason), text(hint))
+            format!("<span class=\"watch\">observed</span>: {}; <code>{}</code>", text(reason), text(hint))
         }
-        (Some(reason), None) => format!("<span class=\"watch\">no rule</span>: {}", text(reason)),
+        (Some(reason), None) => format!("<span class=\"watch\">observed</span>: {}", text(reason)),
         (None, _) => {
             let rules: Vec<_> = row.rules.iter().map(|rule| format!("<code>{}</code>", text(rule))).collect();
             rules.join(" ")
@@ -176,7 +177,7 @@ fn denied(out: &mut String, subject: &Subject<'_>) {
         let _ = writeln!(
             out,
             "<tr><td><code>{}</code>{others} <span class=\"faint\">{}</span></td><td>{}</td><td class=\"number\">{count}</td>\
-             <td>{}</td><td>{}</td><td>{}{hint}</td></tr>",
+             <td class=\"time\">{}</td><td class=\"time\">{}</td><td>{}{hint}</td></tr>",
             text(destination),
             text(protocol),
             text(purpose),

@@ -35,8 +35,8 @@ pub fn text(subject: &Subject<'_>) -> String {
         out.push_str("\n### Reached\n\n| destination | during | flows | sent | received | allowed by |\n|---|---|--:|--:|--:|---|\n");
         for row in report.reached.iter().take(ROWS) {
             let rule = match (&row.observed, &row.hint) {
-                (Some(_), Some(hint)) => format!("no rule; {}", code(hint)),
-                (Some(reason), None) => format!("no rule; {}", code(reason)),
+                (Some(_), Some(hint)) => format!("observed; {}", code(hint)),
+                (Some(reason), None) => format!("observed; {}", code(reason)),
                 (None, _) => row.rules.iter().map(|rule| code(rule)).collect::<Vec<_>>().join(" "),
             };
             let _ = writeln!(
