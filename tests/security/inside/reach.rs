@@ -1,9 +1,11 @@
 //! What can be reached by an interface's name or number, whatever the routes say.
 #![allow(unsafe_code)]
 
-use std::net::{SocketAddr, UdpSocket};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 
+use super::super::harness::sealed;
 use super::Attempts;
 use super::network::interfaces;
 
@@ -25,10 +27,12 @@ pub(super) fn reach(seen: &mut Attempts) {
     let mut devices = interfaces();
     seen.0.insert("interfaces".to_owned(), devices.join(" "));
     devices.extend(["eth0", "tap0", "podman0"].map(str::to_owned));
+    let ports = targets.iter().map(|target| target.to.port()).collect();
+    // With each socket, the resolver that it asked: npxc's answer to that question is expected there, and nowhere else.
     let mut asked = Vec::new();
-    for address in targets.iter().map(|target| target.to.ip()).collect::<std::collections::BTreeSet<_>>() {
+    for address in targets.iter().map(|target| target.to.ip()).collect::<BTreeSet<_>>() {
         if let Ok(socket) = ping(address) {
-            asked.push((format!("ping {address}"), socket));
+            asked.push((format!("ping {address}"), None, socket));
         }
     }
     for Target { to, payload } in &targets {
@@ -42,17 +46,18 @@ pub(super) fn reach(seen: &mut Attempts) {
             .map(|at| u8::from_str_radix(&payload[2 * at..][..2], 16).unwrap())
             .collect();
         for number in [0].into_iter().chain(NUMBERS) {
-            let Ok(socket) = datagram(*to, &payload, number) else { continue };
-            asked.push((format!("udp {to} by interface {number}"), socket));
+            let Ok(socket) = datagram(*to, &payload, number, &ports) else { continue };
+            let resolver = (to.port() == 53).then_some(*to);
+            asked.push((format!("udp {to} by interface {number}"), resolver, socket));
         }
     }
     // All of them at once, and a quarter of a second for the first answer that should not come.
     let until = std::time::Instant::now() + std::time::Duration::from_millis(250);
     while std::time::Instant::now() < until {
-        for (what, socket) in &asked {
+        for (what, resolver, socket) in &asked {
             let mut answer = [0; 2048];
             if let Ok((length, from)) = socket.recv_from(&mut answer)
-                && !(from.port() == 53 && is_refusal(&answer))
+                && !(*resolver == Some(from) && is_refusal(&answer))
             {
                 let here = socket.local_addr().map_or(0, |own| own.port());
                 seen.0.insert(
@@ -65,8 +70,7 @@ pub(super) fn reach(seen: &mut Attempts) {
     }
 }
 
-/// Whether it is npxc's answer to a question of these: that there is no such name. It can come late, when the socket that asked
-/// is closed and another one has its port.
+/// Whether it is npxc's answer to a question of these: that there is no such name.
 fn is_refusal(answer: &[u8]) -> bool {
     answer.starts_with(&[0x4e, 0x58]) && answer[2] & 0x80 != 0 && answer[3] & 15 == 3
 }
@@ -93,20 +97,35 @@ fn connect(to: SocketAddr, device: Option<&[u8]>) -> std::io::Result<()> {
     socket.connect_timeout(&to.into(), std::time::Duration::from_millis(500))
 }
 
+/// A socket whose own port is none of these, the targets'. What is sent by number 1, lo, comes back on it, and Linux gives it to
+/// whoever in this network namespace has the port that it went to, whatever the address: it would look like an answer.
+fn bind(any: IpAddr, ports: &BTreeSet<u16>) -> std::io::Result<UdpSocket> {
+    loop {
+        let socket = UdpSocket::bind((any, 0))?;
+        if !ports.contains(&socket.local_addr()?.port()) {
+            socket.set_nonblocking(true)?;
+            return Ok(socket);
+        }
+    }
+}
+
 /// Sends a datagram by the interface of this number (`IP_PKTINFO`, or the scope of an address); 0 leaves it to the
 /// routes.
-fn datagram(to: SocketAddr, payload: &[u8], interface: u32) -> std::io::Result<UdpSocket> {
+fn datagram(
+    to: SocketAddr,
+    payload: &[u8],
+    interface: u32,
+    ports: &BTreeSet<u16>,
+) -> std::io::Result<UdpSocket> {
     match to {
         SocketAddr::V6(mut to) => {
-            let socket = UdpSocket::bind("[::]:0")?;
-            socket.set_nonblocking(true)?;
+            let socket = bind(Ipv6Addr::UNSPECIFIED.into(), ports)?;
             to.set_scope_id(interface);
             socket.send_to(payload, to)?;
             Ok(socket)
         }
         SocketAddr::V4(to) => {
-            let socket = UdpSocket::bind("0.0.0.0:0")?;
-            socket.set_nonblocking(true)?;
+            let socket = bind(Ipv4Addr::UNSPECIFIED.into(), ports)?;
             // SAFETY: plain data, all zero is valid.
             let mut info: libc::in_pktinfo = unsafe { std::mem::zeroed() };
             info.ipi_ifindex = interface.cast_signed();
@@ -137,7 +156,7 @@ fn datagram(to: SocketAddr, payload: &[u8], interface: u32) -> std::io::Result<U
 }
 
 /// Sends an echo request, where the engine lets this group.
-fn ping(to: std::net::IpAddr) -> std::io::Result<UdpSocket> {
+fn ping(to: IpAddr) -> std::io::Result<UdpSocket> {
     let to = SocketAddr::new(to, 0);
     let (protocol, kind) = if to.is_ipv4() { (libc::IPPROTO_ICMP, 8) } else { (libc::IPPROTO_ICMPV6, 128) };
     let domain = socket2::Domain::for_address(to);
@@ -145,4 +164,19 @@ fn ping(to: std::net::IpAddr) -> std::io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.send_to(&[kind, 0, 0, 0, 0, 0, 0, 1, b'd', b'a', b't', b'a'], &to.into())?;
     Ok(socket.into())
+}
+
+#[test]
+fn what_goes_out_by_lo_is_not_taken_for_an_answer() {
+    if !sealed() {
+        return;
+    }
+    // This thread's own: two ports to choose from, and one of them is the target's.
+    std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+    let ports = BTreeSet::from([40_000]);
+    for _ in 0..32 {
+        let socket = datagram("192.0.2.7:40000".parse().unwrap(), b"anybody?", 1, &ports).unwrap();
+        assert_eq!(socket.local_addr().unwrap().port(), 40_001);
+        assert_eq!(socket.recv(&mut [0; 64]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }
