@@ -3,14 +3,14 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::value::{Fault, place};
 
 /// Largest file that is read. Claude Code keeps histories in its own, of some megabytes.
 const MOST_BYTES: u64 = 16 << 20;
-/// Most copies beside a file.
+/// Most copies of a file.
 const MOST_BACKUPS: u32 = 100;
 /// Most directories that a `*` in a path is tried with.
 const MOST_DIRECTORIES: usize = 100;
@@ -141,39 +141,39 @@ pub fn expand(pattern: &Path) -> Vec<PathBuf> {
 }
 
 impl Original {
-    /// Writes a copy beside the file, with its mode, under a name that nothing has.
+    /// Writes a copy below `directory`, which is made where it is missing, under a name that nothing has. It is for its owner
+    /// alone, whoever may read the file.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn back_up(&self) -> Result<PathBuf, FileError> {
+    pub fn back_up(&self, directory: &Path) -> Result<PathBuf, FileError> {
+        let failed = |path: PathBuf, source| FileError::Io { doing: "write the copy", path, source };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| failed(directory.to_owned(), error))?;
         for number in 1..=MOST_BACKUPS {
-            let mut name = self.path.clone().into_os_string();
-            name.push(".npxc-backup");
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
             if number > 1 {
                 name.push(format!("-{number}"));
             }
-            let path = PathBuf::from(name);
-            let mode = self.metadata.mode() & 0o777;
-            match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            let path = directory.join(name);
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(mut file) => {
-                    let written = self
-                        .dress(&file)
-                        .and_then(|()| file.write_all(self.text.as_bytes()))
-                        .and_then(|()| file.sync_all());
-                    return match written {
+                    return match file.write_all(self.text.as_bytes()).and_then(|()| file.sync_all()) {
                         Ok(()) => Ok(path),
                         Err(source) => {
                             let _ = fs::remove_file(&path);
-                            Err(FileError::Io { doing: "write the copy", path, source })
+                            Err(failed(path, source))
                         }
                     };
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(FileError::Io { doing: "write the copy", path, source }),
+                Err(source) => return Err(failed(path, source)),
             }
         }
-        let source = io::Error::other("there are a hundred copies already");
-        Err(FileError::Io { doing: "write a copy of", path: self.path.clone(), source })
+        Err(failed(directory.to_owned(), io::Error::other("there are a hundred copies already")))
     }
 
     /// Puts `text` in the file's place.

@@ -32,7 +32,13 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// Where a file's record is; `data` is npxc's data directory, `file` absolute and without links.
 pub fn path(data: &Path, file: &Path) -> PathBuf {
-    data.join("wrapped").join(format!("{}.json", &digest(file.as_os_str().as_bytes())[..32]))
+    copies(data, file).with_extension("json")
+}
+
+/// The directory of a file's copies. They have what the file has, secrets included: beside it they would be where others look,
+/// and in a project's history.
+pub fn copies(data: &Path, file: &Path) -> PathBuf {
+    data.join("wrapped").join(&digest(file.as_os_str().as_bytes())[..32])
 }
 
 impl Record {
@@ -51,12 +57,12 @@ impl Record {
         }
     }
 
-    /// Writes it, or removes it when it has no servers any more.
+    /// Writes it, or removes it when it has neither servers nor copies any more.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        if self.servers.is_empty() {
+        if self.servers.is_empty() && self.backups.is_empty() {
             return match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 Ok(()) | Err(_) => Ok(()),

@@ -1,5 +1,6 @@
 //! Carrying out what was agreed to: the packages are installed, then each file is copied, recorded and replaced.
 
+use std::fs;
 use std::path::Path;
 
 use super::look::{Read, failure};
@@ -73,23 +74,22 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
             .hint("nothing was changed; this is a defect in npxc: please report it"));
     }
     record.before = record::digest(before.as_bytes());
-    let backup = original.back_up().map_err(|error| failure(&error))?;
+    let copies = record::copies(&directories.data, &original.path);
+    let backup = original.back_up(&copies).map_err(|error| failure(&error))?;
     record.backups.push(backup.clone());
     let written = record
         .write(&place)
         .map_err(|error| unrecorded(&place, &error))
         .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
     if let Err(failure) = written {
-        let _ = std::fs::remove_file(&backup);
+        let _ = fs::remove_file(&backup);
+        let _ = fs::remove_dir(&copies);
         let _ = earlier.write(&place);
         return Err(failure);
     }
     let count = work.changes().count();
     let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
     voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
-    if work.read.place.project {
-        voice.hint("the copy has the same secrets as the file: keep it out of version control, too");
-    }
     Ok(())
 }
 

@@ -7,15 +7,19 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::apply::{applied, put_back};
+use super::apply::{applied, put_back, write};
 use super::judge::{Verdict, Wish, command, judge, package};
-use super::look::Read;
-use super::{Work, shown};
+use super::look::{Choice, Read};
+use super::{Work, shown, unwrap};
+use crate::cli::options::tracing_level::Level;
+use crate::cli::say::Stderr;
 use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::file;
 use crate::clients::places::{Place, Surroundings, places, unknown};
+use crate::clients::record::{self, Record};
 use crate::clients::servers::{self, Server};
 use crate::clients::variables;
+use crate::config::Directories;
 
 /// A fixture, made after the client's documentation, and the file that it would be.
 const FIXTURES: [(&str, &str); 10] = [
@@ -126,6 +130,83 @@ fn every_clients_file_is_wrapped_as_shown_and_comes_back_byte_for_byte() {
     }
     assert!(!said.contains("hunter2"), "a secret is shown");
     expected("said.txt", &said);
+}
+
+/// A file of two servers, and npxc's own directories.
+struct Ground {
+    directory: tempfile::TempDir,
+    directories: Directories,
+}
+
+const TWO: &str =
+    r#"{"mcpServers": {"a": {"command": "npx", "args": ["a"]}, "b": {"command": "npx", "args": ["b"]}}}"#;
+
+impl Ground {
+    fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        let directories =
+            Directories::new(|name| (name == "HOME").then(|| home.clone().into_os_string())).unwrap();
+        fs::write(directory.path().join("mcp.json"), text).unwrap();
+        Self { directory, directories }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("mcp.json")
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// What wrapping this server would be.
+    fn wrapping(&self, name: &str) -> Work {
+        let mut work = work(unknown(self.file()), &self.file(), &[]);
+        work.verdicts.retain(|(server, _)| server.name() == name);
+        work
+    }
+
+    fn unwrapping(&self, name: &str) -> unwrap::Work {
+        let choice = Choice { server: vec![name.to_owned()], ..Choice::default() };
+        unwrap::Work::of(work(unknown(self.file()), &self.file(), &[]).read, &choice, &self.directories)
+            .unwrap()
+    }
+
+    fn record(&self) -> (PathBuf, Record) {
+        let place = record::path(&self.directories.data, &self.file().canonicalize().unwrap());
+        let record = Record::read(&place).unwrap();
+        (place, record)
+    }
+}
+
+fn silent() -> Stderr {
+    Stderr::at(Level::Off)
+}
+
+#[test]
+fn a_copy_that_the_file_is_again_goes_wherever_it_is() {
+    let ground = Ground::new(TWO);
+    write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
+    let (place, mut record) = ground.record();
+    let [copy] = record.backups.clone().try_into().unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), TWO);
+    // Where they were once, beside the file.
+    let (earlier, other) =
+        (ground.file().with_extension("json.npxc-backup"), ground.directory.path().join("other"));
+    fs::write(&earlier, TWO).unwrap();
+    fs::write(&other, "{}").unwrap();
+    record.backups.extend([earlier.clone(), other.clone()]);
+    record.write(&place).unwrap();
+    unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
+    assert_eq!(ground.text(), TWO);
+    assert!(!copy.exists() && !earlier.exists() && !copy.parent().unwrap().exists());
+    // What it is not again stays known, until it is gone.
+    assert!(other.exists());
+    assert_eq!(ground.record().1.backups, [other.as_path()]);
+    fs::remove_file(&other).unwrap();
+    write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
+    unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
+    assert!(!place.exists(), "nothing is left to know");
 }
 
 #[test]

@@ -35,12 +35,26 @@ pub(in crate::cli) struct UnwrapArgs {
 }
 
 /// A file and how it is put back.
-struct Work {
+pub(super) struct Work {
     read: Read,
     record: Record,
     splices: Vec<Splice>,
     /// What the record has, and what becomes of each.
     outcomes: Vec<(Kept, Restored)>,
+}
+
+impl Work {
+    /// Decides what becomes of a file's servers.
+    pub(super) fn of(read: Read, choice: &Choice, directories: &Directories) -> Result<Self, Failure> {
+        let place = record::path(&directories.data, &read.original.path);
+        let record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
+        let meant = |kept: &&Kept| kept.path.last().is_some_and(|name| choice.takes(name));
+        let kept: Vec<Kept> = record.servers.iter().filter(meant).cloned().collect();
+        let (splices, outcomes) =
+            restore(&read.original.text, &read.servers, &kept, &|words| judge::package(words).ok());
+        let outcomes = kept.into_iter().zip(outcomes).collect();
+        Ok(Self { read, record, splices, outcomes })
+    }
 }
 
 pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> {
@@ -49,14 +63,7 @@ pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> 
     let (read, mut failures) = args.choice.read(&directories)?;
     let mut work = Vec::new();
     for read in read {
-        let place = record::path(&directories.data, &read.original.path);
-        let record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
-        let meant = |kept: &&Kept| kept.path.last().is_some_and(|name| args.choice.takes(name));
-        let kept: Vec<Kept> = record.servers.iter().filter(meant).cloned().collect();
-        let (splices, outcomes) =
-            restore(&read.original.text, &read.servers, &kept, &|words| judge::package(words).ok());
-        let outcomes = kept.into_iter().zip(outcomes).collect();
-        work.push(Work { read, record, splices, outcomes });
+        work.push(Work::of(read, &args.choice, &directories)?);
     }
     let shown: Vec<String> = work.iter().filter_map(|work| shown(work, &args.choice)).collect();
     say::print(&shown.concat());
@@ -111,7 +118,7 @@ fn shown(work: &Work, choice: &Choice) -> Option<String> {
 }
 
 /// Puts a file back, and removes what is not needed any more: the record, and a copy that the file is again.
-fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
+pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
     if !work.splices.is_empty() {
         let text = applied(&work.read.original.text, &work.splices)?;
         work.read.original.replace(&text).map_err(|error| failure(&error))?;
@@ -124,8 +131,13 @@ fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Fa
         for backup in &work.record.backups {
             if fs::read(backup).is_ok_and(|bytes| bytes == text.as_bytes()) {
                 let _ = fs::remove_file(backup);
+            } else if backup.exists() {
+                let backup = backup.display();
+                voice.hint(&format!("a copy from before is {backup}; remove it when you do not need it"));
             }
         }
+        // Only an empty one goes.
+        let _ = fs::remove_dir(record::copies(&directories.data, &work.read.original.path));
     }
     forget(work, directories)
 }
@@ -138,10 +150,10 @@ fn forget(work: &Work, directories: &Directories) -> Result<(), Failure> {
         outcome.is_some_and(|(_, outcome)| *outcome != Restored::Strange)
     };
     record.servers.retain(|kept| !done(kept));
+    record.backups.retain(|backup| backup.exists());
     if record == work.record {
         return Ok(());
     }
-    record.backups.retain(|backup| backup.exists());
     let place = record::path(&directories.data, &work.read.original.path);
     record.write(&place).map_err(|error| unrecorded(&place, &error))
 }
