@@ -176,6 +176,20 @@ impl Original {
         Err(failed(directory.to_owned(), io::Error::other("there are a hundred copies already")))
     }
 
+    /// Whether the file still is what was read.
+    ///
+    /// # Errors
+    /// It is not, or cannot be read.
+    pub fn unchanged(&self) -> Result<(), FileError> {
+        let io = |source| FileError::Io { doing: "read", path: self.path.clone(), source };
+        let now = fs::symlink_metadata(&self.path).map_err(io)?;
+        let same = (now.dev(), now.ino()) == (self.metadata.dev(), self.metadata.ino());
+        if !same || fs::read(&self.path).map_err(io)? != self.text.as_bytes() {
+            return Err(FileError::Changed(self.path.clone()));
+        }
+        Ok(())
+    }
+
     /// Puts `text` in the file's place.
     ///
     /// # Errors
@@ -189,11 +203,7 @@ impl Original {
         self.dress(new.as_file()).map_err(io)?;
         new.write_all(text.as_bytes()).map_err(io)?;
         new.as_file().sync_all().map_err(io)?;
-        let now = fs::symlink_metadata(&self.path).map_err(io)?;
-        let same = (now.dev(), now.ino()) == (self.metadata.dev(), self.metadata.ino());
-        if !same || fs::read(&self.path).map_err(io)? != self.text.as_bytes() {
-            return Err(FileError::Changed(self.path.clone()));
-        }
+        self.unchanged()?;
         new.persist(&self.path).map_err(|error| io(error.error))?;
         // The rename has happened; that it lasts is all that is left to ask for.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());

@@ -1,11 +1,12 @@
 //! What `npxc wrap` changed, per file, in npxc's data directory: enough to put it back. No values of variables are in it.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +42,25 @@ pub fn copies(data: &Path, file: &Path) -> PathBuf {
     data.join("wrapped").join(&digest(file.as_os_str().as_bytes())[..32])
 }
 
+/// Waits until no other npxc changes a record, or a file that it is of, and keeps them all from it until this is dropped. What
+/// was read before has to be compared then: it may be another now.
+///
+/// # Errors
+/// The data directory cannot be written.
+pub fn lock(data: &Path) -> io::Result<File> {
+    let directory = data.join("wrapped");
+    make(&directory)?;
+    let path = directory.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+    Ok(file)
+}
+
+/// A directory for its owner alone.
+fn make(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
 impl Record {
     /// Reads a record. One that is not there, or is none, is empty: then there is nothing to put back.
     ///
@@ -69,7 +89,7 @@ impl Record {
             };
         }
         let directory = path.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.as_file().sync_all()?;
@@ -88,6 +108,25 @@ impl Record {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_loses_what_another_adds_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = path(dir.path(), Path::new("/home/me/mcp.json"));
+        std::thread::scope(|scope| {
+            for name in 0..16 {
+                let (data, place) = (dir.path(), &place);
+                scope.spawn(move || {
+                    let _held = lock(data).unwrap();
+                    let mut record = Record::read(place).unwrap();
+                    let path = vec![name.to_string()];
+                    record.add(vec![Kept { path, command: String::new(), head: String::new() }]);
+                    record.write(place).unwrap();
+                });
+            }
+        });
+        assert_eq!(Record::read(&place).unwrap().servers.len(), 16);
+    }
 
     #[test]
     fn a_damaged_record_is_not_taken_for_none() {

@@ -20,6 +20,7 @@ use crate::clients::record::{self, Record};
 use crate::clients::servers::{self, Server};
 use crate::clients::variables;
 use crate::config::Directories;
+use crate::exit::Failure;
 
 /// A fixture, made after the client's documentation, and the file that it would be.
 const FIXTURES: [(&str, &str); 10] = [
@@ -207,6 +208,34 @@ fn a_copy_that_the_file_is_again_goes_wherever_it_is() {
     write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
     unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
     assert!(!place.exists(), "nothing is left to know");
+}
+
+#[test]
+fn what_was_decided_about_another_file_is_not_done() {
+    let ground = Ground::new(TWO);
+    let (one, other) = (ground.wrapping("a"), ground.wrapping("b"));
+    let refused = |change: &dyn Fn() -> Result<(), Failure>| {
+        let (was, known) = (ground.text(), ground.record().1);
+        let failure = change().unwrap_err();
+        assert!(failure.message.contains("was changed by another program meanwhile"), "{}", failure.message);
+        assert!(failure.hints.iter().any(|hint| hint.contains("try again")));
+        assert_eq!((was, known), (ground.text(), ground.record().1));
+    };
+    write(&one, &ground.directories, silent()).unwrap();
+    refused(&|| write(&other, &ground.directories, silent()));
+    assert_eq!(fs::read_dir(ground.record().1.backups[0].parent().unwrap()).unwrap().count(), 1);
+    write(&ground.wrapping("b"), &ground.directories, silent()).unwrap();
+    // Each way back was decided before the other was gone.
+    let (one, other) = (ground.unwrapping("a"), ground.unwrapping("b"));
+    unwrap::write(&one, &ground.directories, silent()).unwrap();
+    refused(&|| unwrap::write(&other, &ground.directories, silent()));
+    // Nor is a record written over that says something else by now.
+    let gone = ground.unwrapping("a");
+    let (place, mut record) = ground.record();
+    record.servers[0].path = vec!["mcpServers".to_owned(), "c".to_owned()];
+    record.write(&place).unwrap();
+    refused(&|| unwrap::write(&gone, &ground.directories, silent()));
+    refused(&|| unwrap::write(&other, &ground.directories, silent()));
 }
 
 #[test]
