@@ -48,7 +48,7 @@ impl Translator {
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
         let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
         let mut restored = back.map(Back::splices).unwrap_or_default();
-        restored.extend(messages.all.iter().filter_map(|message| self.felt.explain(line, message)));
+        restored.extend(messages.all.iter().flat_map(|message| self.felt.explain(line, message)));
         if denied {
             self.say(READ_ONLY.to_owned());
         }
