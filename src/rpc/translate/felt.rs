@@ -38,8 +38,15 @@ impl Felt {
     /// A tool call goes to the guest.
     pub(super) fn call(&mut self, id: &[u8]) {
         if let Some(denials) = &self.denials {
+            // One of this id that is there still is long over.
+            self.calls.take(id);
             self.calls.add(id, denials.mark());
         }
+    }
+
+    /// A line went on without a look at it, and so did the answer that it may be: the oldest call's, for all that is known.
+    pub(super) fn unseen(&mut self) {
+        self.calls.forget_oldest();
     }
 
     /// No answer will come.

@@ -164,6 +164,29 @@ fn a_long_answer_is_held_only_when_it_may_be_told_something() {
 }
 
 #[test]
+fn a_call_whose_long_answer_went_through_is_over() {
+    let denials = Denials::default();
+    let mut translator = Translator::default().explaining(denials.clone());
+    let long = format!(r#"{{"id":7,"result":{{"text":"{}"}}}}"#, "x".repeat(super::super::MOST_ASKED));
+    let error = br#"{"id":7,"error":{"code":-1}}"#;
+    translator.client(CALL);
+    assert_eq!(translator.server(long.as_bytes()), None);
+    denials.add(denial("a:1", "--allow a:1"));
+    assert!(!translator.watches_server(), "nothing runs");
+    assert_eq!(translator.server(error), None);
+    // Two at once, and it was the other one's: what stays of it ends with the next of this id.
+    translator.client(br#"{"id":8,"method":"tools/call","params":{"name":"t"}}"#);
+    translator.client(CALL);
+    translator.let_go();
+    denials.add(denial("b:1", "--allow b:1"));
+    translator.client(CALL);
+    denials.add(denial("c:1", "--allow c:1"));
+    let said = String::from_utf8(translator.server(error).unwrap()).unwrap();
+    assert!(said.contains("c:1") && !said.contains("b:1"), "{said}");
+    assert!(!translator.watches_server());
+}
+
+#[test]
 fn a_call_that_npxc_refused_itself_has_ended() {
     let denials = Denials::default();
     let mut translator = Translator::default().explaining(denials.clone());
