@@ -73,9 +73,9 @@ impl FileError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run npxc as the user whose file this is")
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "run npxc as the user who may write this file and its directory (chmod u+w, if that is you)",
+            ),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some("another program makes this file: change it there, npxc wrap --dry-run shows how")
             }

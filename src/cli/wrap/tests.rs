@@ -2,6 +2,9 @@
 // Strings that are put together once.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
+#[path = "odd_tests.rs"]
+mod odd;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
