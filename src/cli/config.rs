@@ -16,6 +16,7 @@ use crate::config::{self, ConfigError, Directories, Fault, files, json_schema, s
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{HostEnv, PackageName, PackageSpec};
 use crate::paths::shell_word;
+use crate::rpc::identify::shape::percent_encode;
 
 /// What stands in a new file of a package.
 pub(super) const TEMPLATE: &str = include_str!("config/package.toml");
@@ -89,8 +90,12 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
         Action::Check { specs } => check_packages(specs, args.config.as_ref(), &host),
         Action::Schema { global } => {
-            let schema = if *global { json_schema::global() } else { json_schema::package() };
-            say::print(&format!("{schema:#}\n"));
+            say::print(&schema_text(*global));
+            // What is printed needs no directory to be written to.
+            if let Ok(line) = data(&host).map_err(Failure::from).and_then(|data| schema_line(*global, &data))
+            {
+                say::hint(&format!("with this first line a file has editors use it: {line}"));
+            }
             Ok(ExitStatus::Success)
         }
     }
@@ -232,7 +237,8 @@ fn edit(
         return Err(Failure::new(ExitStatus::Config, "neither VISUAL nor EDITOR is set")
             .hint(format!("EDITOR=nano npxc config edit ..., or open {} yourself", path.display())));
     };
-    if make(path, package.is_none())? {
+    let schema = schema_line(package.is_none(), &data(host)?)?;
+    if make(path, package.is_none(), &schema)? {
         say::note(&format!("{} is new; every key stands in it, commented out", path.display()));
     }
     // As git and others do it: the variable may hold options, so a shell takes it apart.
@@ -248,8 +254,8 @@ fn edit(
     }
 }
 
-/// Makes the file if there is none; says whether it did.
-fn make(path: &Path, global: bool) -> Result<bool, Failure> {
+/// Makes the file if there is none, with this line in front; says whether it did.
+fn make(path: &Path, global: bool, first: &str) -> Result<bool, Failure> {
     let failed = |error: &io::Error| cannot("make", path, error);
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|error| failed(&error))?;
@@ -257,7 +263,7 @@ fn make(path: &Path, global: bool) -> Result<bool, Failure> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(mut file) => {
             let text = if global { global_template() } else { TEMPLATE.to_owned() };
-            file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+            file.write_all(format!("{first}\n\n{text}").as_bytes()).map_err(|error| failed(&error))?;
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -282,6 +288,33 @@ fn global_template() -> String {
         text.push('\n');
     }
     text
+}
+
+fn schema_text(global: bool) -> String {
+    let schema = if global { json_schema::global() } else { json_schema::package() };
+    format!("{schema:#}\n")
+}
+
+/// npxc's data directory.
+fn data(host: &HostEnv) -> Result<PathBuf, ConfigError> {
+    Directories::new(|name| host.vars.get(name).cloned()).map(|directories| directories.data)
+}
+
+/// Puts this npxc's schema below its data directory, and gives the line that leads editors there, without a network: taplo's
+/// directive, which it looks for in the comments at a file's start.
+fn schema_line(global: bool, data: &Path) -> Result<String, Failure> {
+    let directory = data.join("schema");
+    let path = directory.join(if global { "npxc.json" } else { "package.json" });
+    let text = schema_text(global);
+    if fs::read(&path).ok().is_none_or(|known| known != text.as_bytes()) {
+        let written = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).and_then(|()| {
+            let mut new = tempfile::NamedTempFile::new_in(&directory)?;
+            new.write_all(text.as_bytes())?;
+            new.persist(&path).map_err(|error| error.error)
+        });
+        written.map_err(|error| cannot("write the schema", &path, &error))?;
+    }
+    Ok(format!("#:schema file://{}", percent_encode(&path.to_string_lossy())))
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {

@@ -3,14 +3,14 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::value::{Fault, place};
 
 /// Largest file that is read. Claude Code keeps histories in its own, of some megabytes.
 const MOST_BYTES: u64 = 16 << 20;
-/// Most copies beside a file.
+/// Most copies of a file.
 const MOST_BACKUPS: u32 = 100;
 /// Most directories that a `*` in a path is tried with.
 const MOST_DIRECTORIES: usize = 100;
@@ -73,9 +73,9 @@ impl FileError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run npxc as the user whose file this is")
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Some(
+                "run npxc as the user who may write this file and its directory (chmod u+w, if that is you)",
+            ),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some("another program makes this file: change it there, npxc wrap --dry-run shows how")
             }
@@ -141,39 +141,53 @@ pub fn expand(pattern: &Path) -> Vec<PathBuf> {
 }
 
 impl Original {
-    /// Writes a copy beside the file, with its mode, under a name that nothing has.
+    /// Writes a copy below `directory`, which is made where it is missing, under a name that nothing has. It is for its owner
+    /// alone, whoever may read the file.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn back_up(&self) -> Result<PathBuf, FileError> {
+    pub fn back_up(&self, directory: &Path) -> Result<PathBuf, FileError> {
+        let failed = |path: PathBuf, source| FileError::Io { doing: "write the copy", path, source };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| failed(directory.to_owned(), error))?;
         for number in 1..=MOST_BACKUPS {
-            let mut name = self.path.clone().into_os_string();
-            name.push(".npxc-backup");
+            let mut name = self.path.file_name().unwrap_or_default().to_owned();
             if number > 1 {
                 name.push(format!("-{number}"));
             }
-            let path = PathBuf::from(name);
-            let mode = self.metadata.mode() & 0o777;
-            match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            let path = directory.join(name);
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
                 Ok(mut file) => {
-                    let written = self
-                        .dress(&file)
-                        .and_then(|()| file.write_all(self.text.as_bytes()))
-                        .and_then(|()| file.sync_all());
-                    return match written {
+                    return match file.write_all(self.text.as_bytes()).and_then(|()| file.sync_all()) {
                         Ok(()) => Ok(path),
                         Err(source) => {
                             let _ = fs::remove_file(&path);
-                            Err(FileError::Io { doing: "write the copy", path, source })
+                            Err(failed(path, source))
                         }
                     };
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(FileError::Io { doing: "write the copy", path, source }),
+                Err(source) => return Err(failed(path, source)),
             }
         }
-        let source = io::Error::other("there are a hundred copies already");
-        Err(FileError::Io { doing: "write a copy of", path: self.path.clone(), source })
+        Err(failed(directory.to_owned(), io::Error::other("there are a hundred copies already")))
+    }
+
+    /// Whether the file still is what was read.
+    ///
+    /// # Errors
+    /// It is not, or cannot be read.
+    pub fn unchanged(&self) -> Result<(), FileError> {
+        let io = |source| FileError::Io { doing: "read", path: self.path.clone(), source };
+        let now = fs::symlink_metadata(&self.path).map_err(io)?;
+        let same = (now.dev(), now.ino()) == (self.metadata.dev(), self.metadata.ino());
+        if !same || fs::read(&self.path).map_err(io)? != self.text.as_bytes() {
+            return Err(FileError::Changed(self.path.clone()));
+        }
+        Ok(())
     }
 
     /// Puts `text` in the file's place.
@@ -189,11 +203,7 @@ impl Original {
         self.dress(new.as_file()).map_err(io)?;
         new.write_all(text.as_bytes()).map_err(io)?;
         new.as_file().sync_all().map_err(io)?;
-        let now = fs::symlink_metadata(&self.path).map_err(io)?;
-        let same = (now.dev(), now.ino()) == (self.metadata.dev(), self.metadata.ino());
-        if !same || fs::read(&self.path).map_err(io)? != self.text.as_bytes() {
-            return Err(FileError::Changed(self.path.clone()));
-        }
+        self.unchanged()?;
         new.persist(&self.path).map_err(|error| io(error.error))?;
         // The rename has happened; that it lasts is all that is left to ask for.
         let _ = File::open(directory).and_then(|directory| directory.sync_all());

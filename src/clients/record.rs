@@ -1,11 +1,12 @@
 //! What `npxc wrap` changed, per file, in npxc's data directory: enough to put it back. No values of variables are in it.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -32,7 +33,32 @@ pub fn digest(bytes: &[u8]) -> String {
 
 /// Where a file's record is; `data` is npxc's data directory, `file` absolute and without links.
 pub fn path(data: &Path, file: &Path) -> PathBuf {
-    data.join("wrapped").join(format!("{}.json", &digest(file.as_os_str().as_bytes())[..32]))
+    copies(data, file).with_extension("json")
+}
+
+/// The directory of a file's copies. They have what the file has, secrets included: beside it they would be where others look,
+/// and in a project's history.
+pub fn copies(data: &Path, file: &Path) -> PathBuf {
+    data.join("wrapped").join(&digest(file.as_os_str().as_bytes())[..32])
+}
+
+/// Waits until no other npxc changes a record, or a file that it is of, and keeps them all from it until this is dropped. What
+/// was read before has to be compared then: it may be another now.
+///
+/// # Errors
+/// The data directory cannot be written.
+pub fn lock(data: &Path) -> io::Result<File> {
+    let directory = data.join("wrapped");
+    make(&directory)?;
+    let path = directory.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
+    Ok(file)
+}
+
+/// A directory for its owner alone.
+fn make(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 impl Record {
@@ -51,19 +77,19 @@ impl Record {
         }
     }
 
-    /// Writes it, or removes it when it has no servers any more.
+    /// Writes it, or removes it when it has neither servers nor copies any more.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        if self.servers.is_empty() {
+        if self.servers.is_empty() && self.backups.is_empty() {
             return match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 Ok(()) | Err(_) => Ok(()),
             };
         }
         let directory = path.parent().unwrap_or(Path::new("/"));
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        make(directory)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.as_file().sync_all()?;
@@ -82,6 +108,25 @@ impl Record {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_loses_what_another_adds_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = path(dir.path(), Path::new("/home/me/mcp.json"));
+        std::thread::scope(|scope| {
+            for name in 0..16 {
+                let (data, place) = (dir.path(), &place);
+                scope.spawn(move || {
+                    let _held = lock(data).unwrap();
+                    let mut record = Record::read(place).unwrap();
+                    let path = vec![name.to_string()];
+                    record.add(vec![Kept { path, command: String::new(), head: String::new() }]);
+                    record.write(place).unwrap();
+                });
+            }
+        });
+        assert_eq!(Record::read(&place).unwrap().servers.len(), 16);
+    }
 
     #[test]
     fn a_damaged_record_is_not_taken_for_none() {

@@ -118,6 +118,10 @@ fn descend(
     path: &mut Vec<String>,
     found: &mut Vec<Server>,
 ) -> Result<(), Fault> {
+    // Said to be nothing, and there is nothing in it.
+    if value.kind == Kind::Null {
+        return Ok(());
+    }
     let Kind::Table(members) = &value.kind else {
         let name = path.last().map_or("this", String::as_str);
         return Err(Fault::new(value.span.start, format!("`{name}` is not a table of servers")));

@@ -10,7 +10,7 @@ use super::file::{self, FileError};
 use super::places::{CLIENTS, Surroundings, places, unknown};
 use super::servers::{Start, find};
 use super::value::{Fault, Kind, Value};
-use super::{diff, json, toml};
+use super::{diff, json, record, toml};
 use crate::rpc::json::Splice;
 
 fn fault(name: &str, text: &str) -> String {
@@ -150,17 +150,18 @@ fn a_file_is_replaced_whole_with_its_mode_through_a_link() {
     fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
     std::os::unix::fs::symlink("real.json", &link).unwrap();
     let original = file::read(&link).unwrap();
-    let (one, two) = (original.back_up().unwrap(), original.back_up().unwrap());
-    assert_eq!(one, directory.path().canonicalize().unwrap().join("real.json.npxc-backup"));
-    assert_eq!(two, directory.path().canonicalize().unwrap().join("real.json.npxc-backup-2"));
+    let data = tempfile::tempdir().unwrap();
+    let copies = record::copies(data.path(), &original.path);
+    let (one, two) = (original.back_up(&copies).unwrap(), original.back_up(&copies).unwrap());
+    assert_eq!((&one, &two), (&copies.join("real.json"), &copies.join("real.json-2")));
     original.replace("{\"a\": 1}").unwrap();
     assert!(link.is_symlink());
     assert_eq!(fs::read_to_string(&real).unwrap(), "{\"a\": 1}");
-    for path in [&real, &one] {
-        assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, 0o640, "{}", path.display());
+    for (path, mode) in [(&real, 0o640), (&one, 0o600), (&copies, 0o700)] {
+        assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777, mode, "{}", path.display());
     }
     assert_eq!(fs::read_to_string(&one).unwrap(), "{}");
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 4, "nothing else is left");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left");
     // A file that its owner made read-only is not replaced behind its back (root may write everything).
     fs::set_permissions(&real, fs::Permissions::from_mode(0o440)).unwrap();
     let read_only = file::read(&link).unwrap().replace("{\"a\": 2}");

@@ -37,8 +37,8 @@ struct Recent {
 }
 
 impl Denials {
-    /// One more. Whether its user should hear of it: once for each destination.
-    pub fn add(&self, denial: Denial) -> bool {
+    /// One more. It comes back if its user should hear of it: once for each destination.
+    pub fn add(&self, denial: Denial) -> Option<Denial> {
         let mut recent = self.recent();
         recent.count += 1;
         let number = recent.count;
@@ -52,8 +52,9 @@ impl Denials {
         if new {
             recent.said.push(denial.destination.clone());
         }
+        let heard = new.then(|| denial.clone());
         recent.kept.push_back((number, denial));
-        new
+        heard
     }
 
     /// One that is known has happened again.
@@ -101,7 +102,9 @@ mod tests {
     fn each_destination_is_told_once_for_each_call_and_said_once() {
         let denials = Denials::default();
         let start = denials.mark();
-        assert!(denials.add(denial("a:1")) && denials.add(denial("b:1")) && !denials.add(denial("a:1")));
+        for (destination, is_heard) in [("a:1", true), ("b:1", true), ("a:1", false)] {
+            assert_eq!(denials.add(denial(destination)), is_heard.then(|| denial(destination)));
+        }
         assert_eq!(since(&denials, start), ["b:1", "a:1"]);
         let later = denials.mark();
         assert_eq!(since(&denials, later), [""; 0]);
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn a_flood_is_bounded_and_keeps_the_latest() {
         let denials = Denials::default();
-        let said = (0..1000).filter(|port| denials.add(denial(&format!("a:{port}")))).count();
+        let said = (0..1000).filter_map(|port| denials.add(denial(&format!("a:{port}")))).count();
         assert_eq!(said, MOST_SAID);
         let kept = since(&denials, Mark::default());
         assert_eq!((kept.len(), kept.last().map(String::as_str)), (MOST_KEPT, Some("a:999")));

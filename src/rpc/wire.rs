@@ -209,8 +209,13 @@ impl Outward {
         let mut give = |piece: Piece<'_>| backward(wire, piece);
         splitter.push(bytes, &mut || wire.spoken.load(Ordering::Relaxed), &mut give)?;
         // A long line is held only for what may be in it.
-        if splitter.held().len() > MOST_ASKED && !wire.translator().watches_server() {
-            splitter.let_go(&mut give)?;
+        if splitter.held().len() > MOST_ASKED {
+            let mut translator = wire.translator();
+            if !translator.watches_server() {
+                translator.let_go();
+                drop(translator);
+                splitter.let_go(&mut give)?;
+            }
         }
         Ok(())
     }

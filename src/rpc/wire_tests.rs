@@ -3,6 +3,7 @@ use std::io::{Read, Write as _};
 
 use serde_json::json;
 
+use super::super::denials::{Denial, Denials};
 use super::super::identify::{Configured, Named};
 use super::super::translate::{Refusal, Unsaved, Write};
 use super::*;
@@ -54,15 +55,16 @@ struct Ends {
 
 impl Ends {
     fn new() -> Self {
+        Self::with(Translator::new(Configured::default()))
+    }
+
+    fn with(translator: Translator) -> Self {
         let (guest, to_guest) = std::io::pipe().unwrap();
         let (client, to_client) = std::io::pipe().unwrap();
         let fake = Fake::default();
         let said = Arc::clone(&fake.0);
-        let wire = Wire::new(
-            Translator::new(Configured::default()),
-            Box::new(fake),
-            File::from(std::os::fd::OwnedFd::from(to_client)),
-        );
+        let to_client = File::from(std::os::fd::OwnedFd::from(to_client));
+        let wire = Wire::new(translator, Box::new(fake), to_client);
         let to_guest = File::from(std::os::fd::OwnedFd::from(to_guest));
         let file = |end: std::io::PipeReader| File::from(std::os::fd::OwnedFd::from(end));
         Self {
@@ -153,6 +155,35 @@ fn a_refusal_waits_for_the_end_of_a_line_that_is_passed_on() {
     let (_, outside) = ends.close();
     let (refusal, after) = outside.strip_prefix("middleend\n").unwrap().split_once('\n').unwrap();
     assert!(refusal.contains("npxc: /no/f is not to be had") && after == "{\"id\":1}\n", "{outside}");
+}
+
+#[test]
+fn a_call_that_was_answered_by_a_long_line_holds_no_other() {
+    let denials = Denials::default();
+    let deny = |destination: &str| {
+        let (destination, reason) = (destination.to_owned(), "no".to_owned());
+        denials.add(Denial { destination, reason, hint: None });
+    };
+    let mut ends = Ends::with(Translator::default().explaining(denials.clone()));
+    let mut client = std::mem::replace(&mut ends.client, File::open("/dev/null").unwrap());
+    let read = std::thread::spawn(move || std::io::read_to_string(&mut client).unwrap());
+    let start = format!("{{\"id\":1,\"result\":{{\"text\":\"{}", "x".repeat(MOST_ASKED));
+    let end = "\"}}\n";
+    ends.inward.push(call("x").as_bytes()).unwrap();
+    // The answer, and then something that nobody waits for.
+    for denied in ["before", "after"] {
+        ends.outward.push(start.as_bytes()).unwrap();
+        assert!(ends.outward.passes_long_line(), "{denied}");
+        ends.outward.push(end.as_bytes()).unwrap();
+        deny(denied);
+    }
+    ends.inward.push(call("x").as_bytes()).unwrap();
+    deny("meanwhile");
+    ends.outward.push(start.as_bytes()).unwrap();
+    assert!(!ends.outward.passes_long_line(), "a call that runs has something to be told");
+    ends.outward.push(end.as_bytes()).unwrap();
+    ends.close();
+    assert_eq!(read.join().unwrap(), format!("{start}{end}").repeat(3));
 }
 
 #[test]

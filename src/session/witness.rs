@@ -26,13 +26,11 @@ impl Witness {
 
 impl Journal for Witness {
     fn record(&mut self, event: Event) -> bool {
-        if let Some(denial) = denial(&event) {
+        if let Some(denial) = denial(&event).and_then(|denial| self.denials.add(denial)) {
             let words = format!("the package was denied {} ({})", denial.destination, denial.reason);
-            let said = Said { words: printable(&words, MOST_SAID), hint: denial.hint.clone() };
-            if self.denials.add(denial) {
-                // Nobody listens when the session is over.
-                let _ = self.say.send(said);
-            }
+            let said = Said { words: printable(&words, MOST_SAID), hint: denial.hint };
+            // Nobody listens when the session is over.
+            let _ = self.say.send(said);
         }
         Recorder::record(&self.recorder, event).is_ok()
     }

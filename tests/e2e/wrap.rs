@@ -69,6 +69,12 @@ require('readline').createInterface({ input: process.stdin }).on('line', (line) 
     directory
 }
 
+/// Where npxc says that it has a copy of a file.
+fn copy(said: &str, file: &str) -> PathBuf {
+    let named = said.lines().filter_map(|line| line.split_once("; as it was: "));
+    named.filter(|(line, _)| line.ends_with(file)).map(|(_, path)| path.into()).next().unwrap()
+}
+
 const CURSOR: &str = ".cursor/mcp.json";
 const CODEX: &str = ".codex/config.toml";
 
@@ -109,7 +115,10 @@ fn a_wrapped_server_answers_and_unwrap_gives_back_every_byte() {
     assert!(said.contains("is installed already"), "the second client has the same package: {said}");
     let before = said.find("is installed already").unwrap();
     assert!(before < said.find("npxc: wrapped 1 server").unwrap(), "no client may wait: {said}");
-    let backup = home.at(".cursor/mcp.json.npxc-backup");
+    // Beside the file, and in a project's history, a secret would be where others look.
+    assert_eq!(fs::read_dir(home.at(".cursor")).unwrap().count(), 1);
+    let backup = copy(&said, CURSOR);
+    assert!(backup.starts_with(world().directory.join("home/.local/share/npxc/wrapped")), "{said}");
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_to_string(&backup).unwrap(), files[0].1);
     let wrapped: Vec<String> = files.iter().map(|(path, _)| home.read(path)).collect();
@@ -182,6 +191,7 @@ fn what_changed_since_stays_when_a_server_is_put_back() {
         "{}",
         home.read(CURSOR)
     );
+    let backup = copy(&said, CURSOR);
     let hint = format!("npxc: hint: before the client starts: npxc install {}; ", package.display());
     assert!(said.contains(&hint), "{said}");
     assert_eq!(home.read(CODEX), files[1].1, "another client's");
@@ -190,7 +200,7 @@ fn what_changed_since_stays_when_a_server_is_put_back() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("what else has changed since stays"), "{said}");
     assert_eq!(home.read(CURSOR), format!("{}\n// later\n", files[0].1));
-    assert!(home.at(".cursor/mcp.json.npxc-backup").exists());
+    assert!(said.contains(&format!("a copy from before is {}", backup.display())) && backup.exists());
 }
 
 #[test]

@@ -58,12 +58,20 @@ fn a_file_is_made_private_once_and_never_written_over() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("npxc/packages/server.toml");
-    assert!(make(&path, false).unwrap());
+    assert!(make(&path, false, "#:schema file:///x").unwrap());
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
     fs::write(&path, "version = \"1\"\n").unwrap();
-    assert!(!make(&path, false).unwrap());
+    assert!(!make(&path, false, "#:schema file:///x").unwrap());
     assert_eq!(fs::read_to_string(&path).unwrap(), "version = \"1\"\n");
+}
+
+/// What an editor finds that follows a file's first line as taplo does.
+fn schema_of(file: &Path) -> Value {
+    let text = fs::read_to_string(file).unwrap();
+    let named = text.lines().next().unwrap().strip_prefix("#:schema file://").unwrap();
+    assert!(named.contains("/my%20home/.local/share/npxc/schema/"), "{named}");
+    serde_json::from_str(&fs::read_to_string(named.replace("%20", " ")).unwrap()).unwrap()
 }
 
 #[test]
@@ -88,11 +96,18 @@ fn an_editor_with_options_gets_the_file_and_what_it_leaves_is_checked() {
     assert_eq!(status.unwrap(), ExitStatus::Success);
     assert!(path.ends_with("npxc/packages/@a+b.toml"), "{}", path.display());
     assert!(fs::read_to_string(&path).unwrap().contains("\nipv6 = true"));
+    assert_eq!(schema_of(&path), json_schema::package());
     let (status, _) = run("sed -i 's/^ipv6 = true/ipv6 = 1/'", Some("@a/b"));
     assert_eq!(status.unwrap(), ExitStatus::Config);
     let (status, path) = run("true", None);
     assert_eq!(status.unwrap(), ExitStatus::Success);
     assert!(path.ends_with(".config/npxc/npxc.toml") && path.exists());
+    assert_eq!(schema_of(&path), json_schema::global());
+    // The next npxc's schema takes its place.
+    let shipped = home.join(".local/share/npxc/schema/npxc.json");
+    fs::write(&shipped, "{}").unwrap();
+    run("true", None).0.unwrap();
+    assert_eq!(schema_of(&path), json_schema::global());
     assert!(run("false", None).0.unwrap_err().message.contains("the editor `false` failed"));
     assert!(run("", None).0.unwrap_err().message.contains("neither VISUAL nor EDITOR"));
     assert!(Found::of(None, &host("true")).unwrap().file(Some(&"./local".into())).is_err());

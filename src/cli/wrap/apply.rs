@@ -1,5 +1,6 @@
 //! Carrying out what was agreed to: the packages are installed, then each file is copied, recorded and replaced.
 
+use std::fs::{self, File};
 use std::path::Path;
 
 use super::look::{Read, failure};
@@ -8,7 +9,7 @@ use crate::cli::options::Options;
 use crate::cli::resolve;
 use crate::cli::say::{self, Stderr};
 use crate::clients::change::{Kept, restore};
-use crate::clients::file::FileError;
+use crate::clients::file::{FileError, Original};
 use crate::clients::record::{self, Record};
 use crate::clients::servers;
 use crate::config::Directories;
@@ -59,6 +60,7 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
         return Ok(());
     }
     let original = &work.read.original;
+    let _held = alone(original, directories)?;
     let text = applied(&original.text, &splices)?;
     let place = record::path(&directories.data, &original.path);
     let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
@@ -73,24 +75,31 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
             .hint("nothing was changed; this is a defect in npxc: please report it"));
     }
     record.before = record::digest(before.as_bytes());
-    let backup = original.back_up().map_err(|error| failure(&error))?;
+    let copies = record::copies(&directories.data, &original.path);
+    let backup = original.back_up(&copies).map_err(|error| failure(&error))?;
     record.backups.push(backup.clone());
     let written = record
         .write(&place)
         .map_err(|error| unrecorded(&place, &error))
         .and_then(|()| original.replace(&text).map_err(|error| failure(&error)));
     if let Err(failure) = written {
-        let _ = std::fs::remove_file(&backup);
+        let _ = fs::remove_file(&backup);
+        let _ = fs::remove_dir(&copies);
         let _ = earlier.write(&place);
         return Err(failure);
     }
     let count = work.changes().count();
     let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
     voice.say(&format!("wrapped {servers} in {}; as it was: {}", work.read.path.display(), backup.display()));
-    if work.read.place.project {
-        voice.hint("the copy has the same secrets as the file: keep it out of version control, too");
-    }
     Ok(())
+}
+
+/// Keeps other npxcs away from the records and from this file, which has to be what was read: while packages were installed, or
+/// somebody was asked, another program may have changed it.
+pub(super) fn alone(original: &Original, directories: &Directories) -> Result<File, Failure> {
+    let held = record::lock(&directories.data).map_err(|error| unrecorded(&directories.data, &error))?;
+    original.unchanged().map_err(|error| failure(&error))?;
+    Ok(held)
 }
 
 /// A file's text with its servers put back.

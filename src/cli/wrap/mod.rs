@@ -1,8 +1,7 @@
 //! `npxc wrap` and `npxc unwrap`: puts npxc in front of the servers in a client's configuration, and takes it away again.
 //!
 //! What is to change is decided and shown first ([`judge`]); then the packages are installed, so that no client waits for npm;
-//! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy beside the file is for
-//! people.
+//! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy is for people.
 
 mod apply;
 mod judge;

@@ -2,20 +2,28 @@
 // Strings that are put together once.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
+#[path = "odd_tests.rs"]
+mod odd;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::apply::{applied, put_back};
+use super::apply::{applied, put_back, write};
 use super::judge::{Verdict, Wish, command, judge, package};
-use super::look::Read;
-use super::{Work, shown};
+use super::look::{Choice, Read};
+use super::{Work, shown, unwrap};
+use crate::cli::options::tracing_level::Level;
+use crate::cli::say::Stderr;
 use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::file;
 use crate::clients::places::{Place, Surroundings, places, unknown};
+use crate::clients::record::{self, Record};
 use crate::clients::servers::{self, Server};
 use crate::clients::variables;
+use crate::config::Directories;
+use crate::exit::Failure;
 
 /// A fixture, made after the client's documentation, and the file that it would be.
 const FIXTURES: [(&str, &str); 10] = [
@@ -126,6 +134,111 @@ fn every_clients_file_is_wrapped_as_shown_and_comes_back_byte_for_byte() {
     }
     assert!(!said.contains("hunter2"), "a secret is shown");
     expected("said.txt", &said);
+}
+
+/// A file of two servers, and npxc's own directories.
+struct Ground {
+    directory: tempfile::TempDir,
+    directories: Directories,
+}
+
+const TWO: &str =
+    r#"{"mcpServers": {"a": {"command": "npx", "args": ["a"]}, "b": {"command": "npx", "args": ["b"]}}}"#;
+
+impl Ground {
+    fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        let directories =
+            Directories::new(|name| (name == "HOME").then(|| home.clone().into_os_string())).unwrap();
+        fs::write(directory.path().join("mcp.json"), text).unwrap();
+        Self { directory, directories }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("mcp.json")
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// What wrapping this server would be.
+    fn wrapping(&self, name: &str) -> Work {
+        let mut work = work(unknown(self.file()), &self.file(), &[]);
+        work.verdicts.retain(|(server, _)| server.name() == name);
+        work
+    }
+
+    fn unwrapping(&self, name: &str) -> unwrap::Work {
+        let choice = Choice { server: vec![name.to_owned()], ..Choice::default() };
+        unwrap::Work::of(work(unknown(self.file()), &self.file(), &[]).read, &choice, &self.directories)
+            .unwrap()
+    }
+
+    fn record(&self) -> (PathBuf, Record) {
+        let place = record::path(&self.directories.data, &self.file().canonicalize().unwrap());
+        let record = Record::read(&place).unwrap();
+        (place, record)
+    }
+}
+
+fn silent() -> Stderr {
+    Stderr::at(Level::Off)
+}
+
+#[test]
+fn a_copy_that_the_file_is_again_goes_wherever_it_is() {
+    let ground = Ground::new(TWO);
+    write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
+    let (place, mut record) = ground.record();
+    let [copy] = record.backups.clone().try_into().unwrap();
+    assert_eq!(fs::read_to_string(&copy).unwrap(), TWO);
+    // Where they were once, beside the file.
+    let (earlier, other) =
+        (ground.file().with_extension("json.npxc-backup"), ground.directory.path().join("other"));
+    fs::write(&earlier, TWO).unwrap();
+    fs::write(&other, "{}").unwrap();
+    record.backups.extend([earlier.clone(), other.clone()]);
+    record.write(&place).unwrap();
+    unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
+    assert_eq!(ground.text(), TWO);
+    assert!(!copy.exists() && !earlier.exists() && !copy.parent().unwrap().exists());
+    // What it is not again stays known, until it is gone.
+    assert!(other.exists());
+    assert_eq!(ground.record().1.backups, [other.as_path()]);
+    fs::remove_file(&other).unwrap();
+    write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
+    unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
+    assert!(!place.exists(), "nothing is left to know");
+}
+
+#[test]
+fn what_was_decided_about_another_file_is_not_done() {
+    let ground = Ground::new(TWO);
+    let (one, other) = (ground.wrapping("a"), ground.wrapping("b"));
+    let refused = |change: &dyn Fn() -> Result<(), Failure>| {
+        let (was, known) = (ground.text(), ground.record().1);
+        let failure = change().unwrap_err();
+        assert!(failure.message.contains("was changed by another program meanwhile"), "{}", failure.message);
+        assert!(failure.hints.iter().any(|hint| hint.contains("try again")));
+        assert_eq!((was, known), (ground.text(), ground.record().1));
+    };
+    write(&one, &ground.directories, silent()).unwrap();
+    refused(&|| write(&other, &ground.directories, silent()));
+    assert_eq!(fs::read_dir(ground.record().1.backups[0].parent().unwrap()).unwrap().count(), 1);
+    write(&ground.wrapping("b"), &ground.directories, silent()).unwrap();
+    // Each way back was decided before the other was gone.
+    let (one, other) = (ground.unwrapping("a"), ground.unwrapping("b"));
+    unwrap::write(&one, &ground.directories, silent()).unwrap();
+    refused(&|| unwrap::write(&other, &ground.directories, silent()));
+    // Nor is a record written over that says something else by now.
+    let gone = ground.unwrapping("a");
+    let (place, mut record) = ground.record();
+    record.servers[0].path = vec!["mcpServers".to_owned(), "c".to_owned()];
+    record.write(&place).unwrap();
+    refused(&|| unwrap::write(&gone, &ground.directories, silent()));
+    refused(&|| unwrap::write(&other, &ground.directories, silent()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 
 use clap::Parser;
 
-use super::apply::{applied, unrecorded};
+use super::apply::{alone, applied, unrecorded};
 use super::look::{Choice, Read, failure};
 use super::{agreed, ended, judge};
 use crate::cli::options::tracing_level::Level;
@@ -12,6 +12,7 @@ use crate::cli::say::{self, Stderr};
 use crate::cli::table::Table;
 use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::diff::unified;
+use crate::clients::file::FileError;
 use crate::clients::npx::{self, Launch};
 use crate::clients::record::{self, Record};
 use crate::clients::servers::Start;
@@ -35,12 +36,26 @@ pub(in crate::cli) struct UnwrapArgs {
 }
 
 /// A file and how it is put back.
-struct Work {
+pub(super) struct Work {
     read: Read,
     record: Record,
     splices: Vec<Splice>,
     /// What the record has, and what becomes of each.
     outcomes: Vec<(Kept, Restored)>,
+}
+
+impl Work {
+    /// Decides what becomes of a file's servers.
+    pub(super) fn of(read: Read, choice: &Choice, directories: &Directories) -> Result<Self, Failure> {
+        let place = record::path(&directories.data, &read.original.path);
+        let record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
+        let meant = |kept: &&Kept| kept.path.last().is_some_and(|name| choice.takes(name));
+        let kept: Vec<Kept> = record.servers.iter().filter(meant).cloned().collect();
+        let (splices, outcomes) =
+            restore(&read.original.text, &read.servers, &kept, &|words| judge::package(words).ok());
+        let outcomes = kept.into_iter().zip(outcomes).collect();
+        Ok(Self { read, record, splices, outcomes })
+    }
 }
 
 pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> {
@@ -49,14 +64,7 @@ pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> 
     let (read, mut failures) = args.choice.read(&directories)?;
     let mut work = Vec::new();
     for read in read {
-        let place = record::path(&directories.data, &read.original.path);
-        let record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
-        let meant = |kept: &&Kept| kept.path.last().is_some_and(|name| args.choice.takes(name));
-        let kept: Vec<Kept> = record.servers.iter().filter(meant).cloned().collect();
-        let (splices, outcomes) =
-            restore(&read.original.text, &read.servers, &kept, &|words| judge::package(words).ok());
-        let outcomes = kept.into_iter().zip(outcomes).collect();
-        work.push(Work { read, record, splices, outcomes });
+        work.push(Work::of(read, &args.choice, &directories)?);
     }
     let shown: Vec<String> = work.iter().filter_map(|work| shown(work, &args.choice)).collect();
     say::print(&shown.concat());
@@ -67,7 +75,7 @@ pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> 
         // What is gone from a file needs no record any more.
         if !args.choice.dry_run {
             for work in &work {
-                forget(work, &directories)?;
+                write(work, &directories, voice)?;
             }
         }
     } else if args.choice.dry_run {
@@ -111,37 +119,57 @@ fn shown(work: &Work, choice: &Choice) -> Option<String> {
 }
 
 /// Puts a file back, and removes what is not needed any more: the record, and a copy that the file is again.
-fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
-    if !work.splices.is_empty() {
-        let text = applied(&work.read.original.text, &work.splices)?;
-        work.read.original.replace(&text).map_err(|error| failure(&error))?;
-        let path = work.read.path.display();
-        if record::digest(text.as_bytes()) == work.record.before {
-            voice.say(&format!("{path} is what it was before, byte for byte"));
-        } else {
-            voice.say(&format!("{path}: put back; what else has changed since stays"));
-        }
-        for backup in &work.record.backups {
-            if fs::read(backup).is_ok_and(|bytes| bytes == text.as_bytes()) {
-                let _ = fs::remove_file(backup);
-            }
-        }
+pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
+    if work.record == Record::default() {
+        return Ok(());
     }
-    forget(work, directories)
+    let original = &work.read.original;
+    let _held = alone(original, directories)?;
+    let place = record::path(&directories.data, &original.path);
+    if Record::read(&place).map_err(|error| unrecorded(&place, &error))? != work.record {
+        return Err(failure(&FileError::Changed(original.path.clone())));
+    }
+    if !work.splices.is_empty() {
+        put_back(work, directories, voice)?;
+    }
+    let record = remaining(work);
+    if record == work.record {
+        return Ok(());
+    }
+    record.write(&place).map_err(|error| unrecorded(&place, &error))
 }
 
-/// Takes what is done with out of the record.
-fn forget(work: &Work, directories: &Directories) -> Result<(), Failure> {
+/// The file, and copies that it is again.
+fn put_back(work: &Work, directories: &Directories, voice: Stderr) -> Result<(), Failure> {
+    let text = applied(&work.read.original.text, &work.splices)?;
+    work.read.original.replace(&text).map_err(|error| failure(&error))?;
+    let path = work.read.path.display();
+    if record::digest(text.as_bytes()) == work.record.before {
+        voice.say(&format!("{path} is what it was before, byte for byte"));
+    } else {
+        voice.say(&format!("{path}: put back; what else has changed since stays"));
+    }
+    for backup in &work.record.backups {
+        if fs::read(backup).is_ok_and(|bytes| bytes == text.as_bytes()) {
+            let _ = fs::remove_file(backup);
+        } else if backup.exists() {
+            let backup = backup.display();
+            voice.hint(&format!("a copy from before is {backup}; remove it when you do not need it"));
+        }
+    }
+    // Only an empty one goes.
+    let _ = fs::remove_dir(record::copies(&directories.data, &work.read.original.path));
+    Ok(())
+}
+
+/// The record without what is done with.
+fn remaining(work: &Work) -> Record {
     let mut record = work.record.clone();
     let done = |kept: &Kept| {
         let outcome = work.outcomes.iter().find(|(known, _)| known.path == kept.path);
         outcome.is_some_and(|(_, outcome)| *outcome != Restored::Strange)
     };
     record.servers.retain(|kept| !done(kept));
-    if record == work.record {
-        return Ok(());
-    }
     record.backups.retain(|backup| backup.exists());
-    let place = record::path(&directories.data, &work.read.original.path);
-    record.write(&place).map_err(|error| unrecorded(&place, &error))
+    record
 }

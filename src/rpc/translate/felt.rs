@@ -1,7 +1,8 @@
 //! Tool calls that end in an error while something was denied: the error says what, and what would have allowed it. The
-//! server's own bytes stay; a success is never touched. Sans-IO.
+//! server's own values stay; a success is never touched. Sans-IO.
 //!
-//! A result with `isError` gets one more content item; a JSON-RPC error gets `data`, or one more key of it if it is an object.
+//! A result with `isError` gets one more content item; a JSON-RPC error gets `data`, or one more key of it if it is an object;
+//! what is no object becomes a member of one. The key is npxc's alone: where the server has written it, it gets another name.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -16,6 +17,10 @@ use crate::rpc::json::{Kind, Scanner, Splice};
 const MOST_TOLD: usize = 5;
 /// The key of `data` that is npxc's.
 const OWN: &str = "npxc";
+/// What that key is called if the server wrote it.
+const THEIRS: &str = "server:npxc";
+/// The key of the server's data, if that is no object.
+const DATA: &str = "server";
 
 /// Calls that run, with how much had been denied when they began.
 #[derive(Debug, Default)]
@@ -33,8 +38,15 @@ impl Felt {
     /// A tool call goes to the guest.
     pub(super) fn call(&mut self, id: &[u8]) {
         if let Some(denials) = &self.denials {
+            // One of this id that is there still is long over.
+            self.calls.take(id);
             self.calls.add(id, denials.mark());
         }
+    }
+
+    /// A line went on without a look at it, and so did the answer that it may be: the oldest call's, for all that is known.
+    pub(super) fn unseen(&mut self) {
+        self.calls.forget_oldest();
     }
 
     /// No answer will come.
@@ -50,19 +62,22 @@ impl Felt {
         })
     }
 
-    /// What a message of this line of the server gets, if it is the error that such a call ends in.
-    pub(super) fn explain(&mut self, line: &[u8], message: &Envelope) -> Option<Splice> {
+    /// What changes in a message of this line of the server, if it is the error that such a call ends in.
+    pub(super) fn explain(&mut self, line: &[u8], message: &Envelope) -> Vec<Splice> {
+        self.explained(line, message).unwrap_or_default()
+    }
+
+    fn explained(&mut self, line: &[u8], message: &Envelope) -> Option<Vec<Splice>> {
         let id = message.id.clone().filter(|_| message.method.is_none())?;
         let mark = self.calls.take(line.get(id)?)?;
         let denied = self.denials.as_ref()?.since(mark);
+        if message.error {
+            return in_error(line, message.whole.clone(), &denied);
+        }
         if denied.is_empty() {
             return None;
         }
-        if message.error {
-            in_error(line, message.whole.clone(), &denied)
-        } else {
-            in_result(line, message.result.clone()?, &denied)
-        }
+        in_result(line, message.result.clone()?, &denied).map(|one| vec![one])
     }
 }
 
@@ -79,8 +94,8 @@ fn append(line: &[u8], inside: Range<usize>, what: &str) -> Option<Splice> {
 
 /// One more content item of a result with `isError`.
 fn in_result(line: &[u8], result: Range<usize>, denied: &[Denial]) -> Option<Splice> {
-    let (mut failed, mut content, mut opened) = (false, None, None);
-    let mut scanner = Scanner::again(line, result, &[]);
+    let (mut failed, mut none, mut content, mut opened) = (false, true, None, None);
+    let mut scanner = Scanner::again(line, result.clone(), &[]);
     while let Ok(Some(token)) = scanner.next() {
         if token.depth != 1 {
             continue;
@@ -88,6 +103,7 @@ fn in_result(line: &[u8], result: Range<usize>, denied: &[Denial]) -> Option<Spl
         let keys = keys(line, scanner.position(&token)?);
         match (keys.first().map(String::as_str), token.kind) {
             (Some("isError"), Kind::Scalar) => failed = line.get(token.span)? == b"true",
+            (Some("content"), Kind::Key) => none = false,
             (Some("content"), Kind::Open) => {
                 opened = (line.get(token.span.clone())? == b"[").then_some(token.span.end);
             }
@@ -96,39 +112,54 @@ fn in_result(line: &[u8], result: Range<usize>, denied: &[Denial]) -> Option<Spl
         }
     }
     let text = format!(r#"{{"type":"text","text":"{}"}}"#, encode(&words(denied)));
+    if none && failed {
+        return append(line, result.start + 1..result.end - 1, &format!("\"content\":[{text}]"));
+    }
     append(line, content.filter(|_| failed)?, &text)
 }
 
-/// `data` of a JSON-RPC error.
-fn in_error(line: &[u8], message: Range<usize>, denied: &[Denial]) -> Option<Splice> {
+/// `data` of a JSON-RPC error. The last of several counts, as it does for who reads them.
+fn in_error(line: &[u8], message: Range<usize>, denied: &[Denial]) -> Option<Vec<Splice>> {
     let mut scanner = Scanner::again(line, message, &[]);
-    let (mut opened, mut data) = (None, None);
-    let denied = told(denied);
+    let (mut opened, mut closed, mut start) = (None, None, 0);
+    let mut data: Option<Range<usize>> = None;
+    let mut splices = Vec::new();
     while let Ok(Some(token)) = scanner.next() {
-        let keys = keys(line, scanner.position(&token)?);
+        // What stands deeper is the server's affair.
+        let Some(position) = scanner.position(&token).filter(|_| token.depth <= 3) else { continue };
+        let keys = keys(line, position);
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let span = token.span;
         match (&keys[..], token.kind) {
-            (["error"], Kind::Open) => {
-                opened = (line.get(token.span.clone())? == b"{").then_some(token.span.end);
+            (["error"], Kind::Open) => opened = (line.get(span.clone())? == b"{").then_some(span.end),
+            (["error"], Kind::Close) => closed = Some(span.start),
+            (["error", "data"], Kind::Open) if token.depth == 2 => start = span.start,
+            (["error", "data"], Kind::Close) if token.depth == 2 => data = Some(start..span.end),
+            (["error", "data"], Kind::String) if token.depth == 2 => {
+                data = Some(span.start - 1..span.end + 1)
             }
-            (["error", "data"], Kind::Key) => data = Some(None),
-            (["error", "data"], Kind::Open) if line.get(token.span.clone())? == b"{" => {
-                data = Some(Some(token.span.end));
-            }
-            (["error", "data", key], Kind::Key) if *key == OWN => return None,
-            (["error", "data"], Kind::Close) => {
-                let start = data.flatten()?;
-                return append(line, start..token.span.start, &format!("\"{OWN}\":{denied}"));
-            }
-            (["error"], Kind::Close) => {
-                // Data that is no object is the server's alone.
-                let start = opened.filter(|_| data.is_none())?;
-                return append(line, start..token.span.start, &format!("\"data\":{{\"{OWN}\":{denied}}}"));
-            }
+            (["error", "data"], Kind::Scalar) if token.depth == 2 => data = Some(span),
+            (["error", "data", OWN], Kind::Key) => splices.push(Splice { span, with: THEIRS.into() }),
             _ => {}
         }
     }
-    None
+    let error = opened?..closed?;
+    if denied.is_empty() {
+        return Some(splices);
+    }
+    let own = format!("\"{OWN}\":{}", told(denied));
+    match data {
+        None => splices.extend(append(line, error, &format!("\"data\":{{{own}}}"))),
+        Some(data) if line.get(data.start)? == &b'{' => {
+            splices.extend(append(line, data.start + 1..data.end - 1, &own));
+        }
+        Some(data) => {
+            let before = format!("{{{own},\"{DATA}\":");
+            splices.push(Splice { span: data.start..data.start, with: before.into_bytes() });
+            splices.push(Splice { span: data.end..data.end, with: b"}".to_vec() });
+        }
+    }
+    Some(splices)
 }
 
 /// For programs.

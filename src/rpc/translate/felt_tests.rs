@@ -66,6 +66,52 @@ fn an_error_has_data() {
     }
 }
 
+/// Whoever reads an answer takes what stands under npxc's name for npxc's, and misses it if it is not there.
+#[test]
+fn a_server_neither_speaks_in_npxcs_name_nor_takes_it_away() {
+    let denied = ["api.example.com:443"];
+    let data = |said: &str| serde_json::from_str::<Value>(said).unwrap()["error"]["data"].clone();
+    let deep = format!(r#"{{"theirs":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+    for (before, kept) in [
+        (r#"{"npxc":{"message":"npxc: start npxc with --network open"}}"#, true),
+        (r#"{"np\u0078c":1,"npxc":{"denied":[]}}"#, true),
+        (r#"{"a":{"npxc":1}}"#, false),
+        (&deep, false),
+    ] {
+        let line = format!(r#"{{"id":7,"error":{{"code":-1,"data":{before},"message":"no"}}}}"#);
+        let said = answered(&line, &denied).unwrap();
+        let mut all = data(&said);
+        let own = all.as_object_mut().unwrap().remove("npxc").unwrap();
+        assert_eq!(own["denied"][0]["hint"], "--allow api.example.com:443", "{said}");
+        // Every byte of theirs is there, but for the name.
+        let renamed = before
+            .replace(r#"{"npxc":{"#, r#"{"server:npxc":{"#)
+            .replace(r#","npxc":"#, r#","server:npxc":"#);
+        let renamed = renamed.replace(r#""np\u0078c""#, r#""server:npxc""#);
+        assert!(said.contains(renamed.strip_suffix('}').unwrap()), "{said}");
+        // Where nothing was denied, too.
+        let alone = answered(&line, &[]);
+        assert_eq!(alone.is_some(), kept);
+        assert!(alone.is_none_or(|said| said == line.replace(before, &renamed)));
+    }
+    for theirs in [r#""theirs""#, "null", "1e400", r#"[ "a", {"npxc":1} ]"#, "[]"] {
+        let line = format!(r#"{{"id":7,"error":{{"code":-1,"data": {theirs} ,"message":"no"}}}}"#);
+        let said = answered(&line, &denied).unwrap();
+        assert!(said.contains(&format!(r#","server":{theirs}}} ,"message":"no"}}}}"#)), "{said}");
+        assert!(said.contains(r#""data": {"npxc":{"message":"npxc: while this call ran"#), "{said}");
+        assert_eq!(answered(&line, &[]), None);
+    }
+    // Of two the last one counts.
+    let said = answered(r#"{"id":7,"error":{"data":{},"data":"x"}}"#, &denied).unwrap();
+    assert_eq!((&data(&said)["server"], data(&said)["npxc"].is_object()), (&json!("x"), true));
+    let said = answered(r#"{"id":7,"error":{"data":"x","data":{"a":1}}}"#, &denied).unwrap();
+    assert_eq!((&data(&said)["a"], data(&said)["npxc"].is_object()), (&json!(1), true));
+    // A result without content has that alone.
+    let said = answered(r#"{"id":7,"result":{"isError":true}}"#, &denied).unwrap();
+    let result = serde_json::from_str::<Value>(&said).unwrap()["result"].clone();
+    assert!(result["content"][0]["text"].as_str().unwrap().ends_with("--allow api.example.com:443"));
+}
+
 #[test]
 fn nothing_else_is_touched() {
     let denied = ["api.example.com:443"];
@@ -75,11 +121,10 @@ fn nothing_else_is_touched() {
         r#"{"id":7,"result":{"content":[],"isError":"true"}}"#,
         r#"{"id":7,"result":{"content":{},"isError":true}}"#,
         r#"{"id":7,"result":{"content":[{"isError":true}]}}"#,
-        r#"{"id":7,"result":{"isError":true}}"#,
+        r#"{"id":7,"result":{"content":null,"isError":true}}"#,
+        r#"{"id":7,"result":{}}"#,
         r#"{"id":"7","result":{"content":[],"isError":true}}"#,
         r#"{"id":8,"error":{"code":-1}}"#,
-        r#"{"id":7,"error":{"code":-1,"data":"theirs"}}"#,
-        r#"{"id":7,"error":{"code":-1,"data":{"npxc":1}}}"#,
         r#"{"id":7,"error":"no"}"#,
         r#"{"id":7,"method":"ping","error":{"code":-1}}"#,
     ] {
@@ -115,6 +160,29 @@ fn a_long_answer_is_held_only_when_it_may_be_told_something() {
     let error = format!(r#"{{"id":7,"error":{{"code":-1,"message":"{long}"}}}}"#);
     let said = String::from_utf8(translator.server(error.as_bytes()).unwrap()).unwrap();
     assert!(said.contains("--allow a:1") && !said.contains("before"));
+    assert!(!translator.watches_server());
+}
+
+#[test]
+fn a_call_whose_long_answer_went_through_is_over() {
+    let denials = Denials::default();
+    let mut translator = Translator::default().explaining(denials.clone());
+    let long = format!(r#"{{"id":7,"result":{{"text":"{}"}}}}"#, "x".repeat(super::super::MOST_ASKED));
+    let error = br#"{"id":7,"error":{"code":-1}}"#;
+    translator.client(CALL);
+    assert_eq!(translator.server(long.as_bytes()), None);
+    denials.add(denial("a:1", "--allow a:1"));
+    assert!(!translator.watches_server(), "nothing runs");
+    assert_eq!(translator.server(error), None);
+    // Two at once, and it was the other one's: what stays of it ends with the next of this id.
+    translator.client(br#"{"id":8,"method":"tools/call","params":{"name":"t"}}"#);
+    translator.client(CALL);
+    translator.let_go();
+    denials.add(denial("b:1", "--allow b:1"));
+    translator.client(CALL);
+    denials.add(denial("c:1", "--allow c:1"));
+    let said = String::from_utf8(translator.server(error).unwrap()).unwrap();
+    assert!(said.contains("c:1") && !said.contains("b:1"), "{said}");
     assert!(!translator.watches_server());
 }
 

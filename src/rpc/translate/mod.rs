@@ -4,7 +4,7 @@
 //! For each line of the client [`Translator::client`]; when it names paths, each of them is put before the workspace
 //! ([`Files`]), without this state being held, and [`Translator::answered`] says what goes on: the line as it is, the line with
 //! guest paths in it, or an error that goes back to the client. [`Translator::hints`] then has what a person should hear. For each
-//! line of the server [`Translator::heard`]; what the calls that it answers have written is collected, again without this state
+//! line of the server [`Translator::heard`], or [`Translator::let_go`] where it is longer than is held; what the calls that it answers have written is collected, again without this state
 //! being held, and [`Heard::instead`] says what goes on.
 //!
 //! Out of the lines comes what a tool's and a prompt's arguments are (the lists that were asked for), and what the server has

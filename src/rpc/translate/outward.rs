@@ -33,11 +33,17 @@ impl Translator {
         !self.lists.is_empty() || !self.places.is_empty() || !self.mounts.is_empty() || self.felt.waits()
     }
 
+    /// A long line of the server goes on without being looked at.
+    pub fn let_go(&mut self) {
+        self.felt.unseen();
+    }
+
     /// Looks at a line of the server, once: what it asks, what it answers, and where the guest's paths are in it.
     pub fn heard(&mut self, line: &[u8]) -> Heard {
         let learns = !self.lists.is_empty() || line.len() <= MOST_ASKED;
         let mut back = Back::new(line, &self.places, &self.mounts);
         if !learns && self.pending.is_empty() && back.is_none() && !self.felt.waits() {
+            self.let_go();
             return Heard::default();
         }
         let mut see = |token: &Token, scanner: &Scanner<'_>| {
@@ -48,7 +54,7 @@ impl Translator {
         let Some(messages) = Messages::read_with(line, &mut see) else { return Heard::default() };
         let denied = self.read_only && back.as_ref().is_some_and(Back::denies_writing);
         let mut restored = back.map(Back::splices).unwrap_or_default();
-        restored.extend(messages.all.iter().filter_map(|message| self.felt.explain(line, message)));
+        restored.extend(messages.all.iter().flat_map(|message| self.felt.explain(line, message)));
         if denied {
             self.say(READ_ONLY.to_owned());
         }

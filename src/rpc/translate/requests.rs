@@ -24,7 +24,7 @@ impl<T> Requests<T> {
     /// A request with this id, as it is written.
     pub(super) fn add(&mut self, id: &[u8], what: T) {
         if self.waiting.len() >= MOST {
-            self.waiting.pop_front();
+            self.forget_oldest();
         }
         self.waiting.push_back((key(id), what));
     }
@@ -34,6 +34,11 @@ impl<T> Requests<T> {
         let id = key(id);
         let at = self.waiting.iter().position(|(known, _)| *known == id)?;
         self.waiting.remove(at).map(|(_, what)| what)
+    }
+
+    /// No more is expected of the one that has waited longest.
+    pub(super) fn forget_oldest(&mut self) {
+        self.waiting.pop_front();
     }
 
     /// Whether an answer is expected of which this is so.
