@@ -56,7 +56,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     }
     let combined = combine(&stack, host, &cwd)?;
     let mut warnings = combined.warnings;
-    let mounts = mounts::settle(&combined.mounts, &directories)?;
+    let mounts = mounts::settle(&combined.mounts, &directories, &files)?;
     if combined.persist {
         spares_data(&combined.mounts)?;
         let name = packages.first().and_then(PackageSpec::name);

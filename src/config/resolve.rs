@@ -58,7 +58,7 @@ pub struct Resolved {
     pub audit: audit::Target,
     /// npxc's own directories.
     pub directories: Directories,
-    /// The files the configuration came from.
+    /// The files the configuration came from. The package must not be able to change them either.
     pub files: Vec<PathBuf>,
     /// What a person may want to know although it stops nothing; for stderr.
     pub warnings: Vec<String>,
