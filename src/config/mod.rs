@@ -22,6 +22,7 @@ mod former;
 pub mod json_schema;
 pub mod layer;
 pub mod load;
+mod masked;
 pub mod mounts;
 pub mod options;
 pub mod paths;
