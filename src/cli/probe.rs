@@ -135,7 +135,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&show::text(&title, &outcome, &network));
     }
     match outcome.failure {
-        None => Ok(outcome.status),
+        None => Ok(ExitStatus::Success),
         Some(failure) => Err(failure),
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn denied(
         hints.filter_map(|hint| Some(hint.strip_prefix("--allow ")?.to_owned())).collect();
     match outcome.failure {
         // It may have failed for what it could not reach.
-        Some(failure) if rules.is_empty() => Err(failure),
+        Some(failure) if rules.is_empty() || failure.status == ExitStatus::Interrupted => Err(failure),
         Some(_) | None => Ok(rules.into_iter().collect()),
     }
 }

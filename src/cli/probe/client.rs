@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{Display, Write as _};
+use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use rmcp::model::{
 use rmcp::service::{ClientInitializeError, Peer, RoleClient};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -77,7 +79,6 @@ pub(in crate::cli) struct Outcome {
     pub(in crate::cli) prompts: Vec<Prompt>,
     pub(in crate::cli) resources: Vec<Resource>,
     pub(in crate::cli) called: Option<CallToolResult>,
-    pub(in crate::cli) status: ExitStatus,
     pub(in crate::cli) failure: Option<Failure>,
 }
 
@@ -86,10 +87,24 @@ pub(in crate::cli) struct Outcome {
 /// # Errors
 /// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
 pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+    until(plan, || {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            let _ = interrupt.recv().await;
+        })
+    })
+}
+
+/// The same, until something interrupts it. What that is begins before anything is started, so that none is lost.
+pub(super) fn until<F: Future<Output = ()>>(
+    plan: &Plan,
+    interrupt: impl FnOnce() -> io::Result<F>,
+) -> Result<Outcome, Failure> {
     let failed =
-        |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
+        |error: io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
+        let interrupt = interrupt().map_err(failed)?;
         let mut child = Command::new(&plan.program)
             .args(&plan.args)
             .envs(plan.env.iter().map(|(name, value)| (name, &value.0)))
@@ -103,11 +118,8 @@ pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         let tail = Arc::new(Mutex::new(VecDeque::new()));
         let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&tail))));
         let result = tokio::select! {
-            result = converse(&mut child, plan, &mut outcome) => result,
-            _ = tokio::signal::ctrl_c() => {
-                outcome.status = ExitStatus::Interrupted;
-                Ok(())
-            }
+            result = converse(&mut child, plan, &mut outcome) => Some(result),
+            () = interrupt => None,
         };
         // stdin is closed by now: that ends the server, and npxc ends with it.
         drop(child.stdin.take());
@@ -119,10 +131,14 @@ pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         if let Some(listener) = listener {
             let _ = timeout(ANSWER, listener).await;
         }
-        if let Err(problem) = result {
-            let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.failure = Some(explain(&problem, ended, lines.iter()));
-        }
+        outcome.failure = match result {
+            Some(Ok(())) => None,
+            Some(Err(problem)) => {
+                let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(explain(&problem, ended, lines.iter()))
+            }
+            None => Some(Failure::new(ExitStatus::Interrupted, "interrupted")),
+        };
         Ok(outcome)
     })
 }

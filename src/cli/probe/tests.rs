@@ -109,6 +109,14 @@ fn a_server_that_never_answers_is_given_up() {
 }
 
 #[test]
+fn an_interrupt_is_no_finding() {
+    let mut plan = plan(&[]);
+    plan.args = vec!["-e".into(), "process.stdin.resume()".into()];
+    let failure = client::until(&plan, || Ok(std::future::ready(()))).unwrap().failure.unwrap();
+    assert_eq!((failure.status, failure.message.as_str()), (ExitStatus::Interrupted, "interrupted"));
+}
+
+#[test]
 fn what_cannot_be_started_is_an_error() {
     let plan = Plan { program: "/no/such/npxc".into(), ..plan(&[]) };
     assert_eq!(client::run(&plan).unwrap_err().status, ExitStatus::Runtime);
