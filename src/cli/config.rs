@@ -117,11 +117,12 @@ impl Found {
             (_, Some(named)) => Ok(named.clone()),
             (Some(word), None) => {
                 let spec = spec(word)?;
-                spec.name().map(|name| files::of_package(&self.directory, name)).ok_or_else(|| {
+                let name = spec.name().ok_or_else(|| {
                     let fault = Fault::new("what is not in a registry has no file of its own")
                         .hint("name a file with --config FILE when it is run");
                     ConfigError::option("package spec", &spec.to_string(), fault)
-                })
+                })?;
+                files::read_for(&self.directory, name).map(|(file, _)| file)
             }
         }
     }

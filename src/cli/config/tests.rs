@@ -88,6 +88,12 @@ fn an_editor_with_options_gets_the_file_and_what_it_leaves_is_checked() {
     assert_eq!(status.unwrap(), ExitStatus::Success);
     assert!(path.ends_with("npxc/packages/@a+b.toml"), "{}", path.display());
     assert!(fs::read_to_string(&path).unwrap().contains("\nipv6 = true"));
+    // The file of npxc 0.3 is the one in use, also while there is a mistake in it.
+    let old = path.with_file_name("c-d.toml");
+    fs::write(&old, "package = \"@c/d\"\n[netwrk]\n").unwrap();
+    let (status, edited) = run("sed -i 's/netwrk/network/'", Some("@c/d"));
+    assert_eq!((status.unwrap(), edited), (ExitStatus::Success, old.clone()));
+    assert!(!path.with_file_name("@c+d.toml").exists());
     let (status, _) = run("sed -i 's/^ipv6 = true/ipv6 = 1/'", Some("@a/b"));
     assert_eq!(status.unwrap(), ExitStatus::Config);
     let (status, path) = run("true", None);
