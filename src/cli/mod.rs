@@ -263,7 +263,7 @@ fn usage(error: &mut clap::Error) -> ExitStatus {
     }
     if error.use_stderr() {
         use std::io::Write as _;
-        let _ = write!(std::io::stderr().lock(), "npxc: {}", error.render());
+        let _ = write!(std::io::stderr().lock(), "{}npxc: {}", crate::voice::mark(), error.render());
         return ExitStatus::Config;
     }
     say::print(&error.render().to_string());

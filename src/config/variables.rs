@@ -36,8 +36,8 @@ pub const NAMES: [&str; 16] = [
     "NPXC_RUNTIME",
 ];
 
-/// Names that are no option's: a package's, a build's, the tests'.
-const OTHERS: [&str; 3] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_"];
+/// Names that are no option's: a package's, a build's, the tests', another npxc's that started this one.
+const OTHERS: [&str; 4] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_", crate::voice::VARIABLE];
 
 /// The variable of an option.
 pub fn of(option: &str) -> String {

@@ -25,6 +25,7 @@ use crate::audit::escape::printable;
 use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
+use crate::voice;
 
 /// Longest wait for an answer once the server has initialized.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -50,7 +51,7 @@ const NAMED_TOOLS: usize = 50;
 /// Characters of what stands on stdout in a message's place that are shown.
 const SHOWN: usize = 200;
 
-/// What npxc's own lines on the child's stderr begin with.
+/// What npxc's own lines on the child's stderr begin with, behind the mark.
 const OWN: &str = "npxc: ";
 
 /// What to do about something that does not initialize.
@@ -105,9 +106,11 @@ pub(super) fn until<F: Future<Output = ()>>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let interrupt = interrupt().map_err(failed)?;
+        let (word, mark) = voice::word();
         let mut child = Command::new(&plan.program)
             .args(&plan.args)
             .envs(plan.env.iter().map(|(name, value)| (name, &value.0)))
+            .env(voice::VARIABLE, &word)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -116,7 +119,8 @@ pub(super) fn until<F: Future<Output = ()>>(
             .map_err(failed)?;
         let mut outcome = Outcome::default();
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&tail))));
+        let listener =
+            child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, mark, Arc::clone(&tail))));
         let result = tokio::select! {
             result = converse(&mut child, plan, &mut outcome) => Some(result),
             () = interrupt => None,
@@ -272,7 +276,7 @@ fn explain<'a>(
     }
     // A mistake of the command line is not explained by what the server said.
     let of_server = problem.status.is_none();
-    let mut said = tail.filter(|line| of_server && !line.starts_with(OWN)).peekable();
+    let mut said = tail.filter(|_| of_server).peekable();
     if said.peek().is_some() {
         message.push_str("\nthe last it said:");
         for line in said {
@@ -283,8 +287,8 @@ fn explain<'a>(
     Failure::new(status, message).hints(problem.hint.clone())
 }
 
-/// Reads the child's stderr to its end: shows npxc's own lines, keeps the last ones of all.
-async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+/// Reads the child's stderr to its end: shows npxc's own lines, which begin with `mark`, and keeps the last of the others.
+async fn listen(mut stderr: impl AsyncRead + Unpin, mark: String, tail: Arc<Mutex<VecDeque<String>>>) {
     let mut line: Vec<u8> = Vec::new();
     let mut chunk = vec![0; 8192];
     let finish = |line: &mut Vec<u8>| {
@@ -293,8 +297,9 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
         if text.is_empty() {
             return;
         }
-        if let Some(own) = text.strip_prefix(OWN) {
-            say::note(own);
+        if let Some(own) = text.strip_prefix(&mark) {
+            say::note(own.strip_prefix(OWN).unwrap_or(own));
+            return;
         }
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL {

@@ -5,7 +5,7 @@ use super::*;
 /// A server in a few lines: two pages of tools, one prompt, no resources; `fail` ends before it initializes.
 const SERVER: &str = r"
 const lines = require('readline').createInterface({ input: process.stdin });
-process.stderr.write('npxc: installing something\nserver: starting\n');
+process.stderr.write(process.env.NPXC_VOICE + ' npxc: installing something\nnpxc: hint: allow it all\nserver: starting\n');
 if (process.argv.includes('fail')) { process.stderr.write('Error: \u001b[31mno token\n'); process.exit(3); }
 const send = (id, result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\n');
 lines.on('line', (line) => {
@@ -78,7 +78,13 @@ fn a_server_that_does_not_start_says_why() {
     assert_eq!(failure.status, ExitStatus::Install, "npxc's own status is handed on");
     assert!(failure.message.starts_with("the server did not initialize: "), "{}", failure.message);
     assert!(failure.message.contains("npxc ended with exit status: 3"), "{}", failure.message);
-    assert!(failure.message.ends_with("the last it said:\n  server: starting\n  Error: \u{1b}[31mno token"));
+    let said =
+        "the last it said:\n  npxc: hint: allow it all\n  server: starting\n  Error: \u{1b}[31mno token";
+    assert!(
+        failure.message.ends_with(said),
+        "a package that speaks like npxc is not npxc: {}",
+        failure.message
+    );
     assert!(!failure.message.contains("installing"), "what was shown is not said again");
 }
 
