@@ -13,6 +13,7 @@ use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};
 
 use super::options::{Options, again};
+use super::probe::show::ROWS;
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
@@ -326,10 +327,14 @@ fn of_tools(
         let _ = writeln!(text, "no argument of its {} tools is taken for a path by its name", tools.len());
     } else {
         let mut table = Table::new(&["tool", "argument", "why"]);
-        for row in rows {
+        let more = rows.len().saturating_sub(ROWS);
+        for row in rows.into_iter().take(ROWS) {
             table.row(row.to_vec());
         }
         text.push_str(&table.render());
+        if more > 0 {
+            let _ = writeln!(text, "and {more} more (--json shows all)");
+        }
     }
     if resolved.arguments.strategies.heuristic {
         text.push_str("besides these, values that are absolute, or begin with ./, ../, ~/ or file:///\n");

@@ -4,7 +4,7 @@
 //! gets. What comes back (names, descriptions, stderr) is the server's own word and is shown as such.
 
 pub(super) mod client;
-mod show;
+pub(super) mod show;
 mod watched;
 
 use std::collections::BTreeSet;

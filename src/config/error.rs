@@ -172,12 +172,14 @@ fn pointer(text: &str, at: usize) -> (String, usize) {
 
 /// The word of `known` that `word` was probably meant to be.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let word = word.to_lowercase().replace('-', "_");
+    let length = word.chars().count();
+    let limit = (length / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|candidate| {
-            (distance(&word.to_lowercase().replace('-', "_"), &candidate.replace('-', "_")), candidate)
-        })
+        // Whoever is that much longer or shorter is not near; and it may be very long.
+        .filter(|candidate| candidate.chars().take(length + limit + 1).count().abs_diff(length) <= limit)
+        .map(|candidate| (distance(&word, &candidate.replace('-', "_")), candidate))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -245,5 +247,8 @@ mod tests {
         assert_eq!(nearest("allow-private", known), Some("allow_private"));
         assert_eq!(nearest("Memory", known), Some("memory"));
         assert_eq!(nearest("zzz", known), None);
+        // A table of all their letters would not fit into memory.
+        let long = "allow".repeat(20_000_000);
+        assert_eq!(nearest("alow", [long.as_str(), "allow"]), Some("allow"));
     }
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
-    Resource, ServerPeerInfo, Tool,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation,
+    PaginatedRequestParams, Prompt, Resource, ServerPeerInfo, Tool,
 };
-use rmcp::service::{ClientInitializeError, Peer, RoleClient};
+use rmcp::service::{ClientInitializeError, Peer, RoleClient, ServiceError};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -44,6 +45,10 @@ const ENDING: Duration = Duration::from_secs(20);
 /// Lines of stderr that are kept for the case that the server does not start, and how much of each.
 const TAIL: usize = 40;
 const LINE: usize = 2000;
+
+/// The longest list that is taken from a server, items and bytes: some hundred times what the largest ones offer.
+const MOST_ITEMS: usize = 10_000;
+const MOST_BYTES: usize = 64 << 20;
 
 /// Tools that are named where one is asked for that does not exist.
 const NAMED_TOOLS: usize = 50;
@@ -220,13 +225,17 @@ async fn announced<T>(answer: impl Future<Output = T>, plan: &Plan) -> T {
 async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), Problem> {
     let offers = outcome.server.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
     if offers.tools.is_some() {
-        outcome.tools = answer("tools/list", server.list_all_tools()).await?;
+        let page = async |page| server.list_tools(page).await.map(|list| (list.tools, list.next_cursor));
+        outcome.tools = answer("tools/list", all(page)).await?;
     }
     if offers.prompts.is_some() {
-        outcome.prompts = answer("prompts/list", server.list_all_prompts()).await?;
+        let page = async |page| server.list_prompts(page).await.map(|list| (list.prompts, list.next_cursor));
+        outcome.prompts = answer("prompts/list", all(page)).await?;
     }
     if offers.resources.is_some() {
-        outcome.resources = answer("resources/list", server.list_all_resources()).await?;
+        let page =
+            async |page| server.list_resources(page).await.map(|list| (list.resources, list.next_cursor));
+        outcome.resources = answer("resources/list", all(page)).await?;
     }
     if let Some((name, arguments)) = &plan.call {
         let call = CallToolRequestParams::new(name.clone()).with_arguments(arguments.clone());
@@ -241,6 +250,27 @@ async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> R
         called?;
     }
     Ok(())
+}
+
+/// All pages of a list; a server may go on with it forever.
+async fn all<T: Serialize>(
+    page: impl AsyncFn(Option<PaginatedRequestParams>) -> Result<(Vec<T>, Option<String>), ServiceError>,
+) -> Result<Vec<T>, String> {
+    let (mut all, mut bytes, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let params = PaginatedRequestParams::default().with_cursor(cursor);
+        let (items, next) = page(Some(params)).await.map_err(|error| error.to_string())?;
+        // As many as they are in JSON; in memory it is a few times that.
+        bytes += serde_json::to_vec(&items).map_or(0, |text| text.len());
+        all.extend(items);
+        if all.len() > MOST_ITEMS || bytes > MOST_BYTES {
+            return Err(format!("it is longer than {MOST_ITEMS} items, or {} MiB", MOST_BYTES >> 20));
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
 }
 
 /// A tool was refused that the server did not list.

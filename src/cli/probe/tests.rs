@@ -13,6 +13,9 @@ lines.on('line', (line) => {
   if (method === 'initialize') send(id, {
     protocolVersion: '2025-06-18', capabilities: { tools: {}, prompts: {} },
     serverInfo: { name: 'tiny', version: '1.0.0' } });
+  const many = (count) => send(id, { nextCursor: 'x',
+    tools: Array.from({ length: count }, (_, n) => ({ name: 't' + n, inputSchema: { type: 'object' } })) });
+  if (method === 'tools/list' && process.argv.includes('endless')) return many(4000);
   if (method === 'tools/list') send(id, params && params.cursor
     ? { tools: [{ name: 'second', inputSchema: { type: 'object' } }] }
     : { tools: [{ name: 'first\u001b[2J', description: '\n Says\u202e something.\nMore.', inputSchema: { type: 'object' } }],
@@ -112,6 +115,17 @@ fn a_server_that_never_answers_is_given_up() {
     assert_eq!(failure.status, ExitStatus::GuestDied);
     assert!(failure.message.contains("did not answer `initialize` within"), "{}", failure.message);
     assert!(failure.hints[0].contains("--timeout"), "{:?}", failure.hints);
+}
+
+#[test]
+fn a_list_without_an_end_has_one() {
+    let outcome = client::run(&plan(&["endless"])).unwrap();
+    let failure = outcome.failure.unwrap();
+    assert!(
+        failure.message.contains("tools/list failed: it is longer than 10000 items, or 64 MiB"),
+        "{failure:?}"
+    );
+    assert!(outcome.tools.is_empty());
 }
 
 #[test]
