@@ -245,7 +245,8 @@ impl Options {
             mounts: all("--mount", &self.mount, |text| MountSpec::parse(text, place()))?,
             persist: self.persist.then_some(true),
             runtime: one("--runtime", self.runtime.as_ref(), str::parse)?,
-            link: one("--link", self.link.as_ref(), str::parse)?,
+            link: one("--link", self.link.as_ref(), str::parse)?
+                .map(|link| (link, Place::Option("--link".to_owned()))),
             image: one("--image", self.image.as_ref(), values::image)?,
             require_limits: self.require_limits.then_some(true),
             program: None,

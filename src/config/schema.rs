@@ -202,7 +202,10 @@ impl Source<'_> {
             path_arguments: self.arguments(&table.path_arguments)?,
             non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
-            link: self.one(runtime.link.as_ref(), str::parse)?,
+            link: match &runtime.link {
+                Some(text) => Some((self.value(text, str::parse)?, self.place(text.span().start))),
+                None => None,
+            },
             image: self.one(runtime.image.as_ref(), values::image)?,
             require_limits: runtime.require_limits,
             program: self.one(runtime.program.as_ref(), values::program)?,

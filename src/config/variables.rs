@@ -83,7 +83,7 @@ pub fn read(host: &HostEnv) -> Result<Variables, ConfigError> {
         addresses: value!("NPXC_ADDRESSES", str::parse),
         install_allow: list("NPXC_ALLOW_INSTALL")?,
         runtime: value!("NPXC_RUNTIME", str::parse),
-        link: value!("NPXC_LINK", str::parse),
+        link: value!("NPXC_LINK", str::parse).map(|link| (link, Place::Option("NPXC_LINK".to_owned()))),
         image: value!("NPXC_IMAGE", values::image),
         memory: value!("NPXC_MEMORY", values::memory),
         cpus: value!("NPXC_CPUS", values::cpus),
