@@ -121,12 +121,17 @@ fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
     }
     let found = Found { directory: dir.path().to_owned(), named: None };
     let all = found.all().unwrap();
-    let names: Vec<_> = all.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let names: Vec<_> = all.iter().map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["npxc.toml", "@b+c.toml", "Not A Name.toml", "a.toml", "short name.toml"]);
-    let notes: Vec<String> = all.iter().flat_map(|path| check_file(path).unwrap()).collect();
+    let notes: Vec<String> = all.iter().flat_map(|file| check_file(file).unwrap()).collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
     assert_eq!(check_files(&all), ExitStatus::Success);
+    // A run with --config FILE reads it for its package, whatever it is called.
+    let named = Written::Named(dir.path().join("npxc.toml"));
+    assert!(check_file(&named).unwrap_err().what.contains("unknown key `defaults`"));
+    fs::write(dir.path().join("My File.toml"), "").unwrap();
+    assert!(check_file(&Written::Named(dir.path().join("My File.toml"))).unwrap().is_empty());
     fs::write(packages.join("a.toml"), "[network]\nalow = []\n").unwrap();
     assert_eq!(check_files(&all), ExitStatus::Config);
 }
