@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::audit::to_json;
 use super::online;
+use super::own_program;
 use super::say;
 use crate::audit::escape::printable;
 use crate::config::{self, Directories, RuntimeChoice, RuntimeOptions};
@@ -129,9 +130,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 fn apparmor() -> Result<String, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     Ok(runtime::apparmor_profile(&program.display().to_string()))
 }
 

@@ -17,7 +17,7 @@ use super::probe::show::ROWS;
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
-use super::{grants, log_to_stderr, parse_keeping, resolve, say};
+use super::{grants, log_to_stderr, own_program, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
@@ -155,9 +155,7 @@ fn arguments(text: &str) -> Result<Value, Failure> {
 
 /// The server's tools, with their input schemas.
 fn tools(args: &Args, voice: Stderr) -> Result<Vec<(String, Value)>, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     let mut words = args.again.clone();
     words.push("--".into());
     words.extend(args.words.iter().cloned());

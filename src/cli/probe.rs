@@ -20,7 +20,7 @@ use uuid::Uuid;
 use self::client::Outcome;
 use super::options::{Options, again};
 use super::say::Stderr;
-use super::{is_marked, log_to_stderr, parse_keeping, resolve, say, warn_of_slips};
+use super::{is_marked, log_to_stderr, own_program, parse_keeping, resolve, say, warn_of_slips};
 use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
 use crate::config::Resolved;
@@ -99,9 +99,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,
     };
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
 
     // One log for the steps of an installation and for the server, where every session's log is.
     let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
@@ -150,9 +148,7 @@ pub(super) fn denied(
 ) -> Result<Vec<String>, Failure> {
     // Its variables are in `env`, and not in this process.
     let mut resolved = resolve(&Options { env: Vec::new(), ..args.options.clone() }, &args.words)?;
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
     let mut word = OsString::from("--audit-log=");
     word.push(&log);
