@@ -83,6 +83,20 @@ fn mistakes_in_files_are_pointed_at() {
 }
 
 #[test]
+fn another_configuration_does_not_give_the_usual_one_away() {
+    let home = Home::new(&[("npxc.toml", "")]);
+    let mounts = vec![MountSpec::parse(".config:rw", Place::Option("--mount".into())).unwrap()];
+    let asked = Asked {
+        packages: vec!["server".parse().unwrap()],
+        config: Some("data".to_owned()),
+        layer: Layer { mounts, ..flags() },
+        ..Asked::default()
+    };
+    let error = load(asked, &home.host).unwrap_err();
+    assert!(error.what.contains("could change npxc's own files in"), "{error}");
+}
+
+#[test]
 fn no_mistake_shows_a_variables_value() {
     for text in [
         "env = { TOKEN = \"hunter2\", X = 1 }\n",
