@@ -34,4 +34,5 @@ pub mod rpc;
 pub mod runtime;
 pub mod session;
 pub mod storage;
+mod voice;
 pub mod workspace;

@@ -170,7 +170,8 @@ impl Writer {
             self.queue.fail();
             let _ = writeln!(
                 io::stderr(),
-                "npxc: error: the audit log {} cannot be written ({error}): no connection is allowed from now on",
+                "{}npxc: error: the audit log {} cannot be written ({error}): no connection is allowed from now on",
+                crate::voice::mark(),
                 self.path.display()
             );
             error.to_string()

@@ -85,7 +85,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Action::Check { specs } if specs.is_empty() => {
             let found = found()?;
             let mut all = found.all()?;
-            all.extend(found.named.clone());
+            all.extend(found.named.map(Written::Named));
             Ok(check_files(&all))
         }
         Action::Check { specs } => check_packages(specs, args.config.as_ref(), &host),
@@ -97,6 +97,25 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
                 say::hint(&format!("with this first line a file has editors use it: {line}"));
             }
             Ok(ExitStatus::Success)
+        }
+    }
+}
+
+/// A file, and how a run reads it.
+#[derive(Debug)]
+enum Written {
+    /// For all packages.
+    Global(PathBuf),
+    /// For the package that it is called after.
+    Package(PathBuf),
+    /// For the package that is run, because `--config` names it.
+    Named(PathBuf),
+}
+
+impl Written {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Global(path) | Self::Package(path) | Self::Named(path) => path,
         }
     }
 }
@@ -122,18 +141,20 @@ impl Found {
             (_, Some(named)) => Ok(named.clone()),
             (Some(word), None) => {
                 let spec = spec(word)?;
-                spec.name().map(|name| files::of_package(&self.directory, name)).ok_or_else(|| {
+                let name = spec.name().ok_or_else(|| {
                     let fault = Fault::new("what is not in a registry has no file of its own")
                         .hint("name a file with --config FILE when it is run");
                     ConfigError::option("package spec", &spec.to_string(), fault)
-                })
+                })?;
+                files::read_for(&self.directory, name).map(|(file, _)| file)
             }
         }
     }
 
     /// Every file that is there, the one for all packages first.
-    fn all(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut all = Vec::from_iter(Some(files::of_all(&self.directory)).filter(|path| path.exists()));
+    fn all(&self) -> Result<Vec<Written>, Failure> {
+        let global = Some(files::of_all(&self.directory)).filter(|path| path.exists());
+        let mut all = Vec::from_iter(global.map(Written::Global));
         let packages = files::packages(&self.directory);
         let read = match fs::read_dir(&packages) {
             Ok(read) => read,
@@ -143,7 +164,7 @@ impl Found {
         let mut own: Vec<PathBuf> = read.filter_map(|entry| Some(entry.ok()?.path())).collect();
         own.retain(|path| path.extension().is_some_and(|end| end == "toml"));
         own.sort();
-        all.extend(own);
+        all.extend(own.into_iter().map(Written::Package));
         Ok(all)
     }
 }
@@ -154,15 +175,15 @@ fn spec(word: &OsString) -> Result<PackageSpec, ConfigError> {
 }
 
 /// Reads each file by itself; what it names on the disk need not be there.
-fn check_files(all: &[PathBuf]) -> ExitStatus {
+fn check_files(all: &[Written]) -> ExitStatus {
     let mut status = ExitStatus::Success;
     if all.is_empty() {
         say::note("there is no configuration file");
     }
-    for path in all {
-        match check_file(path) {
+    for file in all {
+        match check_file(file) {
             Ok(notes) => {
-                say::print(&format!("{}: ok\n", path.display()));
+                say::print(&format!("{}: ok\n", file.path().display()));
                 for note in &notes {
                     say::warning(note);
                 }
@@ -176,12 +197,17 @@ fn check_files(all: &[PathBuf]) -> ExitStatus {
     status
 }
 
-fn check_file(path: &Path) -> Result<Vec<String>, ConfigError> {
+fn check_file(file: &Written) -> Result<Vec<String>, ConfigError> {
+    let path = file.path();
     let text = files::read(path)?.unwrap_or_default();
-    if path.file_name().is_some_and(|name| name == "npxc.toml") {
-        return Ok(schema::global(path, &text)?.notes);
-    }
-    let (layer, package, _) = schema::package(path, &text)?;
+    let (layer, package) = match file {
+        Written::Global(_) => return Ok(schema::global(path, &text)?.notes),
+        Written::Named(_) => return Ok(schema::package(path, &text)?.0.notes),
+        Written::Package(_) => {
+            let (layer, package, _) = schema::package(path, &text)?;
+            (layer, package)
+        }
+    };
     let mut notes = layer.notes;
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let is_name = |name: &PackageName| name.path_component() == *stem;
@@ -198,7 +224,7 @@ fn check_file(path: &Path) -> Result<Vec<String>, ConfigError> {
 /// What is wrong with the files that are there, for `npxc doctor`.
 pub(super) fn wrong_files(host: &HostEnv) -> Result<Vec<ConfigError>, Failure> {
     let all = Found::of(None, host)?.all()?;
-    Ok(all.iter().filter_map(|path| check_file(path).err()).collect())
+    Ok(all.iter().filter_map(|file| check_file(file).err()).collect())
 }
 
 /// Everything that would be granted, the disk included.
@@ -250,7 +276,15 @@ fn edit(
     }
     match package {
         Some(word) => check_packages(std::slice::from_ref(word), config, host),
-        None => Ok(check_files(&[path.to_owned()])),
+        None => {
+            // What `--config` names is a package's, if it is a file.
+            let kind = if Found::of(config.map(String::as_str), host)?.named.is_some() {
+                Written::Named
+            } else {
+                Written::Global
+            };
+            Ok(check_files(&[kind(path.to_owned())]))
+        }
     }
 }
 

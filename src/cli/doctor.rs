@@ -14,13 +14,16 @@ use serde::Serialize;
 
 use super::audit::to_json;
 use super::online;
+use super::own_program;
 use super::say;
 use crate::audit::escape::printable;
-use crate::config::{self, Directories, RuntimeOptions};
+use crate::config::{self, Directories, RuntimeChoice, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::proxy::{Proxying, Route};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
 use crate::policy::HOST_NAME;
+#[cfg(target_os = "linux")]
+use crate::runtime::engine::Found;
 use crate::runtime::{self, Outcome, StepReport};
 use crate::session;
 
@@ -71,6 +74,13 @@ impl Line {
         self.hints.extend(hints);
         self
     }
+
+    /// What nobody chose need not work.
+    fn counts_if(&mut self, chosen: bool) {
+        if self.state == State::Failed && !chosen {
+            self.state = State::Warning;
+        }
+    }
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
@@ -79,12 +89,23 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         return Ok(ExitStatus::Success);
     }
     let host = HostEnv::current();
+    // A file that cannot be read is every run's failure.
+    let (options, broken) = match config::ground(&host) {
+        Ok((_, options)) => (options, None),
+        Err(error) => {
+            let line = Line::new("engines", "configuration", State::Failed, error.to_string());
+            (RuntimeOptions::default(), Some(line.hints(error.hint)))
+        }
+    };
+    let is_native = options.name == RuntimeChoice::Native;
     let mut lines: Vec<Line> = runtime::check().into_iter().map(sandbox).collect();
+    lines.iter_mut().for_each(|line| line.counts_if(is_native));
     match Directories::new(|name| host.vars.get(name).cloned()) {
         Ok(directories) => {
             lines.extend(writable(&directories));
-            lines.extend(packages(&host, &directories, args.online));
-            lines.extend(engines(&host, &directories));
+            lines.extend(packages(&host, &directories, &options, args.online));
+            lines.extend(broken);
+            lines.extend(engines(&host, &directories, &options));
             lines.extend(surroundings::look(&host, &directories));
         }
         Err(error) => {
@@ -109,9 +130,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 fn apparmor() -> Result<String, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     Ok(runtime::apparmor_profile(&program.display().to_string()))
 }
 
@@ -124,21 +143,18 @@ fn sandbox(report: StepReport) -> Line {
     Line::new("sandbox", report.step, state, detail).hints(hint)
 }
 
-/// The container engines that are here. They are alternatives: none of them has to be.
-fn engines(host: &HostEnv, directories: &Directories) -> Vec<Line> {
+/// The container engines that are here. They are alternatives: only the one that was chosen has to be.
+fn engines(host: &HostEnv, directories: &Directories, options: &RuntimeOptions) -> Vec<Line> {
     let sessions = directories.sessions(host.var("XDG_RUNTIME_DIR"));
-    // A file that cannot be read is every run's failure.
-    let (options, broken) = match config::ground(host) {
-        Ok((_, options)) => (options, None),
-        Err(error) => {
-            let line = Line::new("engines", "configuration", State::Failed, error.to_string());
-            (RuntimeOptions::default(), Some(line.hints(error.hint)))
-        }
-    };
-    let apple = || session::chosen_apple(&options, sessions.clone()).check();
-    let apple = cfg!(target_os = "macos").then(apple).into_iter().flatten();
-    let apple = apple.map(|report| Line { area: "apple", ..sandbox(report) });
-    broken.into_iter().chain(linux_engines(&options, &sessions)).chain(apple).collect()
+    let chosen = options.name == RuntimeChoice::Apple;
+    let apple = || session::chosen_apple(options, sessions.clone()).check();
+    let apple = (cfg!(target_os = "macos") || chosen).then(apple).into_iter().flatten();
+    let apple = apple.map(|report| {
+        let mut line = Line { area: "apple", ..sandbox(report) };
+        line.counts_if(chosen);
+        line
+    });
+    linux_engines(options, &sessions).into_iter().chain(apple).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -151,17 +167,22 @@ fn linux_engines(options: &RuntimeOptions, sessions: &Path) -> Vec<Line> {
     use crate::runtime::engine::{self, Kind};
     let engines =
         [Kind::Podman, Kind::Docker].map(|kind| session::chosen_engine(kind, options, sessions.to_owned()));
-    let found = engine::detect(&engines.each_ref());
-    let lines = found.into_iter().filter(|found| !found.missing()).map(|found| {
-        let notes = found.notes.join("; ");
-        let line = |state, detail: String| Line::new("engines", found.kind.as_str(), state, detail);
-        match (&found.facts, &found.problem) {
-            (Ok(_), None) => line(State::Passed, notes),
-            (Ok(_), Some(problem)) => line(State::Warning, format!("{problem} ({notes})")),
-            (Err(error), _) => line(State::Warning, error.to_string()),
-        }
-    });
-    lines.collect()
+    engine::detect(&engines.each_ref()).iter().filter_map(|found| engine_line(found, options.name)).collect()
+}
+
+/// Nothing of one that is not there, unless it was chosen.
+#[cfg(target_os = "linux")]
+fn engine_line(found: &Found, chosen: RuntimeChoice) -> Option<Line> {
+    let is_chosen = chosen.as_str() == found.kind.as_str();
+    let notes = found.notes.join("; ");
+    let line = |state, detail: String| Line::new("engines", found.kind.as_str(), state, detail);
+    let mut line = match (&found.facts, &found.problem) {
+        (Ok(_), None) => line(State::Passed, notes),
+        (Ok(_), Some(problem)) => line(State::Failed, format!("{problem} ({notes})")),
+        (Err(error), _) => line(State::Failed, error.to_string()).hints(error.hint()),
+    };
+    line.counts_if(is_chosen);
+    (is_chosen || !found.missing()).then_some(line)
 }
 
 fn writable(directories: &Directories) -> Vec<Line> {
@@ -185,13 +206,18 @@ fn try_writing(path: &Path) -> std::io::Result<()> {
     tempfile::tempfile_in(path).map(drop)
 }
 
-fn packages(host: &HostEnv, directories: &Directories, online: bool) -> Vec<Line> {
+fn packages(host: &HostEnv, directories: &Directories, options: &RuntimeOptions, online: bool) -> Vec<Line> {
     let failed = |step: &str, error: &PackageError| {
         Line::new("packages", step, State::Failed, error.to_string()).hints(error.hints())
     };
     let node = match Node::find(host, &directories.cache) {
         Ok(node) => node,
-        Err(error) => return vec![failed("node", &error)],
+        Err(error) => {
+            let mut line = failed("node", &error);
+            // A container has its image's.
+            line.counts_if(options.name == RuntimeChoice::Native);
+            return vec![line];
+        }
     };
     let mut lines = vec![
         Line::new("packages", "node", State::Passed, format!("{} ({})", node.version, node.exec.display())),
@@ -345,6 +371,24 @@ mod tests {
         let directories = Directories::new(|name| (name == "HOME").then(|| blocked.clone().into())).unwrap();
         let lines = writable(&directories);
         assert!(lines.iter().all(|line| line.state == State::Failed && line.hints.len() == 1), "{lines:?}");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_chosen_has_to_work_and_nothing_else() {
+        use crate::runtime::RuntimeError;
+        use crate::runtime::engine::Kind;
+        let source = || std::io::ErrorKind::NotFound.into();
+        let facts = || Err(RuntimeError::NoEngine { program: "podman".into(), source: source() });
+        let found = Found { kind: Kind::Podman, facts: facts(), problem: None, notes: Vec::new() };
+        assert_eq!(engine_line(&found, RuntimeChoice::Native), None);
+        assert_eq!(engine_line(&found, RuntimeChoice::Docker), None);
+        let line = engine_line(&found, RuntimeChoice::Podman).unwrap();
+        assert_eq!((line.state, line.hints.len()), (State::Failed, 1));
+        let facts = Ok(crate::runtime::engine::Facts::default());
+        let found = Found { facts, problem: Some("too old".into()), ..found };
+        assert_eq!(engine_line(&found, RuntimeChoice::Native).unwrap().state, State::Warning);
+        assert_eq!(engine_line(&found, RuntimeChoice::Podman).unwrap().state, State::Failed);
     }
 
     #[test]

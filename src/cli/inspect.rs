@@ -13,10 +13,11 @@ use clap::{CommandFactory as _, Parser};
 use serde_json::{Value, json};
 
 use super::options::{Options, again};
+use super::probe::show::ROWS;
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
-use super::{grants, log_to_stderr, parse_keeping, resolve, say};
+use super::{grants, log_to_stderr, own_program, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
@@ -154,9 +155,7 @@ fn arguments(text: &str) -> Result<Value, Failure> {
 
 /// The server's tools, with their input schemas.
 fn tools(args: &Args, voice: Stderr) -> Result<Vec<(String, Value)>, Failure> {
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     let mut words = args.again.clone();
     words.push("--".into());
     words.extend(args.words.iter().cloned());
@@ -326,10 +325,14 @@ fn of_tools(
         let _ = writeln!(text, "no argument of its {} tools is taken for a path by its name", tools.len());
     } else {
         let mut table = Table::new(&["tool", "argument", "why"]);
-        for row in rows {
+        let more = rows.len().saturating_sub(ROWS);
+        for row in rows.into_iter().take(ROWS) {
             table.row(row.to_vec());
         }
         text.push_str(&table.render());
+        if more > 0 {
+            let _ = writeln!(text, "and {more} more (--json shows all)");
+        }
     }
     if resolved.arguments.strategies.heuristic {
         text.push_str("besides these, values that are absolute, or begin with ./, ../, ~/ or file:///\n");

@@ -29,7 +29,7 @@ mod update;
 mod wrap;
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser};
@@ -264,7 +264,7 @@ fn usage(error: &mut clap::Error) -> ExitStatus {
     }
     if error.use_stderr() {
         use std::io::Write as _;
-        let _ = write!(std::io::stderr().lock(), "npxc: {}", error.render());
+        let _ = write!(std::io::stderr().lock(), "{}npxc: {}", crate::voice::mark(), error.render());
         return ExitStatus::Config;
     }
     say::print(&error.render().to_string());
@@ -305,6 +305,13 @@ fn log_to_stderr(level: options::tracing_level::Level) {
         .with_ansi(colours)
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// npxc's own program, to be started again.
+fn own_program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
+    })
 }
 
 /// Parses one of npxc's commands and keeps the matches, for handing options on.

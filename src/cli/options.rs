@@ -1,4 +1,5 @@
-//! The options that say what a package is granted; the same for `npxc SPEC`, `npxc probe` and `npxc install`.
+//! The options that say what a package is granted; the same for `npxc SPEC` and every command that installs or starts a
+//! package.
 //!
 //! Text goes in, [`Asked`] comes out. Values are parsed by `config`, not by clap, so that a mistake points at its
 //! character and reads the same whether it stood on the command line or in a file.
@@ -110,7 +111,7 @@ pub struct Options {
     /// Another package to install; with it, the first word is the bin to run
     #[arg(short, long, value_name = "NAME", help_heading = "As npx has them")]
     pub package: Vec<String>,
-    /// Taken as npx takes it: npxc asks before an update, and never else
+    /// Taken as npx takes it: npxc asks only before update, wrap and unwrap change something
     #[arg(short, long, action = clap::ArgAction::Count, help_heading = "As npx has them")]
     pub yes: u8,
 }
@@ -244,7 +245,8 @@ impl Options {
             mounts: all("--mount", &self.mount, |text| MountSpec::parse(text, place()))?,
             persist: self.persist.then_some(true),
             runtime: one("--runtime", self.runtime.as_ref(), str::parse)?,
-            link: one("--link", self.link.as_ref(), str::parse)?,
+            link: one("--link", self.link.as_ref(), str::parse)?
+                .map(|link| (link, Place::Option("--link".to_owned()))),
             image: one("--image", self.image.as_ref(), values::image)?,
             require_limits: self.require_limits.then_some(true),
             program: None,

@@ -4,7 +4,7 @@
 //! gets. What comes back (names, descriptions, stderr) is the server's own word and is shown as such.
 
 pub(super) mod client;
-mod show;
+pub(super) mod show;
 mod watched;
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use self::client::Outcome;
 use super::options::{Options, again};
 use super::say::Stderr;
-use super::{is_marked, log_to_stderr, parse_keeping, resolve, say, warn_of_slips};
+use super::{is_marked, log_to_stderr, own_program, parse_keeping, resolve, say, warn_of_slips};
 use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
 use crate::config::Resolved;
@@ -99,9 +99,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
         None => None,
     };
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
 
     // One log for the steps of an installation and for the server, where every session's log is.
     let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
@@ -135,7 +133,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         say::print(&show::text(&title, &outcome, &network));
     }
     match outcome.failure {
-        None => Ok(outcome.status),
+        None => Ok(ExitStatus::Success),
         Some(failure) => Err(failure),
     }
 }
@@ -150,9 +148,7 @@ pub(super) fn denied(
 ) -> Result<Vec<String>, Failure> {
     // Its variables are in `env`, and not in this process.
     let mut resolved = resolve(&Options { env: Vec::new(), ..args.options.clone() }, &args.words)?;
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
+    let program = own_program()?;
     let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
     let mut word = OsString::from("--audit-log=");
     word.push(&log);
@@ -166,7 +162,7 @@ pub(super) fn denied(
         hints.filter_map(|hint| Some(hint.strip_prefix("--allow ")?.to_owned())).collect();
     match outcome.failure {
         // It may have failed for what it could not reach.
-        Some(failure) if rules.is_empty() => Err(failure),
+        Some(failure) if rules.is_empty() || failure.status == ExitStatus::Interrupted => Err(failure),
         Some(_) | None => Ok(rules.into_iter().collect()),
     }
 }

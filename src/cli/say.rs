@@ -8,28 +8,29 @@ use super::options::tracing_level::Level;
 use crate::audit::escape::printable;
 use crate::exit::Failure;
 use crate::package::Progress;
+use crate::voice::mark;
 
 /// Longest line that is said, characters.
 const LINE: usize = 4000;
 
 /// Says why a command failed and what to do.
 pub fn failure(failure: &Failure) {
-    write(&mut io::stderr().lock(), failure);
+    write(&mut io::stderr().lock(), mark(), failure);
 }
 
 /// Something the user should know although it stops nothing.
 pub fn warning(text: &str) {
-    line(&mut io::stderr().lock(), "npxc: warning: ", text);
+    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", text);
 }
 
 /// What npxc is doing.
 pub fn note(text: &str) {
-    line(&mut io::stderr().lock(), "npxc: ", text);
+    line(&mut io::stderr().lock(), mark(), "npxc: ", text);
 }
 
 /// What to type or change.
 pub fn hint(text: &str) {
-    line(&mut io::stderr().lock(), "npxc: hint: ", text);
+    line(&mut io::stderr().lock(), mark(), "npxc: hint: ", text);
 }
 
 /// The result of one of npxc's own commands, on stdout. A reader that went away is no error.
@@ -76,20 +77,20 @@ impl Progress for Stderr {
     }
 }
 
-fn write(out: &mut impl io::Write, failure: &Failure) {
+fn write(out: &mut impl io::Write, mark: &str, failure: &Failure) {
     let mut lines = failure.message.lines();
-    line(out, "npxc: error: ", lines.next().unwrap_or_default());
+    line(out, mark, "npxc: error: ", lines.next().unwrap_or_default());
     for more in lines {
-        line(out, "npxc:   ", more);
+        line(out, mark, "npxc:   ", more);
     }
     for hint in &failure.hints {
-        line(out, "npxc: hint: ", hint);
+        line(out, mark, "npxc: hint: ", hint);
     }
 }
 
-fn line(out: &mut impl io::Write, prefix: &str, text: &str) {
+fn line(out: &mut impl io::Write, mark: &str, prefix: &str, text: &str) {
     // One write per line: the package writes to the same stderr.
-    let _ = out.write_all(format!("{prefix}{}\n", printable(text, LINE)).as_bytes());
+    let _ = out.write_all(format!("{mark}{prefix}{}\n", printable(text, LINE)).as_bytes());
 }
 
 #[cfg(test)]
@@ -102,10 +103,14 @@ mod tests {
         let failure =
             Failure::new(ExitStatus::Config, "--allow: no\nexa mple\n   ^").hint("try \u{1b}[2J this");
         let mut out = Vec::new();
-        write(&mut out, &failure);
+        write(&mut out, "", &failure);
         assert_eq!(
             String::from_utf8_lossy(&out),
             "npxc: error: --allow: no\nnpxc:   exa mple\nnpxc:      ^\nnpxc: hint: try \\u{1b}[2J this\n"
         );
+        let mut marked = Vec::new();
+        write(&mut marked, "word ", &failure);
+        let (marked, plain) = (String::from_utf8_lossy(&marked), String::from_utf8_lossy(&out));
+        assert!(marked.lines().eq(plain.lines().map(|line| format!("word {line}"))), "{marked}");
     }
 }

@@ -133,25 +133,41 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
             say::note("nothing is that old");
         }
     }
-    let (mut said, mut kept) = (String::new(), BTreeSet::new());
+    let (said, gone, mut failures) = removed(&chosen, |entry| store.remove(entry));
     let (host, data) = (HostEnv::current(), directories()?.data);
-    for entry in chosen {
-        kept.extend(kept_of(entry, &host, &data));
-        let what = match store.remove(entry)? {
-            Removed::Later => "is in use, and is removed once it is not",
-            Removed::Gone => "is removed",
-        };
-        let _ = writeln!(said, "{} {what}", name(entry));
-    }
+    let kept: BTreeSet<PathBuf> = gone.iter().filter_map(|entry| kept_of(entry, &host, &data)).collect();
     if args.all {
-        store.tarballs().clear()?;
+        failures.extend(store.tarballs().clear().err().map(Failure::from));
     }
     say::print(&said);
     for place in kept {
         say::note(&format!("what it kept with --persist is still in {}", place.display()));
         say::hint(&format!("if nobody wants it any more: rm -r {}", shell_word(&place.to_string_lossy())));
     }
-    Ok(ExitStatus::Success)
+    let last = failures.pop();
+    failures.iter().for_each(say::failure);
+    last.map_or(Ok(ExitStatus::Success), Err)
+}
+
+/// Removes each; what to say of those that are gone, these, and what went wrong with the others.
+fn removed<'a, E: Into<Failure>>(
+    chosen: &[&'a Listed],
+    remove: impl Fn(&Listed) -> Result<Removed, E>,
+) -> (String, Vec<&'a Listed>, Vec<Failure>) {
+    let (mut said, mut gone, mut failures) = (String::new(), Vec::new(), Vec::new());
+    for entry in chosen {
+        let what = match remove(entry) {
+            Ok(Removed::Later) => "is in use, and is removed once it is not",
+            Ok(Removed::Gone) => "is removed",
+            Err(error) => {
+                failures.push(error.into());
+                continue;
+            }
+        };
+        let _ = writeln!(said, "{} {what}", name(entry));
+        gone.push(*entry);
+    }
+    (said, gone, failures)
 }
 
 /// `30d` and the like, as an option's value.
@@ -293,6 +309,19 @@ fn day(time: u64) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn one_that_cannot_be_removed_does_not_keep_the_others() {
+        let listed =
+            |dir: &str| Listed { platform: String::new(), used: None, manifest: None, dir: dir.into() };
+        let all = [listed("/a"), listed("/b"), listed("/c")];
+        let (said, gone, failures) = removed(&all.iter().collect::<Vec<_>>(), |entry| {
+            let failure = || Failure::new(ExitStatus::Config, entry.dir.display().to_string());
+            if entry.dir == Path::new("/b") { Err(failure()) } else { Ok(Removed::Gone) }
+        });
+        assert_eq!((said.as_str(), gone.len()), ("/a is removed\n/c is removed\n", 2));
+        assert_eq!(failures.iter().map(|failure| failure.message.as_str()).collect::<Vec<_>>(), ["/b"]);
+    }
 
     #[test]
     fn ages() {

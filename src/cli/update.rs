@@ -125,11 +125,11 @@ fn describe(title: &str, changes: &Changes) -> String {
         let _ = writeln!(out, "  {}", printable(&change.to_string(), LINE));
     }
     if !changes.scripts.is_empty() {
-        let _ = writeln!(
-            out,
-            "  install scripts that would run: {}",
-            printable(&changes.scripts.join(", "), LINE)
-        );
+        out.push_str("  install scripts that would run:\n");
+    }
+    // A line each: no name can push another one out of sight.
+    for name in &changes.scripts {
+        let _ = writeln!(out, "    {}", printable(name, LINE));
     }
     out
 }
@@ -161,12 +161,15 @@ mod tests {
                 change("new\u{1b}[2J", None, Some("1.0.0")),
                 change("gone", Some("2.0.0"), None),
             ],
-            scripts: vec!["a".to_owned(), "b".to_owned()],
+            scripts: vec!["a".repeat(LINE), "b".to_owned()],
         };
+        let long = "a".repeat(LINE);
         assert_eq!(
             describe("server", &changes),
-            "server\n    server 1.0.0 -> 1.1.0\n  + new\\u{1b}[2J 1.0.0\n  - gone 2.0.0\n  \
-             install scripts that would run: a, b\n"
+            format!(
+                "server\n    server 1.0.0 -> 1.1.0\n  + new\\u{{1b}}[2J 1.0.0\n  - gone 2.0.0\n  \
+                 install scripts that would run:\n    {long}\n    b\n"
+            )
         );
     }
 

@@ -10,8 +10,10 @@ use super::error::ConfigError;
 pub struct Directories {
     /// The user's home.
     pub home: PathBuf,
-    /// `npxc.toml` and `packages/`: `$XDG_CONFIG_HOME/npxc`.
+    /// `npxc.toml` and `packages/`: `$XDG_CONFIG_HOME/npxc`, or what `--config` names.
     pub config: PathBuf,
+    /// The same of a start without `--config`.
+    usual_config: PathBuf,
     /// The package store and what packages keep: `$XDG_DATA_HOME/npxc`.
     pub data: PathBuf,
     /// Audit logs: `$XDG_STATE_HOME/npxc`.
@@ -49,8 +51,10 @@ impl Directories {
             let path = read(name).map_or_else(|| Ok(home.join(default)), |path| absolute(name, path))?;
             Ok::<_, ConfigError>(path.join("npxc"))
         };
+        let config = base("XDG_CONFIG_HOME", ".config")?;
         Ok(Self {
-            config: base("XDG_CONFIG_HOME", ".config")?,
+            usual_config: config.clone(),
+            config,
             data: base("XDG_DATA_HOME", ".local/share")?,
             state: base("XDG_STATE_HOME", ".local/state")?,
             cache: base("XDG_CACHE_HOME", ".cache")?,
@@ -76,8 +80,8 @@ impl Directories {
     }
 
     /// The directories that a package must never be able to change: its own policy, its own code, its own log.
-    pub fn own(&self) -> [&PathBuf; 4] {
-        [&self.config, &self.data, &self.state, &self.cache]
+    pub fn own(&self) -> [&PathBuf; 5] {
+        [&self.config, &self.usual_config, &self.data, &self.state, &self.cache]
     }
 }
 

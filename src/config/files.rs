@@ -76,13 +76,11 @@ pub(super) fn layers(
     let own = match (named, packages.first().and_then(PackageSpec::name)) {
         (Some(named), _) => Some(named),
         (None, None) => None,
-        (None, Some(name)) => match under_old_name(&directories.config, name)? {
-            Former::Same(file) => Some(file),
-            Former::Other(note) => {
-                stack.extend(note.map(|note| Layer { notes: vec![note], ..Layer::default() }));
-                Some(of_package(&directories.config, name))
-            }
-        },
+        (None, Some(name)) => {
+            let (file, note) = read_for(&directories.config, name)?;
+            stack.extend(note.map(|note| Layer { notes: vec![note], ..Layer::default() }));
+            Some(file)
+        }
     };
     if let Some(file) = own
         && let Some(text) = read(&file)?
@@ -103,33 +101,38 @@ pub(super) fn layers(
     Ok(Layers { stack, packages, files })
 }
 
-/// A file under the name that npxc 0.3 gave it.
-enum Former {
-    /// It says that it is this package's, and there is no other.
-    Same(PathBuf),
-    /// It is not read; what to say about it.
-    Other(Option<String>),
-}
-
-/// npxc 0.3 wrote `@a/b` and `a-b` into the same file, `a-b.toml`. It is taken for a scoped package if it says to be its.
-fn under_old_name(config: &Path, name: &PackageName) -> Result<Former, ConfigError> {
+/// The file that is read for a package, should it be there, and a word about one that is not.
+///
+/// npxc 0.3 wrote `@a/b` and `a-b` into the same file, `a-b.toml`. It is taken for a scoped package if it says to be its, and
+/// there is no other.
+pub fn read_for(config: &Path, name: &PackageName) -> Result<(PathBuf, Option<String>), ConfigError> {
     let own = of_package(config, name);
     let text = name.to_string();
-    if !text.starts_with('@') || own.exists() {
-        return Ok(Former::Other(None));
+    let old = packages(config).join(format!("{}.toml", former::file_name(name)));
+    if !text.starts_with('@') {
+        return Ok((own, None));
     }
-    let file = packages(config).join(format!("{}.toml", former::file_name(name)));
-    let Some(written) = read(&file)? else { return Ok(Former::Other(None)) };
-    // A mistake in another package's file is that one's.
-    Ok(match schema::package(&file, &written) {
-        Ok((_, Some(package), _)) if package.name() == Some(name) => Former::Same(file),
-        Err(error) if written.contains(&text) => return Err(error),
-        Ok((_, Some(_), _)) | Err(_) => Former::Other(None),
-        Ok((_, None, _)) => Former::Other(Some(format!(
-            "{} is not read for {name}: if it is meant for it, rename it to {}",
-            file.display(),
-            own.file_name().unwrap_or_default().to_string_lossy()
-        ))),
+    // What cannot be read is no mistake where nobody needs it.
+    let written = match read(&old) {
+        Err(_) if own.exists() => None,
+        written => written?,
+    };
+    let Some(written) = written else { return Ok((own, None)) };
+    let (not_read, new) = (format!("{} is not read for {name}", old.display()), own.display());
+    Ok(match (schema::package(&old, &written), own.exists()) {
+        (Ok((_, Some(package), _)), false) if package.name() == Some(name) => (old, None),
+        (Ok((_, Some(package), _)), true) if package.name() == Some(name) => {
+            let note = format!("{not_read}, as {new} is there: what both say belongs there");
+            (own, Some(note))
+        }
+        // Whoever reads it finds the mistake. One in another package's file is that one's.
+        (Err(_), false) if written.contains(&text) => (old, None),
+        (Ok((_, Some(_), _)) | Err(_), _) | (Ok((_, None, _)), true) => (own, None),
+        (Ok((_, None, _)), false) => {
+            let name = own.file_name().unwrap_or_default().to_string_lossy();
+            let note = format!("{not_read}: if it is meant for it, rename it to {name}");
+            (own, Some(note))
+        }
     })
 }
 

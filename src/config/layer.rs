@@ -80,8 +80,8 @@ pub struct Layer {
     pub non_path_arguments: Arguments,
     /// `--runtime`.
     pub runtime: Option<RuntimeChoice>,
-    /// `--link`.
-    pub link: Option<LinkChoice>,
+    /// `--link`, and where it stood.
+    pub link: Option<(LinkChoice, Place)>,
     /// `--image`.
     pub image: Option<String>,
     /// `--require-limits`.

@@ -56,7 +56,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
     }
     let combined = combine(&stack, host, &cwd)?;
     let mut warnings = combined.warnings;
-    let mounts = mounts::settle(&combined.mounts, &directories)?;
+    let mounts = mounts::settle(&combined.mounts, &directories, &files)?;
     if combined.persist {
         spares_data(&combined.mounts)?;
         let name = packages.first().and_then(PackageSpec::name);
@@ -93,9 +93,10 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
             )
         });
     }
-    let audit = match &asked.audit_log.or(variables.audit_log) {
+    let asked_log = asked.audit_log.map(|text| ("--audit-log", text));
+    let audit = match asked_log.or(variables.audit_log.map(|text| ("NPXC_AUDIT_LOG", text))) {
         None => per_session(directories.audit(), packages.first(), host),
-        Some(text) => audit_log(text, packages.first(), &mounts, host)?,
+        Some((option, text)) => audit_log(option, &text, packages.first(), &mounts, host)?,
     };
     Ok(Resolved {
         request: Request { packages, bin: asked.bin },
@@ -199,21 +200,22 @@ fn inside(cwd: &HostPath, mounts: &[Mount]) -> Option<PathBuf> {
     })
 }
 
-/// What `--audit-log` names; never where the package could change it.
+/// What `--audit-log`, or its variable, names; never where the package could change it.
 fn audit_log(
+    option: &str,
     text: &str,
     package: Option<&PackageSpec>,
     mounts: &[Mount],
     host: &HostEnv,
 ) -> Result<audit::Target, ConfigError> {
-    let log = path("--audit-log", text, host)?.as_path().to_owned();
+    let log = path(option, text, host)?.as_path().to_owned();
     let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
     let real = if log.is_dir() { log.canonicalize().unwrap_or_default() } else { parent };
     let writable =
         mounts.iter().find(|mount| mount.access == Access::ReadWrite && real.starts_with(&mount.host));
     if let Some(mount) = writable {
         let what = format!("the package may write {}, and could change its own log", mount.host.display());
-        return Err(ConfigError::option("--audit-log", text, Fault::new(what)));
+        return Err(ConfigError::option(option, text, Fault::new(what)));
     }
     Ok(if log.is_dir() { per_session(log, package, host) } else { audit::Target::File(log) })
 }

@@ -2,7 +2,7 @@
 //!
 //! Text comes from the command line (`cli`), from the environment ([`variables`]) and from two files ([`schema`]); each becomes a typed [`Layer`], and
 //! [`Resolved`] is what comes out of putting the layers on top of each other ([`resolve`], pure). Only [`files`],
-//! [`mod@load`] and [`mounts`] look at the disk. Nothing here decides what may be reached; that is `policy`.
+//! [`mod@load`], [`mounts`] and `former` look at the disk. Nothing here decides what may be reached; that is `policy`.
 //!
 //! How layers combine, highest first (command line, variables, package file, global file):
 //! - A single value (`memory`, `addresses`, ...) is taken from the highest layer that has it.
@@ -22,6 +22,7 @@ mod former;
 pub mod json_schema;
 pub mod layer;
 pub mod load;
+mod masked;
 pub mod mounts;
 pub mod options;
 pub mod paths;

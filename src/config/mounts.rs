@@ -159,22 +159,33 @@ impl MountSpec {
     }
 }
 
-/// Looks at the disk: the mounts as the runtime takes them, with links in the host's path followed.
+/// Looks at the disk: the mounts as the runtime takes them, with links in the host's path followed. `files` are what the
+/// configuration was read from, wherever that is.
 pub fn settle(
     mounts: &[(MountSpec, HostPath, GuestPath)],
     directories: &Directories,
+    files: &[PathBuf],
 ) -> Result<Vec<Mount>, ConfigError> {
+    let own: Vec<PathBuf> = directories.own().into_iter().chain(files).flat_map(|own| places(own)).collect();
     mounts
         .iter()
         .map(|(spec, host, guest)| {
-            let real =
-                check(host, spec.access, directories).map_err(|fault| ConfigError::at(&spec.place, fault))?;
+            let real = check(host, spec.access, &own).map_err(|fault| ConfigError::at(&spec.place, fault))?;
             Ok(Mount { host: real, guest: guest.0.clone(), access: spec.access })
         })
         .collect()
 }
 
-fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<PathBuf, Fault> {
+/// Where something is changed: where it really is, and, should it be a link, where that is.
+fn places(own: &Path) -> Vec<PathBuf> {
+    let itself = own.parent().and_then(|parent| Some(parent.canonicalize().ok()?.join(own.file_name()?)));
+    let mut places = vec![own.canonicalize().unwrap_or_else(|_| tidy(own))];
+    places.extend(itself.filter(|itself| !places.contains(itself)));
+    places
+}
+
+/// `own` is what the package may not write to.
+fn check(host: &HostPath, access: Access, own: &[PathBuf]) -> Result<PathBuf, Fault> {
     let shown = host.0.display();
     let real = host.0.canonicalize().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -195,13 +206,9 @@ fn check(host: &HostPath, access: Access, directories: &Directories) -> Result<P
         );
     }
     if access == Access::ReadWrite {
-        let own = directories.own();
-        let real_own = own.iter().map(|own| own.canonicalize().unwrap_or_else(|_| tidy(own)));
-        if let Some(own) = real_own.into_iter().find(|own| own.starts_with(&real) || real.starts_with(own)) {
-            let what = format!(
-                "a package that may write {shown} could change npxc's own files in {}",
-                own.display()
-            );
+        if let Some(own) = own.iter().find(|own| own.starts_with(&real) || real.starts_with(own)) {
+            let which = if own.is_file() { "its own grants in" } else { "npxc's own files in" };
+            let what = format!("a package that may write {shown} could change {which} {}", own.display());
             return Err(
                 Fault::new(what).hint("mount it read-only, or a directory that does not contain them")
             );
@@ -265,7 +272,7 @@ mod tests {
         let spec = parse(text).unwrap();
         let host = HostPath::new(&spec.host, root, root).unwrap();
         let guest = spec.guest(&host).unwrap_or_else(|_| GuestPath("/x".into()));
-        settle(&[(spec, host, guest)], &directories(root))
+        settle(&[(spec, host, guest)], &directories(root), &[root.join("given/own.toml")])
     }
 
     #[test]
@@ -294,5 +301,14 @@ mod tests {
         for text in ["home:rw", "home/.config:rw", "home/.config/npxc:rw", "home/.config/npxc/packages:rw"] {
             assert!(refused(text).contains("npxc's own files"), "{text}");
         }
+
+        // A file that was named, and what it is a link to.
+        std::fs::create_dir_all(root.join("given/beside")).unwrap();
+        std::fs::write(root.join("data/real.toml"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("data/real.toml"), root.join("given/own.toml")).unwrap();
+        for text in ["given:rw", "data:rw", "given/own.toml:rw", "data/real.toml:/data/own.toml:rw"] {
+            assert!(refused(text).contains("could change its own grants in"), "{text}");
+        }
+        assert!(settled("given:ro", &root).is_ok() && settled("given/beside:rw", &root).is_ok());
     }
 }

@@ -58,7 +58,7 @@ pub struct Resolved {
     pub audit: audit::Target,
     /// npxc's own directories.
     pub directories: Directories,
-    /// The files the configuration came from.
+    /// The files the configuration came from. The package must not be able to change them either.
     pub files: Vec<PathBuf>,
     /// What a person may want to know although it stops nothing; for stderr.
     pub warnings: Vec<String>,
@@ -253,24 +253,44 @@ fn arguments(layers: &[Layer], table: impl Fn(&Layer) -> &Arguments) -> Argument
 
 /// What runs packages, by `layers`, highest first.
 pub(super) fn runtime(layers: &[Layer]) -> Result<RuntimeOptions, ConfigError> {
+    let link = first(layers, |layer| layer.link.clone());
     let ground = RuntimeOptions {
         name: first(layers, |layer| layer.runtime).unwrap_or_default(),
-        link: first(layers, |layer| layer.link).unwrap_or_default(),
+        link: link.as_ref().map_or_else(LinkChoice::default, |(link, _)| *link),
         image: first(layers, |layer| layer.image.clone()),
         program: first(layers, |layer| layer.program.clone()),
         arguments: first(layers, |layer| layer.arguments.clone()).unwrap_or_default(),
         require_limits: first(layers, |layer| layer.require_limits).unwrap_or_default(),
     };
-    let flags = layers.first().and_then(|flags| flags.image.as_ref());
-    if let (RuntimeChoice::Native, Some(image)) = (ground.name, flags) {
+    if let (RuntimeChoice::Native, Some((option, image))) = (ground.name, image_in_vain(layers)) {
         let fault = Fault::new("the native runtime has this machine's files and takes no image").hint(
             "choose a container engine with --runtime podman or --runtime docker, or leave the image out",
         );
-        return Err(ConfigError::option("--image", image, fault));
+        return Err(ConfigError::option(option, image, fault));
     }
-    let link = ground.link.as_str();
-    ground.link.suits(ground.name).map_err(|fault| ConfigError::option("--link", link, fault))?;
+    if let Some((link, place)) = link {
+        link.suits(ground.name).map_err(|fault| match &place {
+            Place::Option(option) => ConfigError::option(option, link.as_str(), fault),
+            Place::File { .. } | Place::Surroundings => ConfigError::at(&place, fault),
+        })?;
+    }
     Ok(ground)
+}
+
+/// The image that an option or a variable names for this start, unless the runtime was chosen above it. One in a file is for
+/// whenever an engine is chosen.
+fn image_in_vain(layers: &[Layer]) -> Option<(&'static str, &String)> {
+    let above = layers.iter().take_while(|layer| layer.image.is_none());
+    if above.clone().any(|layer| layer.runtime.is_some()) {
+        return None;
+    }
+    let layer = layers.get(above.count())?;
+    let option = match layer.origin {
+        Origin::Option => "--image",
+        Origin::Variable => "NPXC_IMAGE",
+        Origin::Package(_) | Origin::Global(_) | Origin::Default => return None,
+    };
+    Some((option, layer.image.as_ref()?))
 }
 
 fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::error::{ConfigError, Fault, Place, nearest};
 use super::former;
 use super::layer::{Layer, Origin};
+use super::masked;
 use super::mounts::MountSpec;
 use super::proxy::ProxyChoice;
 use super::tables::{ArgumentNames, GlobalFile, MountTable, PackageFile, Tables};
@@ -96,6 +97,7 @@ fn parse<T: DeserializeOwned>(
             unknown_key(message, elsewhere)
                 .or_else(|| one_of_a_list(message))
                 .or_else(|| former::below_env(message, text, offset))
+                .or_else(|| of_a_variable(message, text, offset))
                 .unwrap_or_else(|| Fault::new(message)),
         )
     })
@@ -122,6 +124,20 @@ fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Opt
         None => format!("the keys here are {}", known.join(", ")),
     });
     Some(Fault::new(format!("unknown key `{key}`")).hint(hint))
+}
+
+/// A better word for serde's `invalid type: integer `1`, expected a string` where that may be a secret.
+fn of_a_variable(message: &str, text: &str, offset: usize) -> Option<Fault> {
+    let line = text.get(..offset)?.matches('\n').count();
+    if !message.starts_with("invalid ") || !masked::in_env(text, line) {
+        return None;
+    }
+    let table = "a table of variables is wanted here, each with a text";
+    Some(if message.ends_with("a map") {
+        Fault::new(table).hint("write a line [env], and below it NAME = \"VALUE\"")
+    } else {
+        Fault::new("a text is wanted here").hint("write the value in quotes")
+    })
 }
 
 /// A better word for serde's `invalid type: string "x", expected a sequence`.
@@ -186,7 +202,10 @@ impl Source<'_> {
             path_arguments: self.arguments(&table.path_arguments)?,
             non_path_arguments: self.arguments(&table.non_path_arguments)?,
             runtime: self.one(runtime.name.as_ref(), str::parse)?,
-            link: self.one(runtime.link.as_ref(), str::parse)?,
+            link: match &runtime.link {
+                Some(text) => Some((self.value(text, str::parse)?, self.place(text.span().start))),
+                None => None,
+            },
             image: self.one(runtime.image.as_ref(), values::image)?,
             require_limits: runtime.require_limits,
             program: self.one(runtime.program.as_ref(), values::program)?,

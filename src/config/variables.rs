@@ -36,8 +36,8 @@ pub const NAMES: [&str; 16] = [
     "NPXC_RUNTIME",
 ];
 
-/// Names that are no option's: a package's, a build's, the tests'.
-const OTHERS: [&str; 3] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_"];
+/// Names that are no option's: a package's, a build's, the tests', another npxc's that started this one.
+const OTHERS: [&str; 4] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_", crate::voice::VARIABLE];
 
 /// The variable of an option.
 pub fn of(option: &str) -> String {
@@ -83,7 +83,7 @@ pub fn read(host: &HostEnv) -> Result<Variables, ConfigError> {
         addresses: value!("NPXC_ADDRESSES", str::parse),
         install_allow: list("NPXC_ALLOW_INSTALL")?,
         runtime: value!("NPXC_RUNTIME", str::parse),
-        link: value!("NPXC_LINK", str::parse),
+        link: value!("NPXC_LINK", str::parse).map(|link| (link, Place::Option("NPXC_LINK".to_owned()))),
         image: value!("NPXC_IMAGE", values::image),
         memory: value!("NPXC_MEMORY", values::memory),
         cpus: value!("NPXC_CPUS", values::cpus),

@@ -28,7 +28,7 @@ pub(super) struct Asking {
 
 /// How it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Answer {
     /// The proxy has not answered yet.
     Waiting,
     /// The connection is the flow's.
@@ -56,20 +56,20 @@ impl Asking {
     }
 
     /// Notes what epoll said, and goes on.
-    pub(super) fn ready(&mut self, event: &Event) -> Standing {
+    pub(super) fn ready(&mut self, event: &Event) -> Answer {
         self.ended |= event.is_read_closed() || event.is_error();
         self.advance()
     }
 
     /// Sends and receives as far as it goes now.
-    pub(super) fn advance(&mut self) -> Standing {
+    pub(super) fn advance(&mut self) -> Answer {
         self.try_to_advance().unwrap_or_else(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Standing::Waiting,
-            _ => Standing::Failed(Fault::Closed),
+            io::ErrorKind::WouldBlock => Answer::Waiting,
+            _ => Answer::Failed(Fault::Closed),
         })
     }
 
-    fn try_to_advance(&mut self) -> io::Result<Standing> {
+    fn try_to_advance(&mut self) -> io::Result<Answer> {
         loop {
             while !self.unsent.is_empty() {
                 let count = (&self.socket).write(&self.unsent)?;
@@ -78,21 +78,21 @@ impl Asking {
             let mut seen = [0; MOST_REPLY];
             let count = self.socket.peek(&mut seen)?;
             if count == 0 {
-                return Ok(Standing::Failed(Fault::Closed));
+                return Ok(Answer::Failed(Fault::Closed));
             }
             match self.handshake.receive(&seen[..count]) {
-                Progress::NeedMore if self.ended => return Ok(Standing::Failed(Fault::Closed)),
+                Progress::NeedMore if self.ended => return Ok(Answer::Failed(Fault::Closed)),
                 // Another edge comes with more.
-                Progress::NeedMore => return Ok(Standing::Waiting),
+                Progress::NeedMore => return Ok(Answer::Waiting),
                 Progress::Next(used, message) => {
                     self.take(used)?;
                     self.unsent = message;
                 }
                 Progress::Ready(used) => {
                     self.take(used)?;
-                    return Ok(Standing::Ready);
+                    return Ok(Answer::Ready);
                 }
-                Progress::Failed(fault) => return Ok(Standing::Failed(fault)),
+                Progress::Failed(fault) => return Ok(Answer::Failed(fault)),
             }
         }
     }

@@ -68,23 +68,31 @@ impl Tarballs {
         cache: &Path,
         integrities: impl Iterator<Item = &'a str>,
     ) -> io::Result<()> {
+        // The bound is kept also where something cannot be: a full disk is when it matters.
+        let taken = self.take_all(cache, integrities);
+        self.forget().and(taken)
+    }
+
+    /// What fails with one file does not keep the others away; the last such failure.
+    fn take_all<'a>(&self, cache: &Path, integrities: impl Iterator<Item = &'a str>) -> io::Result<()> {
         let content = File::open(cache)?;
         let mut left = MOST_BYTES;
+        let mut failed = Ok(());
         for digest in integrities.filter_map(digest) {
             let own = self.directory.join(&digest);
             let Some(place) = place(&digest) else { continue };
             match open_inside(&content, &Path::new(CONTENT).join(place)) {
                 // Also when it is known: then what was known was damaged, and npm has replaced the link to it.
-                Ok(found) => left -= self.take(found, &digest, &own, left)?,
-                // It is a link: it was used.
-                Err(_) if own.exists() => {
-                    File::open(&own)?.set_times(FileTimes::new().set_modified(SystemTime::now()))?;
-                }
-                // Downloaded under another digest, or not at all: a package of this machine.
-                Err(_) => {}
+                Ok(found) => match self.take(found, &digest, &own, left) {
+                    Ok(read) => left -= read,
+                    Err(error) => failed = Err(error),
+                },
+                // It is a link: it was used. Or it was downloaded under another digest, or not at all: a package of this
+                // machine.
+                Err(_) => failed = unless_gone(used_now(&own)).and(failed),
             }
         }
-        self.forget()
+        failed
     }
 
     /// Copies a file that is not longer than `most`, and keeps the copy if it has the digest. How much was read.
@@ -120,12 +128,13 @@ impl Tarballs {
         let mut files = Vec::new();
         for file in fs::read_dir(&self.directory)? {
             let file = file?;
-            let metadata = file.metadata()?;
+            // Another npxc may remove the same.
+            let Ok(metadata) = file.metadata() else { continue };
             let used = metadata.modified()?;
             let age = SystemTime::now().duration_since(used).unwrap_or_default();
             if file.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
                 if age > PART_LASTS {
-                    fs::remove_file(file.path())?;
+                    unless_gone(fs::remove_file(file.path()))?;
                 }
                 continue;
             }
@@ -137,7 +146,7 @@ impl Tarballs {
             if bytes <= MOST_BYTES && count <= MOST_FILES {
                 break;
             }
-            fs::remove_file(path)?;
+            unless_gone(fs::remove_file(path))?;
             (bytes, count) = (bytes - length, count - 1);
         }
         Ok(())
@@ -147,6 +156,15 @@ impl Tarballs {
     pub fn clear(&self) -> Result<(), super::PackageError> {
         tree::remove(&self.directory)
     }
+}
+
+fn used_now(file: &Path) -> io::Result<()> {
+    File::open(file)?.set_times(FileTimes::new().set_modified(SystemTime::now()))
+}
+
+/// That a file is not there is no failure here.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Opens what is there by following no link, and waits for nobody.

@@ -104,3 +104,21 @@ fn what_was_not_used_for_longest_goes_first() {
     assert_eq!((left, large.exists()), ([true, false, false], true));
     assert_eq!(names(&shared.directory).len(), 3, "one of the parts may still be written");
 }
+
+#[test]
+fn a_file_that_cannot_be_kept_does_not_keep_the_others_or_the_bound_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (shared, cache) = (Tarballs::at(dir.path().join("tarballs")), dir.path().join("cache"));
+    fs::create_dir(&cache).unwrap();
+    shared.lend(&cache).unwrap();
+    let [bad, good] = [b"bad", b"new"].map(|content| cached(&cache, content, content));
+    let place = |integrity: &str| shared.directory.join(digest(integrity).unwrap());
+    // Nothing can be renamed to where a directory with something in it is.
+    fs::create_dir_all(place(&bad).join("x")).unwrap();
+    let too_much = shared.directory.join("f".repeat(128));
+    let file = File::create(&too_much).unwrap();
+    file.set_len(MOST_BYTES).unwrap();
+    file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH)).unwrap();
+    assert!(shared.keep(&cache, [&bad, &good].map(String::as_str).into_iter()).is_err());
+    assert!(place(&good).is_file() && !too_much.exists());
+}

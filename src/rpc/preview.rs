@@ -2,6 +2,10 @@
 //!
 //! `tee(2)` lets the kernel's pages appear in a second pipe, which is read; `splice(2)` moves them to where they go. That is
 //! Linux alone; elsewhere everything is read and written.
+//!
+//! What was looked at and what goes on are the same pages, and a server may keep some that it sends: those of a file
+//! (`splice(2)`; the sandbox refuses `vmsplice(2)`, which nothing needs). By changing one in between it can write a line that
+//! was not looked at. Only its own client hears it, to whom it may say anything; nothing is decided about it.
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::Preview;

@@ -4,6 +4,8 @@ use std::fs;
 
 use npxc_guest::step::{Failure, Step};
 
+use crate::paths::shell_word;
+
 /// The failure as a sentence.
 pub(in crate::runtime) fn sentence(failure: &Failure) -> String {
     let error = match failure.errno {
@@ -207,9 +209,11 @@ fn apparmor(program: &str) -> String {
     let profile: String =
         apparmor_profile(program).lines().fold(String::new(), |all, line| all + "    " + line + "\n");
     format!(
-        "AppArmor restricts user namespaces on this machine (Ubuntu 23.10 and newer). Allow them to npxc alone: write\n\
+        "AppArmor restricts user namespaces on this machine (Ubuntu 23.10 and newer). Allow them to this program: write\n\
          \n{profile}\nto /etc/apparmor.d/npxc (`npxc doctor --apparmor | sudo tee /etc/apparmor.d/npxc`) and run \
-         `sudo apparmor_parser -r /etc/apparmor.d/npxc`"
+         `sudo apparmor_parser -r /etc/apparmor.d/npxc`. Whatever may replace the program gets them, too: have it where only \
+         root may write (`sudo install {} /usr/local/bin/npxc`), and run that one from the start",
+        shell_word(program)
     )
 }
 
@@ -262,6 +266,8 @@ mod tests {
             assert!(hint.contains("userns,"), "{hint}");
             assert!(!hint.contains("sysctl"), "{hint}");
             assert!(hint.contains("npxc doctor --apparmor | sudo tee"), "{hint}");
+            assert!(hint.contains("Whatever may replace the program gets them, too"), "{hint}");
+            assert!(hint.contains("sudo install /opt/npxc/bin/npxc /usr/local/bin/npxc"), "{hint}");
         }
     }
 

@@ -48,7 +48,8 @@ pub(super) fn mount(shelf: &Shelf) -> Mount {
 
 /// What the session's client may share by naming it; `granted` is what is mounted anyway.
 pub(super) fn scope(resolved: &Resolved, granted: &[Mount], home: PathBuf) -> Scope {
-    let mut own: Vec<PathBuf> = resolved.directories.own().into_iter().cloned().collect();
+    let mut own: Vec<PathBuf> =
+        resolved.directories.own().into_iter().chain(&resolved.files).cloned().collect();
     // Logs of other sessions lie there, too.
     own.push(resolved.audit.path().to_owned());
     let ground = Ground { cwd: resolved.cwd.clone(), home, own };

@@ -68,6 +68,14 @@ impl Signals {
             _ = self.hangup.recv() => {}
         }
     }
+
+    /// What comes of `work`, or nothing if a signal comes first.
+    pub(super) async fn or<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.next() => None,
+        }
+    }
 }
 
 /// Waits for the end, and brings it about when it is due.

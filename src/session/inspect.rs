@@ -84,3 +84,39 @@ impl Sights {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+
+    use super::*;
+    use crate::config::load;
+    use crate::config::load::Asked;
+    use crate::rpc::identify::{Reason, shape};
+
+    #[test]
+    fn the_file_that_grants_is_not_given_to_whom_it_grants() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir(root.join("home")).unwrap();
+        fs::write(root.join("server.toml"), "[paths]\nmount_mode = \"rw\"\n").unwrap();
+        fs::write(root.join("notes.txt"), "notes").unwrap();
+        let home = root.join("home");
+        let vars = [(OsString::from("HOME"), home.clone().into_os_string())].into();
+        let asked = Asked {
+            packages: vec!["server".parse().unwrap()],
+            config: Some("server.toml".to_owned()),
+            ..Asked::default()
+        };
+        let resolved = load(asked, &HostEnv { vars, cwd: root, home }).unwrap();
+        let sights = Sights::of(&resolved).unwrap();
+        let sight = |text: &str| {
+            let (written, reason) = (shape::read(text).unwrap(), Reason::Configured);
+            sights.of_path(&Named { text: text.to_owned(), written, reason, makes: false }, true)
+        };
+        assert_eq!(sight("./notes.txt"), Sight::Copy(Access::ReadWrite));
+        assert!(matches!(sight("./server.toml"), Sight::Refused(_)), "{:?}", sight("./server.toml"));
+    }
+}

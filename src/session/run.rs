@@ -28,14 +28,14 @@ use crate::workspace::Handle;
 pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
-        let host = tokio::select! {
-            host = Host::of(resolved, words) => host?,
-            () = signals.next() => return Ok(ExitStatus::Interrupted),
+        let Some(host) = signals.or(Host::of(resolved, words)).await else {
+            return Ok(ExitStatus::Interrupted);
         };
-        let entry = tokio::select! {
-            entry = host.entry(resolved, words, false) => entry?,
-            () = signals.next() => return Ok(ExitStatus::Interrupted),
+        let host = host?;
+        let Some(entry) = signals.or(host.entry(resolved, words, false)).await else {
+            return Ok(ExitStatus::Interrupted);
         };
+        let entry = entry?;
         host.note_use(&entry);
         start(&host, resolved, &entry, words, &mut signals).await
     })
@@ -46,14 +46,13 @@ pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Fail
 pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result<Option<String>, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
-        let host = Host::of(resolved, words).await?;
+        let interrupted = || Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed");
+        let host = signals.or(Host::of(resolved, words)).await.ok_or_else(interrupted)??;
         if !force && let Some(title) = host.installed(resolved)? {
             return Ok(Some(title));
         }
-        tokio::select! {
-            entry = host.entry(resolved, words, force) => entry.map(|_| None),
-            () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was installed")),
-        }
+        signals.or(host.entry(resolved, words, force)).await.ok_or_else(interrupted)??;
+        Ok(None)
     })
 }
 
@@ -65,11 +64,9 @@ pub fn update(
 ) -> Result<Updated, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
-        let host = Host::of(resolved, words).await?;
-        tokio::select! {
-            updated = host.update(resolved, words, decide) => updated,
-            () = signals.next() => Err(Failure::new(ExitStatus::Interrupted, "interrupted; nothing was changed")),
-        }
+        let interrupted = || Failure::new(ExitStatus::Interrupted, "interrupted; nothing was changed");
+        let host = signals.or(Host::of(resolved, words)).await.ok_or_else(interrupted)??;
+        signals.or(host.update(resolved, words, decide)).await.ok_or_else(interrupted)?
     })
 }
 

@@ -74,11 +74,11 @@ impl<'a> Steps<'a> {
             scripts: Vec::new(),
         };
         let start = record::start(subject, self.runtime, &policy, &step.mounts, &launch);
-        let denials = Denials::default();
+        let denials = Kept::default();
         let (out, stdout) = io::pipe().map_err(plain)?;
         let (err, stderr) = io::pipe().map_err(plain)?;
         let stdin = File::open("/dev/null").map_err(plain)?.into();
-        let keeping = Keeping { recorder: recorder.clone(), denials: denials.clone() };
+        let overheard = Overheard { recorder: recorder.clone(), denials: denials.clone() };
         let (say, mut said) = unbounded_channel();
         let parts = Parts {
             launch,
@@ -87,7 +87,7 @@ impl<'a> Steps<'a> {
             pinned: pinned(&self.resolved.network),
             proxy,
             published: Vec::new(),
-            journal: Box::new(Telling::new(keeping, say)),
+            journal: Box::new(Telling::new(overheard, say)),
         };
         let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
         self.lend(step).map_err(failed)?;
@@ -151,15 +151,15 @@ impl StepRunner for Steps<'_> {
 }
 
 /// The session's recorder, and the denials beside it, for the hints of a failed install.
-struct Keeping {
+struct Overheard {
     recorder: Recorder,
-    denials: Denials,
+    denials: Kept,
 }
 
 #[derive(Clone, Default)]
-struct Denials(Arc<Mutex<Vec<Event>>>);
+struct Kept(Arc<Mutex<Vec<Event>>>);
 
-impl Denials {
+impl Kept {
     fn take(&self) -> Vec<Event> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -179,7 +179,7 @@ impl Denials {
     }
 }
 
-impl Journal for Keeping {
+impl Journal for Overheard {
     fn record(&mut self, event: Event) -> bool {
         self.denials.keep(&event);
         Journal::record(&mut self.recorder, event)

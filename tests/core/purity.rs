@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "src/config/choices.rs",
     "src/config/directories.rs",
     "src/config/layer.rs",
+    "src/config/masked.rs",
     "src/config/options.rs",
     "src/config/proxy.rs",
     "src/config/resolve.rs",

@@ -1,11 +1,14 @@
 //! How a run ends: the exit status, and that nothing of the guest is left.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::process::Signal;
 
-use super::processes::{descendants, signal, wait, wait_for_end};
+use super::processes::{descendants, eventually, signal, wait, wait_for_end};
 use super::world::{Npxc, world};
 
 fn fixture(arguments: &[&str]) -> Npxc {
@@ -143,4 +146,30 @@ fn the_whole_tree_goes_when_npxc_is_killed_outright() {
     child.kill().unwrap();
     child.wait().unwrap();
     wait_for_end(&guests);
+}
+
+#[test]
+fn a_signal_ends_it_while_an_engine_is_asked() {
+    let fixture = world().fixture().display().to_string();
+    for arguments in [&["install", &fixture][..], &["update", "some-package"], &[&fixture]] {
+        let scratch = world().scratch("engine");
+        let (pipe, program) = (scratch.join("pipe"), scratch.join("podman"));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        // It answers when somebody writes.
+        fs::write(&program, format!("#!/bin/sh\nexec cat '{}'\n", pipe.display())).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(scratch.join("npxc")).unwrap();
+        let text = format!("[defaults.runtime]\nname = \"podman\"\nprogram = \"{}\"\n", program.display());
+        fs::write(scratch.join("npxc/npxc.toml"), text).unwrap();
+        let mut command = world().command(arguments);
+        let mut child = command.env("XDG_CONFIG_HOME", &scratch).spawn().unwrap();
+        let mut writer = None;
+        eventually("the engine is asked", || {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            writer = rustix::fs::open(&pipe, flags, Mode::empty()).ok();
+            writer.is_some()
+        });
+        signal(child.id(), Signal::TERM);
+        assert_eq!(wait(&mut child).code(), Some(130), "{arguments:?}");
+    }
 }

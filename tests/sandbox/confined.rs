@@ -109,12 +109,12 @@ machine = os.uname().machine
 numbers = dict(socket=41, socketpair=53, clone=56, ioctl=16, ptrace=101, personality=135, mount=165, keyctl=250,
                unshare=272, setns=308, process_vm_readv=310, kcmp=312, bpf=321, userfaultfd=323, syslog=103,
                perf_event_open=298, open_by_handle_at=304, settimeofday=164, reboot=169, init_module=175,
-               prlimit64=302)
+               prlimit64=302, vmsplice=278)
 if machine == 'aarch64':
     numbers = dict(socket=198, socketpair=199, clone=220, ioctl=29, ptrace=117, personality=92, mount=40, keyctl=219,
                    unshare=97, setns=268, process_vm_readv=270, kcmp=272, bpf=280, userfaultfd=282, syslog=116,
                    perf_event_open=241, open_by_handle_at=265, settimeofday=170, reboot=142, init_module=105,
-                   prlimit64=261)
+                   prlimit64=261, vmsplice=75)
 n = numbers
 NEWUSER = 0x10000000
 none = (ctypes.c_ulong * 2)(0, 0)
@@ -147,6 +147,7 @@ expected = [
     ('bpf', call(n['bpf'], 0, 0, 0), 'EPERM'),
     ('perf', call(n['perf_event_open'], 0, 0, 0, 0, 0), 'EPERM'),
     ('userfaultfd', call(n['userfaultfd'], 1), 'EPERM'),
+    ('vmsplice', call(n['vmsplice'], 1, address, 0, 0), 'EPERM'),
     ('io_uring', call(425, 1, 0), 'EPERM'),
     ('mount', call(n['mount'], 0, 0, 0, 0, 0), 'EPERM'),
     ('open_tree', call(428, -100, 0, 0), 'EPERM'),

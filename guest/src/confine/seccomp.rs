@@ -74,6 +74,8 @@ const DENIED: &[i64] = &[
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
     libc::SYS_userfaultfd,
+    // Pages in a pipe that whoever sent them can still change.
+    libc::SYS_vmsplice,
     libc::SYS_fanotify_init,
     libc::SYS_fanotify_mark,
     // The machine.

@@ -97,6 +97,12 @@ fn an_editor_with_options_gets_the_file_and_what_it_leaves_is_checked() {
     assert!(path.ends_with("npxc/packages/@a+b.toml"), "{}", path.display());
     assert!(fs::read_to_string(&path).unwrap().contains("\nipv6 = true"));
     assert_eq!(schema_of(&path), json_schema::package());
+    // The file of npxc 0.3 is the one in use, also while there is a mistake in it.
+    let old = path.with_file_name("c-d.toml");
+    fs::write(&old, "package = \"@c/d\"\n[netwrk]\n").unwrap();
+    let (status, edited) = run("sed -i 's/netwrk/network/'", Some("@c/d"));
+    assert_eq!((status.unwrap(), edited), (ExitStatus::Success, old.clone()));
+    assert!(!path.with_file_name("@c+d.toml").exists());
     let (status, _) = run("sed -i 's/^ipv6 = true/ipv6 = 1/'", Some("@a/b"));
     assert_eq!(status.unwrap(), ExitStatus::Config);
     let (status, path) = run("true", None);
@@ -130,12 +136,17 @@ fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
     }
     let found = Found { directory: dir.path().to_owned(), named: None };
     let all = found.all().unwrap();
-    let names: Vec<_> = all.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let names: Vec<_> = all.iter().map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["npxc.toml", "@b+c.toml", "Not A Name.toml", "a.toml", "short name.toml"]);
-    let notes: Vec<String> = all.iter().flat_map(|path| check_file(path).unwrap()).collect();
+    let notes: Vec<String> = all.iter().flat_map(|file| check_file(file).unwrap()).collect();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
     assert_eq!(check_files(&all), ExitStatus::Success);
+    // A run with --config FILE reads it for its package, whatever it is called.
+    let named = Written::Named(dir.path().join("npxc.toml"));
+    assert!(check_file(&named).unwrap_err().what.contains("unknown key `defaults`"));
+    fs::write(dir.path().join("My File.toml"), "").unwrap();
+    assert!(check_file(&Written::Named(dir.path().join("My File.toml"))).unwrap().is_empty());
     fs::write(packages.join("a.toml"), "[network]\nalow = []\n").unwrap();
     assert_eq!(check_files(&all), ExitStatus::Config);
 }

@@ -2,18 +2,21 @@
 
 use std::collections::VecDeque;
 use std::fmt::{Display, Write as _};
+use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rmcp::ServiceExt as _;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, Prompt,
-    Resource, ServerPeerInfo, Tool,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation,
+    PaginatedRequestParams, Prompt, Resource, ServerPeerInfo, Tool,
 };
-use rmcp::service::{ClientInitializeError, Peer, RoleClient};
+use rmcp::service::{ClientInitializeError, Peer, RoleClient, ServiceError};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -23,6 +26,7 @@ use crate::audit::escape::printable;
 use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
+use crate::voice;
 
 /// Longest wait for an answer once the server has initialized.
 const ANSWER: Duration = Duration::from_mins(1);
@@ -42,13 +46,17 @@ const ENDING: Duration = Duration::from_secs(20);
 const TAIL: usize = 40;
 const LINE: usize = 2000;
 
+/// The longest list that is taken from a server, items and bytes: some hundred times what the largest ones offer.
+const MOST_ITEMS: usize = 10_000;
+const MOST_BYTES: usize = 64 << 20;
+
 /// Tools that are named where one is asked for that does not exist.
 const NAMED_TOOLS: usize = 50;
 
 /// Characters of what stands on stdout in a message's place that are shown.
 const SHOWN: usize = 200;
 
-/// What npxc's own lines on the child's stderr begin with.
+/// What npxc's own lines on the child's stderr begin with, behind the mark.
 const OWN: &str = "npxc: ";
 
 /// What to do about something that does not initialize.
@@ -77,7 +85,6 @@ pub(in crate::cli) struct Outcome {
     pub(in crate::cli) prompts: Vec<Prompt>,
     pub(in crate::cli) resources: Vec<Resource>,
     pub(in crate::cli) called: Option<CallToolResult>,
-    pub(in crate::cli) status: ExitStatus,
     pub(in crate::cli) failure: Option<Failure>,
 }
 
@@ -86,13 +93,29 @@ pub(in crate::cli) struct Outcome {
 /// # Errors
 /// The child could not be started at all. What goes wrong later is in the [`Outcome`], beside what was learned.
 pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
+    until(plan, || {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        Ok(async move {
+            let _ = interrupt.recv().await;
+        })
+    })
+}
+
+/// The same, until something interrupts it. What that is begins before anything is started, so that none is lost.
+pub(super) fn until<F: Future<Output = ()>>(
+    plan: &Plan,
+    interrupt: impl FnOnce() -> io::Result<F>,
+) -> Result<Outcome, Failure> {
     let failed =
-        |error: std::io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
+        |error: io::Error| Failure::new(ExitStatus::Runtime, format!("the probe cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
+        let interrupt = interrupt().map_err(failed)?;
+        let (word, mark) = voice::word();
         let mut child = Command::new(&plan.program)
             .args(&plan.args)
             .envs(plan.env.iter().map(|(name, value)| (name, &value.0)))
+            .env(voice::VARIABLE, &word)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,13 +124,11 @@ pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
             .map_err(failed)?;
         let mut outcome = Outcome::default();
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let listener = child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&tail))));
+        let listener =
+            child.stderr.take().map(|stderr| tokio::spawn(listen(stderr, mark, Arc::clone(&tail))));
         let result = tokio::select! {
-            result = converse(&mut child, plan, &mut outcome) => result,
-            _ = tokio::signal::ctrl_c() => {
-                outcome.status = ExitStatus::Interrupted;
-                Ok(())
-            }
+            result = converse(&mut child, plan, &mut outcome) => Some(result),
+            () = interrupt => None,
         };
         // stdin is closed by now: that ends the server, and npxc ends with it.
         drop(child.stdin.take());
@@ -119,10 +140,14 @@ pub(in crate::cli) fn run(plan: &Plan) -> Result<Outcome, Failure> {
         if let Some(listener) = listener {
             let _ = timeout(ANSWER, listener).await;
         }
-        if let Err(problem) = result {
-            let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            outcome.failure = Some(explain(&problem, ended, lines.iter()));
-        }
+        outcome.failure = match result {
+            Some(Ok(())) => None,
+            Some(Err(problem)) => {
+                let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(explain(&problem, ended, lines.iter()))
+            }
+            None => Some(Failure::new(ExitStatus::Interrupted, "interrupted")),
+        };
         Ok(outcome)
     })
 }
@@ -200,13 +225,17 @@ async fn announced<T>(answer: impl Future<Output = T>, plan: &Plan) -> T {
 async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), Problem> {
     let offers = outcome.server.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
     if offers.tools.is_some() {
-        outcome.tools = answer("tools/list", server.list_all_tools()).await?;
+        let page = async |page| server.list_tools(page).await.map(|list| (list.tools, list.next_cursor));
+        outcome.tools = answer("tools/list", all(page)).await?;
     }
     if offers.prompts.is_some() {
-        outcome.prompts = answer("prompts/list", server.list_all_prompts()).await?;
+        let page = async |page| server.list_prompts(page).await.map(|list| (list.prompts, list.next_cursor));
+        outcome.prompts = answer("prompts/list", all(page)).await?;
     }
     if offers.resources.is_some() {
-        outcome.resources = answer("resources/list", server.list_all_resources()).await?;
+        let page =
+            async |page| server.list_resources(page).await.map(|list| (list.resources, list.next_cursor));
+        outcome.resources = answer("resources/list", all(page)).await?;
     }
     if let Some((name, arguments)) = &plan.call {
         let call = CallToolRequestParams::new(name.clone()).with_arguments(arguments.clone());
@@ -221,6 +250,27 @@ async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> R
         called?;
     }
     Ok(())
+}
+
+/// All pages of a list; a server may go on with it forever.
+async fn all<T: Serialize>(
+    page: impl AsyncFn(Option<PaginatedRequestParams>) -> Result<(Vec<T>, Option<String>), ServiceError>,
+) -> Result<Vec<T>, String> {
+    let (mut all, mut bytes, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let params = PaginatedRequestParams::default().with_cursor(cursor);
+        let (items, next) = page(Some(params)).await.map_err(|error| error.to_string())?;
+        // As many as they are in JSON; in memory it is a few times that.
+        bytes += serde_json::to_vec(&items).map_or(0, |text| text.len());
+        all.extend(items);
+        if all.len() > MOST_ITEMS || bytes > MOST_BYTES {
+            return Err(format!("it is longer than {MOST_ITEMS} items, or {} MiB", MOST_BYTES >> 20));
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
 }
 
 /// A tool was refused that the server did not list.
@@ -256,7 +306,7 @@ fn explain<'a>(
     }
     // A mistake of the command line is not explained by what the server said.
     let of_server = problem.status.is_none();
-    let mut said = tail.filter(|line| of_server && !line.starts_with(OWN)).peekable();
+    let mut said = tail.filter(|_| of_server).peekable();
     if said.peek().is_some() {
         message.push_str("\nthe last it said:");
         for line in said {
@@ -267,8 +317,8 @@ fn explain<'a>(
     Failure::new(status, message).hints(problem.hint.clone())
 }
 
-/// Reads the child's stderr to its end: shows npxc's own lines, keeps the last ones of all.
-async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+/// Reads the child's stderr to its end: shows npxc's own lines, which begin with `mark`, and keeps the last of the others.
+async fn listen(mut stderr: impl AsyncRead + Unpin, mark: String, tail: Arc<Mutex<VecDeque<String>>>) {
     let mut line: Vec<u8> = Vec::new();
     let mut chunk = vec![0; 8192];
     let finish = |line: &mut Vec<u8>| {
@@ -277,8 +327,9 @@ async fn listen(mut stderr: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
         if text.is_empty() {
             return;
         }
-        if let Some(own) = text.strip_prefix(OWN) {
-            say::note(own);
+        if let Some(own) = text.strip_prefix(&mark) {
+            say::note(own.strip_prefix(OWN).unwrap_or(own));
+            return;
         }
         let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.len() == TAIL {

@@ -12,7 +12,7 @@ use crate::cli::table::{Table, width};
 use crate::exit::Failure;
 
 /// Rows of a kind that are shown to a person.
-const ROWS: usize = 200;
+pub(in crate::cli) const ROWS: usize = 200;
 
 /// Lines of a tool's answer that are shown to a person.
 const ANSWER_LINES: usize = 40;

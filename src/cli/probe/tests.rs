@@ -5,7 +5,7 @@ use super::*;
 /// A server in a few lines: two pages of tools, one prompt, no resources; `fail` ends before it initializes.
 const SERVER: &str = r"
 const lines = require('readline').createInterface({ input: process.stdin });
-process.stderr.write('npxc: installing something\nserver: starting\n');
+process.stderr.write(process.env.NPXC_VOICE + ' npxc: installing something\nnpxc: hint: allow it all\nserver: starting\n');
 if (process.argv.includes('fail')) { process.stderr.write('Error: \u001b[31mno token\n'); process.exit(3); }
 const send = (id, result) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result }) + '\n');
 lines.on('line', (line) => {
@@ -13,6 +13,9 @@ lines.on('line', (line) => {
   if (method === 'initialize') send(id, {
     protocolVersion: '2025-06-18', capabilities: { tools: {}, prompts: {} },
     serverInfo: { name: 'tiny', version: '1.0.0' } });
+  const many = (count) => send(id, { nextCursor: 'x',
+    tools: Array.from({ length: count }, (_, n) => ({ name: 't' + n, inputSchema: { type: 'object' } })) });
+  if (method === 'tools/list' && process.argv.includes('endless')) return many(4000);
   if (method === 'tools/list') send(id, params && params.cursor
     ? { tools: [{ name: 'second', inputSchema: { type: 'object' } }] }
     : { tools: [{ name: 'first\u001b[2J', description: '\n Says\u202e something.\nMore.', inputSchema: { type: 'object' } }],
@@ -78,7 +81,13 @@ fn a_server_that_does_not_start_says_why() {
     assert_eq!(failure.status, ExitStatus::Install, "npxc's own status is handed on");
     assert!(failure.message.starts_with("the server did not initialize: "), "{}", failure.message);
     assert!(failure.message.contains("npxc ended with exit status: 3"), "{}", failure.message);
-    assert!(failure.message.ends_with("the last it said:\n  server: starting\n  Error: \u{1b}[31mno token"));
+    let said =
+        "the last it said:\n  npxc: hint: allow it all\n  server: starting\n  Error: \u{1b}[31mno token";
+    assert!(
+        failure.message.ends_with(said),
+        "a package that speaks like npxc is not npxc: {}",
+        failure.message
+    );
     assert!(!failure.message.contains("installing"), "what was shown is not said again");
 }
 
@@ -106,6 +115,25 @@ fn a_server_that_never_answers_is_given_up() {
     assert_eq!(failure.status, ExitStatus::GuestDied);
     assert!(failure.message.contains("did not answer `initialize` within"), "{}", failure.message);
     assert!(failure.hints[0].contains("--timeout"), "{:?}", failure.hints);
+}
+
+#[test]
+fn a_list_without_an_end_has_one() {
+    let outcome = client::run(&plan(&["endless"])).unwrap();
+    let failure = outcome.failure.unwrap();
+    assert!(
+        failure.message.contains("tools/list failed: it is longer than 10000 items, or 64 MiB"),
+        "{failure:?}"
+    );
+    assert!(outcome.tools.is_empty());
+}
+
+#[test]
+fn an_interrupt_is_no_finding() {
+    let mut plan = plan(&[]);
+    plan.args = vec!["-e".into(), "process.stdin.resume()".into()];
+    let failure = client::until(&plan, || Ok(std::future::ready(()))).unwrap().failure.unwrap();
+    assert_eq!((failure.status, failure.message.as_str()), (ExitStatus::Interrupted, "interrupted"));
 }
 
 #[test]

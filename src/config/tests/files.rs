@@ -51,7 +51,7 @@ fn mistakes_in_files_are_pointed_at() {
         ),
         (
             "[env]\n\"A-B\" = \"x\"\n",
-            "2:3: a variable's name has letters, digits and `_` only, and no digit first\n\"A-B\" = \"x\"\n  ^\nhint: ",
+            "2:3: a variable's name has letters, digits and `_` only, and no digit first\n\"A-B\" =\n  ^\nhint: ",
         ),
         (
             "version = \"a b\"\n",
@@ -80,6 +80,52 @@ fn mistakes_in_files_are_pointed_at() {
         let refused = Home::new(&[("npxc.toml", text)]).refused("server");
         assert!(refused.ends_with(hint), "{refused}");
     }
+}
+
+#[test]
+fn another_configuration_does_not_give_the_usual_one_away() {
+    let home = Home::new(&[("npxc.toml", "")]);
+    let mounts = vec![MountSpec::parse(".config:rw", Place::Option("--mount".into())).unwrap()];
+    let asked = Asked {
+        packages: vec!["server".parse().unwrap()],
+        config: Some("data".to_owned()),
+        layer: Layer { mounts, ..flags() },
+        ..Asked::default()
+    };
+    let error = load(asked, &home.host).unwrap_err();
+    assert!(error.what.contains("could change npxc's own files in"), "{error}");
+}
+
+#[test]
+fn no_mistake_shows_a_variables_value() {
+    for text in [
+        "env = { TOKEN = \"hunter2\", X = 1 }\n",
+        "[env]\nTOKEN = hunter2\n",
+        "[env]\nTOKEN = \"hunter2\n",
+        "[env]\nTOKEN = \"\"\"hunter2\n\\q hunter2\n\"\"\"\n",
+        "[env]\nTOKEN = \"\\qhunter2\"\n",
+        "[env]\nTOKEN = \"a\"\nTOKEN = \"hunter2\"\n",
+        "[env]\nPIN = 40421\n",
+        "[env]\n\"A B\" = \"hunter2\"\n",
+        "[env]\nA = \"hunter2\\u0000\"\n",
+        "[env]\nA = { b = \"hunter2\" }\n",
+        "[env.A]\nb = \"hunter2\"\n",
+        "env = \"TOKEN=hunter2\"\n",
+        "env = [\"TOKEN=hunter2\"]\n",
+        "env.PIN = 40421\n",
+    ] {
+        for (file, text) in [
+            ("packages/server.toml", text.to_owned()),
+            ("npxc.toml", format!("[defaults]\n{}", text.replace("[env", "[defaults.env"))),
+        ] {
+            let refused = Home::new(&[(file, &text)]).refused("server");
+            assert!(!refused.contains("hunter2") && !refused.contains("40421"), "{text}\n{refused}");
+            assert!(refused.starts_with("~/.config/npxc/"), "{refused}");
+        }
+    }
+    let refused = Home::new(&[("packages/server.toml", "[env]\nPIN = 40421\n")]).refused("server");
+    let expected = "server.toml:2:7: a text is wanted here\nPIN =\n     ^\nhint: write the value in quotes";
+    assert!(refused.ends_with(expected), "{refused}");
 }
 
 #[test]

@@ -186,7 +186,14 @@ fn an_old_name_is_taken_only_for_the_package_that_it_says() {
     let old = Home::new(&[("packages/a-b.toml", named)]);
     assert_eq!(old.load("@a/b", flags()).unwrap().network.mode, Mode::Open);
     let both = Home::new(&[("packages/a-b.toml", named), ("packages/@a+b.toml", "")]);
-    assert_eq!(both.load("@a/b", flags()).unwrap().network.mode, Mode::None, "its own file counts");
+    let run = both.load("@a/b", flags()).unwrap();
+    assert_eq!(run.network.mode, Mode::None, "its own file counts");
+    let directory = both.host.home.join(".config/npxc/packages");
+    let directory = directory.display();
+    let expected = format!(
+        "{directory}/a-b.toml is not read for @a/b, as {directory}/@a+b.toml is there: what both say belongs there"
+    );
+    assert_eq!(run.warnings, [expected]);
     let wrong = Home::new(&[("packages/a-b.toml", "package = \"@a/b\"\n[netwrk]\n")]);
     assert!(wrong.refused("@a/b").contains("unknown key `netwrk`"));
 }

@@ -78,6 +78,27 @@ fn paths_of_variables_are_those_of_options() {
 }
 
 #[test]
+fn who_said_it_is_blamed() {
+    let home = Home::new(&[("packages/other.toml", "[runtime]\npids = 99\nlink = \"socket\"\n")]);
+    let refused = |name: &str, value: &str, layer: Layer| {
+        loaded(&with(&home, &[(name, value)]), layer).unwrap_err().to_string()
+    };
+    let mounts = vec![MountSpec::parse("data:rw", Place::Option("--mount".into())).unwrap()];
+    let said = refused("NPXC_AUDIT_LOG", "data/log", Layer { mounts, ..flags() });
+    assert!(said.starts_with("NPXC_AUDIT_LOG: `data/log`: the package may write "), "{said}");
+    let said = refused("NPXC_LINK", "socket", flags());
+    assert_eq!(said, "NPXC_LINK: `socket`: the native runtime has its TUN and needs no other link");
+    let said = home.refused("other");
+    assert!(said.contains("packages/other.toml:3:8: the native runtime has its TUN"), "{said}");
+
+    let said = refused("NPXC_IMAGE", "node:22", flags());
+    assert!(said.starts_with("NPXC_IMAGE: `node:22`: the native runtime has this machine's files"), "{said}");
+    let native = Layer { runtime: Some(RuntimeChoice::Native), ..flags() };
+    let host = with(&home, &[("NPXC_IMAGE", "node:22"), ("NPXC_RUNTIME", "podman")]);
+    assert_eq!(loaded(&host, native).unwrap().runtime.name, RuntimeChoice::Native);
+}
+
+#[test]
 fn a_name_that_is_none_is_warned_of_and_none_reaches_the_package() {
     let home = Home::new(&[("packages/server.toml", "env_passthrough = [\"NPXC_ALLOW\"]\n")]);
     assert!(

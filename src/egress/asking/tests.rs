@@ -34,21 +34,21 @@ fn tunnel() -> Tunnel {
 }
 
 /// Asks to the end, and reads what follows.
-fn ask(url: &str, pieces: Vec<&'static [u8]>) -> (Standing, Vec<u8>, Vec<u8>) {
+fn ask(url: &str, pieces: Vec<&'static [u8]>) -> (Answer, Vec<u8>, Vec<u8>) {
     let (address, answering) = proxy(pieces);
     let socket = std::net::TcpStream::connect(address).unwrap();
     socket.set_nonblocking(true).unwrap();
     let handshake = Handshake::new(&format!("{url}@{address}").parse().unwrap(), tunnel());
     let mut asking = Asking::new(Instant::now(), address, TcpStream::from_std(socket), handshake);
-    let standing = loop {
+    let answer = loop {
         match asking.advance() {
-            Standing::Waiting => {
+            Answer::Waiting => {
                 let events = rustix::event::PollFlags::IN | rustix::event::PollFlags::RDHUP;
                 let mut poll = [rustix::event::PollFd::from_borrowed_fd(asking.socket.as_fd(), events)];
                 rustix::event::poll(&mut poll, None).unwrap();
                 asking.ended |= poll[0].revents().contains(rustix::event::PollFlags::RDHUP);
             }
-            standing => break standing,
+            answer => break answer,
         }
     };
     let asked = answering.join().unwrap();
@@ -59,20 +59,20 @@ fn ask(url: &str, pieces: Vec<&'static [u8]>) -> (Standing, Vec<u8>, Vec<u8>) {
     socket.set_nonblocking(false).unwrap();
     // A proxy that was not heard out resets.
     let _ = socket.read_to_end(&mut rest);
-    (standing, asked, rest)
+    (answer, asked, rest)
 }
 
 #[test]
 fn what_follows_the_answer_is_the_flows() {
-    let (standing, asked, rest) =
+    let (answer, asked, rest) =
         ask("http://user:pw", vec![b"HTTP/1.1 2", b"00 OK\r\n", b"A: b\r\n\r", b"\n220 ready\r\n", b"more"]);
-    assert_eq!(standing, Standing::Ready);
+    assert_eq!(answer, Answer::Ready);
     assert!(asked.starts_with(b"CONNECT api.example.com:443 HTTP/1.1\r\n"));
     assert_eq!(rest, b"220 ready\r\nmore");
     let reply = [5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     let said: Vec<u8> = [&[5, 0][..], &reply, b"hello"].concat();
-    let (standing, _, rest) = ask("socks5h://user:pw", vec![Box::leak(said.into_boxed_slice())]);
-    assert_eq!((standing, &rest[..]), (Standing::Ready, &b"hello"[..]));
+    let (answer, _, rest) = ask("socks5h://user:pw", vec![Box::leak(said.into_boxed_slice())]);
+    assert_eq!((answer, &rest[..]), (Answer::Ready, &b"hello"[..]));
 }
 
 #[test]
@@ -84,6 +84,6 @@ fn a_proxy_that_refuses_hangs_up_or_is_none() {
         (b"", Fault::Closed),
         (b"HTTP/1.1 200 O", Fault::Closed),
     ] {
-        assert_eq!(ask("http://user:pw", vec![said]).0, Standing::Failed(fault), "{said:?}");
+        assert_eq!(ask("http://user:pw", vec![said]).0, Answer::Failed(fault), "{said:?}");
     }
 }

@@ -117,17 +117,17 @@ impl Sockets {
                 if let Some(handshake) = handshake {
                     self.tokens.assign(token, Source::Asking(id));
                     let mut asking = Asking::new(now, address, socket, handshake);
-                    let standing = asking.advance();
+                    let answer = asking.advance();
                     self.asking.insert(id, (token, asking));
-                    return self.asked(id, standing);
+                    return self.asked(id, answer);
                 }
                 self.attach(id, token, Socket::Stream(Stream::new(socket)));
                 Some(News::Connected(id, address))
             }
             Source::Asking(id) => {
                 let (_, asking) = self.asking.get_mut(&id)?;
-                let standing = asking.ready(event);
-                self.asked(id, standing)
+                let answer = asking.ready(event);
+                self.asked(id, answer)
             }
             Source::Flow(id) => match &mut self.upstream(id)?.socket {
                 Socket::Stream(stream) => {
@@ -209,16 +209,16 @@ impl Sockets {
     }
 
     /// What a proxy's answer means for the flow.
-    fn asked(&mut self, id: FlowId, standing: asking::Standing) -> Option<News> {
-        match standing {
-            asking::Standing::Waiting => None,
-            asking::Standing::Ready => {
+    fn asked(&mut self, id: FlowId, answer: asking::Answer) -> Option<News> {
+        match answer {
+            asking::Answer::Waiting => None,
+            asking::Answer::Ready => {
                 let (token, asking) = self.asking.remove(&id)?;
                 let (address, socket) = asking.into_parts();
                 self.attach(id, token, Socket::Stream(Stream::new(socket)));
                 Some(News::Connected(id, address))
             }
-            asking::Standing::Failed(fault) => {
+            asking::Answer::Failed(fault) => {
                 self.give_up_dialling(id);
                 Some(News::Failed(id, DialError::Proxy(fault)))
             }

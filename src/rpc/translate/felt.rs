@@ -189,6 +189,8 @@ fn words(denied: &[Denial]) -> String {
     }
     let mut hints: Vec<&str> =
         denied.iter().take(MOST_TOLD).filter_map(|denial| denial.hint.as_deref()).collect();
+    // Others are words.
+    hints.retain(|hint| hint.starts_with("--"));
     hints.dedup();
     if !hints.is_empty() {
         let _ = write!(words, ". If that is wanted, start npxc with {}", hints.join(" "));

@@ -203,3 +203,12 @@ fn many_denials_are_counted() {
     let said = answered(r#"{"id":7,"result":{"content":[],"isError":true}}"#, &all).unwrap();
     assert!(said.contains("a:4 (no rule allows it); and 4 more") && !said.contains("a:5"), "{said}");
 }
+
+#[test]
+fn only_options_are_what_npxc_is_to_be_started_with() {
+    let said =
+        words(&[denial("a_b", "names have letters, digits, hyphens and dots"), denial("c:1", "--allow c:1")]);
+    assert!(said.ends_with(". If that is wanted, start npxc with --allow c:1"), "{said}");
+    let said = words(&[denial("a_b", "names have letters, digits, hyphens and dots")]);
+    assert_eq!(said, "npxc: while this call ran the package was denied a_b (no rule allows it)");
+}
