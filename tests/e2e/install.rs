@@ -75,6 +75,23 @@ fn two_at_once_install_once() {
 }
 
 #[test]
+fn a_client_is_told_once_how_not_to_wait() {
+    let package = package("ahead", BUILDS);
+    let data = world().scratch("data");
+    let said = |stdin: Stdio| {
+        let mut npxc = world().npxc(&["--env", "TOKEN=secret", &package.display().to_string()]);
+        let child = npxc.command.env("XDG_DATA_HOME", &data).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (status, out, err) = finish(child.stdin(stdin).spawn().unwrap());
+        assert_eq!((status, out.as_str()), (Some(0), "built\n"), "{err}");
+        err
+    };
+    let hint = format!("npxc: hint: `npxc install {}` installs it ahead: ", package.display());
+    let first = said(Stdio::piped());
+    assert_eq!(first.lines().filter(|line| line.starts_with(&hint)).count(), 1, "{first}");
+    assert!(!said(Stdio::piped()).contains("ahead: "), "it is installed");
+}
+
+#[test]
 fn an_interrupted_install_leaves_nothing_half() {
     // Its script never ends the first time; a change of the package is another entry, so the mark stands outside.
     let script = "setInterval(() => {}, 1000)";
