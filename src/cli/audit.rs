@@ -18,6 +18,9 @@ use crate::exit::{ExitStatus, Failure};
 /// Rows of a kind that are shown to a person.
 const ROWS: usize = 50;
 
+/// What to type instead of a file that is none.
+const NEWEST: &str = "npxc audit show without a file shows the newest log";
+
 /// Reads audit logs
 #[derive(Debug, Parser)]
 #[command(name = "npxc audit")]
@@ -77,6 +80,10 @@ fn log(named: Option<&Path>) -> Result<PathBuf, Failure> {
 
 fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
     let report = report::read(open(path)?).map_err(|error| unreadable(path, &error))?;
+    if report.runs.is_empty() && report.unreadable > 0 {
+        let what = format!("{} is no audit log of npxc's: no line of it can be read", path.display());
+        return Err(Failure::new(ExitStatus::Config, what).hint(NEWEST));
+    }
     if json {
         say::print(&to_json(&report)?);
         return Ok(ExitStatus::Success);
@@ -127,7 +134,10 @@ fn verify(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
     for finding in &verified.findings {
         let _ = write!(message, "\n{finding}");
     }
-    Err(Failure::new(ExitStatus::Config, message))
+    Err(Failure::new(ExitStatus::Config, message).hint(
+        "npxc audit show FILE shows what can be read, to be trusted as far as the file; a log that is still written has no \
+         session.end yet",
+    ))
 }
 
 /// The two tables of a report: what was reached, what was denied.
@@ -243,8 +253,7 @@ fn open(path: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display()))
-        .hint("npxc audit show without a file shows the newest log")
+    Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display())).hint(NEWEST)
 }
 
 #[cfg(test)]

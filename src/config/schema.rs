@@ -96,9 +96,20 @@ fn parse<T: DeserializeOwned>(
             unknown_key(message, elsewhere)
                 .or_else(|| one_of_a_list(message))
                 .or_else(|| former::below_env(message, text, offset))
-                .unwrap_or_else(|| Fault::new(message)),
+                .unwrap_or_else(|| Fault::new(message).hint(correction(message, text))),
         )
     })
+}
+
+/// What to do about a value that a key does not take, or a text that is no TOML.
+fn correction(message: &str, text: &str) -> &'static str {
+    if text.parse::<toml::Table>().is_err() {
+        "TOML has [network] for a table, allow = [\"a\", \"b\"] for a list, \"...\" around a text, and each key once"
+    } else if message.starts_with("expected a number, or a size") {
+        "for example memory = \"2G\", cpus = 0.5 or pids = 512"
+    } else {
+        "`npxc config schema` prints what each key takes; take the key out for what npxc does without it"
+    }
 }
 
 /// A better word for serde's "unknown field `x`, expected one of `a`, `b`".
