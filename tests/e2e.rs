@@ -39,6 +39,7 @@ mod e2e {
     mod storage;
     mod suites;
     mod transfer;
+    mod update;
     mod user;
     mod words;
     mod world;

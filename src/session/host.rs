@@ -71,7 +71,7 @@ impl Host {
         &self,
         resolved: &Resolved,
         words: &dyn Progress,
-        decide: &dyn Fn(&Changes) -> bool,
+        decide: &impl AsyncFn(&Changes) -> bool,
     ) -> Result<Updated, Failure> {
         let request = resolved.request.resolve(&self.env)?;
         let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);

@@ -97,11 +97,12 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
     })
 }
 
-/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes.
+/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes. A signal ends it
+/// while that decides, too.
 pub fn update(
     resolved: &Resolved,
     words: &dyn Progress,
-    decide: &dyn Fn(&Changes) -> bool,
+    decide: &impl AsyncFn(&Changes) -> bool,
 ) -> Result<Updated, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
