@@ -104,6 +104,8 @@ pub struct Reached {
     pub observed: Option<String>,
     /// In observe mode: what would have allowed it.
     pub hint: Option<String>,
+    /// Proxies that it was reached through, and how: by name, by address.
+    pub via: BTreeSet<String>,
     /// Names the guest claimed that are not the host's own.
     pub sniffed: BTreeSet<String>,
 }
@@ -189,7 +191,9 @@ impl Fold {
                     ..Denied::default()
                 });
             }
-            Event::FlowOpen { flow, protocol, rule, name, guest_destination, observed, hint, .. } => {
+            Event::FlowOpen {
+                flow, protocol, rule, name, guest_destination, observed, hint, via, ..
+            } => {
                 let host = name.unwrap_or_else(|| guest_destination.ip().to_string());
                 let Some(at) = self.row(host, protocol) else { return };
                 self.flows.insert(flow, at);
@@ -197,6 +201,7 @@ impl Fold {
                     row.flows += 1;
                     row.ports.insert(guest_destination.port());
                     row.rules.insert(rule);
+                    row.via.extend(via);
                     row.observed = row.observed.take().or(observed);
                     row.hint = row.hint.take().or(hint);
                 }
@@ -349,7 +354,7 @@ mod tests {
                      \"allow\":[],\"allow_private\":[],\"deny\":[],\"mounts\":[],\"env\":[]";
         let open = format!(
             "\"event\":\"flow.open\",\"protocol\":\"tcp\",\"rule\":\"@npm\",\"name\":\"a.example.com\",{flow},\
-             \"dialled\":\"192.0.2.1:443\""
+             \"dialled\":\"192.0.2.1:443\",\"via\":\"socks5://192.0.2.1:443 by address\""
         );
         let close = "\"event\":\"flow.close\",\"bytes_up\":10,\"bytes_down\":20,\"duration_ms\":5,\"detected\":\"tls\",\
                      \"how\":\"finished\"";
@@ -443,6 +448,7 @@ mod tests {
             .map(|row| (row.purpose.as_str(), row.host.as_str(), row.flows, row.bytes_up, row.bytes_down))
             .collect();
         assert_eq!(reached, [("fetch", "a.example.com", 1, 10, 20), ("run", "a.example.com", 2, 20, 40)]);
+        assert_eq!(report.reached[0].via.iter().collect::<Vec<_>>(), ["socks5://192.0.2.1:443 by address"]);
         let denied: Vec<_> = report
             .denied
             .iter()

@@ -150,6 +150,9 @@ pub(super) fn destinations(report: &Report) -> String {
         let mut table = Table::new(&["host", "ports", "flows", "sent", "received", "during", "rule"]);
         for row in report.reached.iter().take(ROWS) {
             table.row(reached(row));
+            for via in &row.via {
+                table.note(&format!("through the proxy {via}"));
+            }
         }
         out.push_str(&table.render());
         out.push_str(&more(report.reached.len()));
@@ -271,6 +274,22 @@ mod tests {
              Not found: gone\\u{1b}.example.com (this machine's resolver has no such name)\n\
              Not resolved: slow.example.com (this machine's resolver gave no answer)\n"
         );
+    }
+
+    #[test]
+    fn the_proxy_is_named_that_something_was_reached_through() {
+        let row = Reached {
+            host: "a.example.com".into(),
+            protocol: "tcp".into(),
+            ports: [443].into(),
+            rules: ["a.example.com".into()].into(),
+            via: ["http://proxy.example:3128 by name\u{1b}".into()].into(),
+            flows: 1,
+            ..Reached::default()
+        };
+        let shown = destinations(&Report { reached: vec![row], ..Report::default() });
+        let line = "a.example.com\n      through the proxy http://proxy.example:3128 by name\\u{1b}\nDenied";
+        assert!(shown.contains(line), "{shown}");
     }
 
     #[test]
