@@ -22,6 +22,7 @@ mod e2e {
     mod fidelity;
     mod files;
     mod install;
+    mod loopback;
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
