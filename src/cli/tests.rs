@@ -220,7 +220,7 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
         ),
         (
             "--env 1A=secret x",
-            "--env: a variable's name has letters, digits and `_` only, and no digit first\n1A\n^",
+            "--env: a variable's name has letters, digits and `_` only, and no digit first\n1A\n^\nhint: for example --env API_TOKEN (npxc's own value) or --env LANG=C; in a file API_TOKEN = \"...\" below [env]",
         ),
         (
             "--memory lots x",

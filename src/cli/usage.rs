@@ -32,7 +32,8 @@ pub(super) fn mistake(error: &clap::Error, argv: &[OsString]) -> Failure {
     let own: Vec<String> = rendered
         .split(TIP)
         .skip(1)
-        .filter(|_| matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::InvalidValue))
+        // clap's own have a context, and other words.
+        .filter(|_| error.context().next().is_none())
         .map(|tip| tip.lines().next().unwrap_or_default().to_owned())
         .collect();
     if !own.is_empty() {
