@@ -21,6 +21,7 @@ mod e2e {
     mod ends;
     mod fidelity;
     mod files;
+    mod full;
     mod install;
     mod loopback;
     #[path = "../support/machine.rs"]
