@@ -26,11 +26,16 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Sets up what there is.
-    pub fn start() -> Result<Self> {
+    /// Without any.
+    pub fn none() -> Result<Self> {
         // Short: sockets have little room for a path.
         let directory = tempfile::Builder::new().prefix("npxc-b").tempdir()?;
-        let mut engines = Self { daemon: None, directory, kinds: Vec::new() };
+        Ok(Self { daemon: None, directory, kinds: Vec::new() })
+    }
+
+    /// Sets up what there is.
+    pub fn start() -> Result<Self> {
+        let mut engines = Self::none()?;
         for kind in ["podman", "docker"] {
             match engines.add(kind) {
                 Ok(()) => engines.kinds.push(kind),

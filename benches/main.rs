@@ -29,12 +29,13 @@ use anyhow::{Result, bail};
 use crate::common::scale::Scale;
 
 const USAGE: &str = "\
-usage: benches/run [--quick] [--gates] [--unpinned] [--no-docs] [SECTION...]
+usage: benches/run [--quick] [--gates] [--unpinned] [--offline] [--no-docs] [SECTION...]
 
 sections: datapath (with dns and memory), wireguard, rpc, startup; all of them by default
   --quick      about a minute, figures are rough
   --gates      exit with 1 if a gate is missed or could not be measured
   --unpinned   leave the scheduler its freedom: for information, not for the gates
+  --offline    leave out cold starts, which download a package each time
   --no-docs    do not write docs/bench.md and docs/bench.svg
 ";
 
@@ -61,6 +62,7 @@ fn run() -> Result<ExitCode> {
             "--bench" => {}
             "--quick" => scale.quick = true,
             "--unpinned" => scale.pinned = false,
+            "--offline" => scale.offline = true,
             "--gates" => options.gates = true,
             "--no-docs" => options.docs = false,
             "--help" | "-h" => {

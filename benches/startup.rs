@@ -1,8 +1,11 @@
 //! From spawning a real MCP server to its reply to `initialize`, as a client sees it: npxc in each runtime that is here,
 //! `npx -y` at a pinned version, and node with the program's path. All warm: each has run once before, and nothing is
-//! downloaded.
+//! downloaded. The first run of all needs the npm registry. What it installs stays under the target directory.
 //!
-//! The first run of all needs the npm registry. What it installs stays under the target directory.
+//! Two more, for information ([`beside`]): `npxc inspect` of an installed package, and the start of one that is not
+//! installed yet.
+
+mod beside;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -53,14 +56,20 @@ pub fn run(scale: Scale) -> Result<()> {
     }
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("startup");
     let scratch = Scratch::at(place, Engines::start()?)?;
+    warm(&scratch, scale)?;
+    beside::inspecting(&scratch, scale)?;
+    beside::cold(&scratch, scale)
+}
+
+fn warm(scratch: &Scratch, scale: Scale) -> Result<()> {
     for (metric, package, version) in PACKAGES {
         let mut ways = Vec::new();
         for name in scratch.ways() {
             // Once for the downloads, once more so that every cache is warm.
             let warm = scratch
                 .command(name, package, version)
-                .and_then(|mut command| start(&mut command, &scratch, COLD).map(|_| command))
-                .and_then(|mut command| start(&mut command, &scratch, WARM));
+                .and_then(|mut command| start(&mut command, scratch, COLD).map(|_| command))
+                .and_then(|mut command| start(&mut command, scratch, WARM));
             match warm {
                 Ok(_) => ways.push(name),
                 Err(error) => note(format!("{package} with {name}: {error:#}")),
@@ -72,7 +81,7 @@ pub fn run(scale: Scale) -> Result<()> {
             ways.rotate_left(step);
             for name in &ways {
                 let mut command = scratch.command(name, package, version)?;
-                match start(&mut command, &scratch, WARM) {
+                match start(&mut command, scratch, WARM) {
                     Ok(started) => {
                         sample(round, metric, name, started.milliseconds);
                         if *name == NPXC && metric == PACKAGES[0].0 {
@@ -156,7 +165,7 @@ impl Scratch {
     /// npxc with directories of its own.
     fn npxc(&self, options: &[&str], spec: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_npxc"));
-        command.args(options).args(["--allow", "@npm"]).arg(spec);
+        command.args(options).args(["--allow", "@npm"]).arg(spec).current_dir("/");
         for (variable, place) in
             [("CONFIG", "config"), ("DATA", "data"), ("STATE", "state"), ("CACHE", "cache")]
         {

@@ -2,6 +2,15 @@
 
 use std::process::ExitCode;
 
+/// What to do where npxc's own directories have no room any more.
+pub const FULL_DISK: &str = "the disk is full: `npxc clean --older-than 30d` gives back what is not used, XDG_DATA_HOME and \
+                             XDG_CACHE_HOME can be on another one";
+
+/// Whether a disk, or somebody's share of it, is full.
+pub fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// npxc's exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExitStatus {
@@ -58,6 +67,12 @@ impl Failure {
     /// A failure without a hint.
     pub fn new(status: ExitStatus, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), hints: Vec::new() }
+    }
+
+    /// One of npxc's own directories that cannot be used: `what` says for what, `error` why.
+    pub fn of_directory(what: &str, error: &std::io::Error) -> Self {
+        let hint = if is_full(error) { FULL_DISK } else { "`npxc doctor` tries npxc's directories" };
+        Self::new(ExitStatus::Config, format!("{what}: {error}")).hint(hint)
     }
 
     /// The same with one more hint.

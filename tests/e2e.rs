@@ -22,7 +22,9 @@ mod e2e {
     mod ends;
     mod fidelity;
     mod files;
+    mod full;
     mod install;
+    mod loopback;
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
@@ -40,6 +42,7 @@ mod e2e {
     mod storage;
     mod suites;
     mod transfer;
+    mod update;
     mod user;
     mod words;
     mod world;

@@ -109,5 +109,6 @@ pasta and slirp4netns get an MTU of 65520, npxc's guest has 1500 with segmentati
 segment fills slirp4netns' window, and its delayed acknowledgements then stall uploads: its figure for them varies.) Policy, sniffing and
 the audit log are on. The WireGuard rows have npxc's link at both ends, the guest's as in a container, or one program at
 both ends and the kernel forwarding; the MTU is 1420 but where it says otherwise (an underlay of 65535). TCP's congestion control is reno everywhere. JSON-RPC goes through standard streams alone, beside
-nothing but pipes and a proxy that has serde_json parse and print each message; the calls' files are new to each round's session. Start-up is not pinned, and warm: nothing is downloaded or installed while it is measured.
+nothing but pipes and a proxy that has serde_json parse and print each message; the calls' files are new to each round's session. Start-up is not pinned, and warm: nothing is downloaded or installed while it is measured,
+but for what is not installed yet: then npxc's store and npm's cache are empty, and the registry and the way there are measured as well.
 ";

@@ -10,11 +10,13 @@ pub struct Scale {
     /// Everything on one core, so that a figure is the whole cost in CPU time. Waking another core costs
     /// hundreds of microseconds on a small virtual machine and hides everything else.
     pub pinned: bool,
+    /// Nothing that has to be downloaded each time.
+    pub offline: bool,
 }
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { quick: false, pinned: true }
+        Self { quick: false, pinned: true, offline: false }
     }
 }
 
@@ -39,6 +41,11 @@ impl Scale {
         if self.quick { 3 } else { 9 }
     }
 
+    /// How often one that is not installed: each time it is downloaded from a registry that is others'.
+    pub fn cold_starts(self) -> usize {
+        if self.quick { 1 } else { 2 }
+    }
+
     /// The options that say the same to a section's process.
     pub fn arguments(self) -> Vec<&'static str> {
         let mut arguments = Vec::new();
@@ -47,6 +54,9 @@ impl Scale {
         }
         if !self.pinned {
             arguments.push("--unpinned");
+        }
+        if self.offline {
+            arguments.push("--offline");
         }
         arguments
     }

@@ -3,6 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::exit::is_full;
+
+/// What to do where the disk is full.
+pub(super) const ROOM: &str =
+    "the disk is full: free some space, or choose a place on another one with --audit-log PATH";
+
 /// Why there is no log. Nothing runs without one.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -57,6 +63,7 @@ impl AuditError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Directory { source, .. } | Self::Open { source, .. } if is_full(source) => ROOM.to_owned(),
             Self::Directory { .. } | Self::Open { .. } => {
                 "choose a place you can write with --audit-log PATH".to_owned()
             }

@@ -122,6 +122,8 @@ pub struct Reached {
     pub observed: Option<String>,
     /// In observe mode: what would have allowed it.
     pub hint: Option<String>,
+    /// Proxies that it was reached through, and how: by name, by address.
+    pub via: BTreeSet<String>,
     /// Names the guest claimed that are not the host's own.
     pub sniffed: BTreeSet<String>,
     /// When it was reached first and last, RFC 3339.

@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use super::Event;
 use super::chain;
-use super::error::AuditError;
+use super::error::{AuditError, ROOM};
 use super::escape::bounded_json;
 use super::file::{Opened, Sink, Target};
 use super::queue::{Queue, denial};
 use super::throttle::Throttle;
+use crate::exit::is_full;
 
 /// Written in pieces of this size while a batch is long: one system call per some 200 lines.
 const PIECE: usize = 64 << 10;
@@ -168,12 +169,14 @@ impl Writer {
         let result = self.write_all().and_then(|()| self.sink.sync());
         result.map_err(|error| {
             self.queue.fail();
-            let _ = writeln!(
-                io::stderr(),
-                "{}npxc: error: the audit log {} cannot be written ({error}): no connection is allowed from now on",
-                crate::voice::mark(),
+            let mark = crate::voice::mark();
+            let hint = if is_full(&error) { format!("{mark}npxc: hint: {ROOM}\n") } else { String::new() };
+            // In one write, as all that is said beside a package.
+            let said = format!(
+                "{mark}npxc: error: the audit log {} cannot be written ({error}): no connection is allowed from now on\n{hint}",
                 self.path.display()
             );
+            let _ = io::stderr().write_all(said.as_bytes());
             error.to_string()
         })
     }

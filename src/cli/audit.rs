@@ -23,6 +23,9 @@ mod which;
 /// Rows of a kind that are shown to a person.
 const ROWS: usize = 50;
 
+/// What to type instead of a file that is none.
+const NEWEST: &str = "npxc audit show without a file shows the newest log";
+
 /// Reads audit logs
 #[derive(Debug, Parser)]
 #[command(name = "npxc audit")]
@@ -72,6 +75,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 
 fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
     let report = read(path)?;
+    if report.runs.is_empty() && report.unreadable > 0 {
+        let what = format!("{} is no audit log of npxc's: no line of it can be read", path.display());
+        return Err(Failure::new(ExitStatus::Config, what).hint(NEWEST));
+    }
     if json {
         say::print(&to_json(&report)?);
         return Ok(ExitStatus::Success);
@@ -122,7 +129,10 @@ fn verify(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
     for finding in &verified.findings {
         let _ = write!(message, "\n{finding}");
     }
-    Err(Failure::new(ExitStatus::Config, message))
+    Err(Failure::new(ExitStatus::Config, message).hint(
+        "npxc audit show FILE shows what can be read, to be trusted as far as the file; a log that is still written has no \
+         session.end yet",
+    ))
 }
 
 /// The two tables of a report: what was reached, what was denied.
@@ -132,9 +142,12 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Reached: nothing\n");
     } else {
         out.push_str("Reached:\n");
-        let mut table = Table::new(&["destination", "via", "flows", "sent", "received", "during", "rule"]);
+        let mut table = Table::new(&["destination", "protocol", "flows", "sent", "received", "during", "rule"]);
         for row in report.reached.iter().take(ROWS) {
             table.row(reached(row));
+            for via in &row.via {
+                table.note(&format!("through the proxy {via}"));
+            }
         }
         out.push_str(&table.render());
         out.push_str(&more(report.reached.len()));
@@ -145,7 +158,7 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Denied:\n");
         // The reason is what the table is read for, and it is copied: a narrow terminal wraps it.
         let mut table =
-            Table::new(&["destination", "via", "times", "during", "why; what would allow it"]).uncut();
+            Table::new(&["destination", "protocol", "times", "during", "why; what would allow it"]).uncut();
         for row in report.denied.iter().take(ROWS) {
             table.row(denied(row));
             if let Some(hint) = &row.hint {
@@ -241,8 +254,7 @@ fn open(path: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display()))
-        .hint("npxc audit show without a file shows the newest log")
+    Failure::new(ExitStatus::Config, format!("{} cannot be read: {error}", path.display())).hint(NEWEST)
 }
 
 #[cfg(test)]
@@ -260,6 +272,22 @@ mod tests {
              Not found: gone\\u{1b}.example.com (this machine's resolver has no such name)\n\
              Not resolved: slow.example.com (this machine's resolver gave no answer)\n"
         );
+    }
+
+    #[test]
+    fn the_proxy_is_named_that_something_was_reached_through() {
+        let row = Reached {
+            host: "a.example.com".into(),
+            protocol: "tcp".into(),
+            port: 443,
+            rules: ["a.example.com".into()].into(),
+            via: ["http://proxy.example:3128 by name\u{1b}".into()].into(),
+            flows: 1,
+            ..Reached::default()
+        };
+        let shown = destinations(&Report { reached: vec![row], ..Report::default() });
+        let line = "a.example.com\n      through the proxy http://proxy.example:3128 by name\\u{1b}\nDenied";
+        assert!(shown.contains(line), "{shown}");
     }
 
     #[test]

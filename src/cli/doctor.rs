@@ -17,7 +17,7 @@ use super::online;
 use super::own_program;
 use super::say;
 use crate::audit::escape::printable;
-use crate::config::{self, Directories, RuntimeChoice, RuntimeOptions};
+use crate::config::{self, Chosen, Directories, RuntimeChoice, RuntimeOptions};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::proxy::{Proxying, Route};
 use crate::package::{HostEnv, Node, NpmConfig, PackageError};
@@ -240,7 +240,15 @@ fn packages(host: &HostEnv, directories: &Directories, options: &RuntimeOptions,
     lines.extend(
         config.notes.iter().map(|note| Line::new("packages", "npm's configuration", State::Warning, note)),
     );
-    let proxying = config.proxy(host);
+    let proxying = match config::chosen_proxy(host) {
+        Ok(Some(Chosen::Proxy(proxying))) => Ok(Some(proxying)),
+        Ok(Some(Chosen::None(origin))) => {
+            lines.push(Line::new("packages", "proxy", State::Passed, format!("none ({origin})")));
+            Ok(None)
+        }
+        // A file that cannot be read has a line of its own.
+        Ok(None) | Err(_) => config.proxy(host),
+    };
     match &proxying {
         Ok(None) => {}
         Ok(Some(proxying)) => {

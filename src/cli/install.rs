@@ -1,6 +1,6 @@
 //! `npxc install`: installs ahead, so that the first start of a client does not wait for npm.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::Parser;
 
@@ -9,6 +9,7 @@ use super::say::Stderr;
 use super::{log_to_stderr, resolve};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
+use crate::paths::shell_word;
 use crate::session;
 
 /// Installs packages now, so that their first start is fast
@@ -52,4 +53,45 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
     }
     Ok(ExitStatus::Success)
+}
+
+/// The command line that installs ahead what `npxc OPTIONS FIRST` would install when it runs it.
+pub(super) fn ahead(options: &Options, first: &OsStr) -> String {
+    let options = options.of_install();
+    let mut words: Vec<String> = vec!["npxc".into(), "install".into()];
+    let mut add = |option: &str, values: &mut dyn Iterator<Item = &String>| {
+        words.extend(values.map(|value| shell_word(&format!("--{option}={value}"))));
+    };
+    add("config", &mut options.config.iter());
+    add("runtime", &mut options.runtime.iter());
+    add("image", &mut options.image.iter());
+    add("allow-install", &mut options.allow_install.iter());
+    add("package", &mut options.package.iter());
+    words.extend(options.ignore_scripts.then(|| "--ignore-scripts".into()));
+    if options.package.is_empty() {
+        words.push(shell_word(&first.to_string_lossy()));
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_ahead_is_what_a_run_wants() {
+        let ahead = |line: &str, first: &str| {
+            // Every option with its dashes ends the one before it.
+            let words = line.split(" --").map(|word| format!("--{}", word.trim_start_matches('-')));
+            let args = Args::try_parse_from(std::iter::once("npxc".to_owned()).chain(words)).unwrap();
+            super::ahead(&args.options, OsStr::new(first))
+        };
+        assert_eq!(ahead("--allow=@npm --env=TOKEN=secret", "@a/b@1"), "npxc install @a/b@1");
+        assert_eq!(
+            ahead("--runtime=podman --image=my node --ignore-scripts", "./a"),
+            "npxc install --runtime=podman '--image=my node' --ignore-scripts ./a"
+        );
+        assert_eq!(ahead("--package=a --package=b", "bin"), "npxc install --package=a --package=b");
+    }
 }

@@ -26,12 +26,13 @@ mod slips;
 mod store;
 mod table;
 mod update;
+mod usage;
 mod wrap;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser};
 
 use crate::config::Resolved;
@@ -128,7 +129,7 @@ enum Command {
 pub fn main(argv: &[OsString]) -> ExitStatus {
     let command = match parse(argv) {
         Ok(command) => command,
-        Err(mut error) => return usage(&mut error),
+        Err(error) => return usage::said(&error, argv),
     };
     match execute(command) {
         Ok(status) => status,
@@ -234,7 +235,7 @@ fn unavailable(name: &str, instead: Option<String>) -> clap::Error {
         .into_iter()
         .chain([format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest")])
     {
-        text.push_str("\n  tip: ");
+        text.push_str(usage::TIP);
         text.push_str(&tip);
     }
     Args::command().error(ErrorKind::InvalidSubcommand, text)
@@ -253,22 +254,6 @@ fn asking_for_help(words: &[OsString]) -> Vec<OsString> {
 fn is_marked(argv: &[OsString], words: &[OsString]) -> bool {
     let at = argv.len() - words.len();
     at > 1 && argv.get(at - 1).is_some_and(|word| word == "--")
-}
-
-/// Prints what clap has to say: help and version on stdout, mistakes on stderr. A mistake is 1, not clap's 2,
-/// which is npxc's status for a missing sandbox.
-fn usage(error: &mut clap::Error) -> ExitStatus {
-    if error.kind() == ErrorKind::UnknownArgument {
-        // "to pass '--x' as a value" is no advice here; what comes behind the spec is the package's anyway.
-        error.remove(ContextKind::Suggested);
-    }
-    if error.use_stderr() {
-        use std::io::Write as _;
-        let _ = write!(std::io::stderr().lock(), "{}npxc: {}", crate::voice::mark(), error.render());
-        return ExitStatus::Config;
-    }
-    say::print(&error.render().to_string());
-    ExitStatus::Success
 }
 
 /// What the command line and the files grant.

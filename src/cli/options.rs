@@ -161,6 +161,19 @@ impl Options {
         })
     }
 
+    /// Those of them that matter to an installation: which package, and how it gets here.
+    pub fn of_install(&self) -> Self {
+        Self {
+            allow_install: self.allow_install.clone(),
+            ignore_scripts: self.ignore_scripts,
+            runtime: self.runtime.clone(),
+            image: self.image.clone(),
+            config: self.config.clone(),
+            package: self.package.clone(),
+            ..Self::default()
+        }
+    }
+
     /// What the command line asks for; `words` are the package spec (or, with `-p`, the bin) and its arguments.
     pub fn asked(&self, words: &[OsString]) -> Result<Asked, ConfigError> {
         let (first, args) =

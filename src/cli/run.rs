@@ -1,7 +1,7 @@
 //! `npxc SPEC`: the main job.
 
 use super::say::{self, Stderr};
-use super::{Args, grants, log_to_stderr, resolve, slips, warn_of_slips};
+use super::{Args, grants, install, log_to_stderr, resolve, slips, warn_of_slips};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
 use crate::session;
@@ -27,7 +27,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     {
         voice.hint(&format!("did you mean `npxc {command}`?"));
     }
-    session::run(&resolved, &voice)
+    let ahead = install::ahead(&args.options, args.words.first().map_or("".as_ref(), |word| word));
+    session::run(&resolved, &ahead, &voice)
 }
 
 /// The command that the first word was probably meant to be.

@@ -18,9 +18,13 @@ pub fn failure(failure: &Failure) {
     write(&mut io::stderr().lock(), mark(), failure);
 }
 
-/// Something the user should know although it stops nothing.
+/// Something the user should know although it stops nothing; what stands on a second line is the hint to it.
 pub fn warning(text: &str) {
-    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", text);
+    let (what, hint) = text.split_once('\n').map_or((text, None), |(what, hint)| (what, Some(hint)));
+    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", what);
+    if let Some(text) = hint {
+        self::hint(text);
+    }
 }
 
 /// What npxc is doing.

@@ -102,8 +102,53 @@ fn commands_and_the_packages_of_the_same_name() {
 
 #[test]
 fn usage_mistakes_are_status_1_and_help_is_0() {
-    assert_eq!(super::usage(&mut parsed("--bogus server").unwrap_err()), ExitStatus::Config);
-    assert_eq!(super::usage(&mut parsed("--allow").unwrap_err()), ExitStatus::Config);
+    for (line, what, hints) in [
+        ("--bogus server", "unexpected argument '--bogus' found", &["`npxc --help` shows what there is"][..]),
+        (
+            "--allow",
+            "a value is required for '--allow <RULE>' but none was supplied",
+            &["write --allow RULE; `npxc --help` shows what there is"],
+        ),
+        (
+            "--allwo x server",
+            "unexpected argument '--allwo' found",
+            &["did you mean `--allow`? `npxc --help` shows what there is"],
+        ),
+        (
+            "clean --al",
+            "unexpected argument '--al' found",
+            &["did you mean `--all`? `npxc clean --help` shows what there is"],
+        ),
+        (
+            "audit shwo",
+            "unrecognized subcommand 'shwo'",
+            &["did you mean `show`? `npxc audit --help` shows what there is"],
+        ),
+        (
+            "inspect --timeout long server",
+            "invalid value 'long' for '--timeout <SECONDS>': invalid digit found in string",
+            &["`npxc inspect --help` shows what there is"],
+        ),
+        (
+            "inspect server --root /x",
+            "npxc inspect has no option `--root`",
+            &["the package's own stand behind `--`: npxc inspect PACKAGE -- --root"],
+        ),
+        (
+            "uninstall cowsay",
+            "npxc has no command `uninstall`",
+            &[
+                "npxc clean cowsay",
+                "to run the package of that name: npxc -- uninstall, or npxc uninstall@latest",
+            ],
+        ),
+    ] {
+        let argv: Vec<OsString> =
+            std::iter::once("npxc").chain(line.split(' ')).map(OsString::from).collect();
+        let failure = super::usage::mistake(&super::parse(&argv).unwrap_err(), &argv);
+        assert_eq!((failure.status, failure.message.as_str()), (ExitStatus::Config, what), "{line}");
+        assert_eq!(failure.hints, hints, "{line}");
+    }
     assert_eq!(parsed("--help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
     assert_eq!(parsed("--version").unwrap_err().kind(), clap::error::ErrorKind::DisplayVersion);
     assert_eq!(parsed("help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
@@ -175,7 +220,7 @@ fn mistakes_point_at_the_character_and_say_what_to_write() {
         ),
         (
             "--env 1A=secret x",
-            "--env: a variable's name has letters, digits and `_` only, and no digit first\n1A\n^",
+            "--env: a variable's name has letters, digits and `_` only, and no digit first\n1A\n^\nhint: for example --env API_TOKEN (npxc's own value) or --env LANG=C; in a file API_TOKEN = \"...\" below [env]",
         ),
         (
             "--memory lots x",

@@ -43,35 +43,37 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     if wanted.is_empty() {
         voice.say("there is nothing to update");
     }
+    let several = wanted.len() > 1;
     let unanswered = Cell::new(false);
-    let decide = |title: &str, changes: &Changes| {
-        say::print(&describe(title, changes));
-        if args.dry_run || args.options.yes > 0 {
-            return !args.dry_run;
-        }
-        if !isatty(io::stdin()) || !isatty(io::stderr()) {
-            unanswered.set(true);
-            return false;
-        }
-        ask()
-    };
-    for mut resolved in wanted {
-        resolved.request.bin = None;
-        let title = resolved.request.to_string();
-        for warning in &resolved.warnings {
-            voice.warning(warning);
-        }
-        voice.say(&format!("looking for a newer {title} ..."));
-        match session::update(&resolved, &voice, &|changes| decide(&title, changes))? {
-            Updated::Same(installed) => voice.say(&format!("{installed} is what there is")),
-            Updated::Declined | Updated::Done(_) => {}
+    let mut failed: Vec<(String, ExitStatus)> = Vec::new();
+    for (title, resolved) in wanted {
+        match resolved.and_then(|resolved| one(&title, resolved, args, voice, &unanswered)) {
+            Ok(Updated::Same(installed)) => voice.say(&format!("{installed} is what there is")),
+            Ok(Updated::Declined | Updated::Done(_)) => {}
             // Of all that is installed, this is for another runtime or image.
-            Updated::Missing if all => {}
-            Updated::Missing => {
-                return Err(Failure::new(ExitStatus::Config, format!("`{title}` is not installed"))
-                    .hint("npxc install PACKAGE installs it; npxc list shows what is"));
+            Ok(Updated::Missing) if all => {}
+            Ok(Updated::Missing) => {
+                let missing = Failure::new(ExitStatus::Config, format!("`{title}` is not installed"))
+                    .hint("npxc install PACKAGE installs it; npxc list shows what is");
+                if !several {
+                    return Err(missing);
+                }
+                say::failure(&missing);
+                failed.push((title, missing.status));
+            }
+            Err(failure) if !several || failure.status == ExitStatus::Interrupted => return Err(failure),
+            // The others can be updated all the same.
+            Err(failure) => {
+                say::failure(&failure);
+                failed.push((title, failure.status));
             }
         }
+    }
+    if let Some((_, status)) = failed.first() {
+        let titles: Vec<&str> = failed.iter().map(|(title, _)| title.as_str()).collect();
+        let what = format!("not updated, for the reasons above: {}", titles.join(", "));
+        return Err(Failure::new(*status, what)
+            .hint("what is installed of them stays as it was; npxc update PACKAGE tries one again"));
     }
     if unanswered.get() {
         return Err(Failure::new(ExitStatus::Config, "nothing was updated: there is nobody to ask")
@@ -80,16 +82,56 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// What was named, each as it would be run.
-fn named(args: &Args) -> Result<Vec<Resolved>, Failure> {
-    if !args.options.package.is_empty() {
-        return Ok(vec![resolve(&args.options, &["-".into()])?]);
+/// Looks for what is newer than one package, and updates it if that is wanted.
+fn one(
+    title: &str,
+    mut resolved: Resolved,
+    args: &Args,
+    voice: Stderr,
+    unanswered: &Cell<bool>,
+) -> Result<Updated, Failure> {
+    resolved.request.bin = None;
+    for warning in &resolved.warnings {
+        voice.warning(warning);
     }
-    args.specs.iter().map(|spec| resolve(&args.options, std::slice::from_ref(spec))).collect()
+    voice.say(&format!("looking for a newer {title} ..."));
+    let asking = Cell::new(false);
+    let updated = session::update(&resolved, &voice, &async |changes: &Changes| {
+        say::print(&describe(title, changes));
+        if args.dry_run || args.options.yes > 0 {
+            return !args.dry_run;
+        }
+        if !isatty(io::stdin()) || !isatty(io::stderr()) {
+            unanswered.set(true);
+            return false;
+        }
+        asking.set(true);
+        let answer = ask().await;
+        asking.set(false);
+        answer
+    });
+    if asking.get() {
+        // The question's line, where the terminal has put a ^C.
+        let _ = io::stderr().lock().write_all(b"\n");
+    }
+    updated
+}
+
+/// A package as it is called, and what a run of it would be granted.
+type Wanted = (String, Result<Resolved, Failure>);
+
+/// What was named, each as it would be run.
+fn named(args: &Args) -> Result<Vec<Wanted>, Failure> {
+    let with_title = |resolved: Resolved| (resolved.request.to_string(), Ok(resolved));
+    if !args.options.package.is_empty() {
+        return Ok(vec![with_title(resolve(&args.options, &["-".into()])?)]);
+    }
+    let each = |spec| resolve(&args.options, std::slice::from_ref(spec)).map(with_title);
+    args.specs.iter().map(each).collect()
 }
 
 /// What is installed and can change: a version that was pinned cannot.
-fn installed(options: &Options, voice: Stderr) -> Result<Vec<Resolved>, Failure> {
+fn installed(options: &Options, voice: Stderr) -> Result<Vec<Wanted>, Failure> {
     let directories = Directories::new(|name| std::env::var_os(name))?;
     let entries = Store::at(&directories.data).list()?;
     let mut requests: Vec<Vec<String>> =
@@ -100,15 +142,17 @@ fn installed(options: &Options, voice: Stderr) -> Result<Vec<Resolved>, Failure>
     for request in pinned {
         voice.say(&format!("{} is pinned", request.join(" ")));
     }
-    open.iter()
-        .map(|request| match &request[..] {
+    let wanted = open.iter().map(|request| {
+        let resolved = match &request[..] {
             [one] => resolve(options, &[one.into()]),
             several => {
                 let options = Options { package: several.to_vec(), ..options.clone() };
                 resolve(&options, &["-".into()])
             }
-        })
-        .collect()
+        };
+        (request.join(" "), resolved)
+    });
+    Ok(wanted.collect())
 }
 
 /// Whether every package of a request is at one version, or on this machine.
@@ -134,12 +178,15 @@ fn describe(title: &str, changes: &Changes) -> String {
     out
 }
 
-/// Asks a person; no answer is no.
-fn ask() -> bool {
-    let mut answer = String::new();
+/// Asks a person; no answer is no. The answer is read on a thread of its own, which a signal does not wait for.
+async fn ask() -> bool {
     let _ = io::stderr().lock().write_all(b"npxc: update it? [y/N] ");
-    let _ = io::stdin().lock().read_line(&mut answer);
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        let _ = io::stdin().lock().read_line(&mut answer);
+        matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    });
+    answer.await.unwrap_or(false)
 }
 
 #[cfg(test)]

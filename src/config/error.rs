@@ -156,7 +156,15 @@ impl std::error::Error for ConfigError {}
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(ExitStatus::Config, error.to_string()).hints(error.hint)
+        let hint = error.hint.clone().unwrap_or_else(|| {
+            let instead = match error.place {
+                Place::Option(_) => "`npxc --help` shows what each option takes",
+                Place::File { .. } => "`npxc config schema` prints what each key takes",
+                Place::Surroundings => "`npxc doctor` tries what npxc needs",
+            };
+            instead.to_owned()
+        });
+        Self::new(ExitStatus::Config, error.to_string()).hint(hint)
     }
 }
 

@@ -96,7 +96,7 @@ pub struct Layer {
     pub cpus: Option<f64>,
     /// `--pids`.
     pub pids: Option<u64>,
-    /// What a person should know about the file, and stops nothing.
+    /// What a person should know about the file, and stops nothing; a second line is what to do about it.
     pub notes: Vec<String>,
 }
 

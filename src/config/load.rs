@@ -9,7 +9,8 @@ use super::files::{self, Layers};
 use super::former;
 use super::layer::Layer;
 use super::mounts::{self, GuestPath, HostPath, MountSpec};
-use super::resolve::{Resolved, RuntimeOptions, combine, runtime};
+use super::proxy::{self, Chosen};
+use super::resolve::{Resolved, RuntimeOptions, add_host, combine, runtime};
 use super::variables;
 use crate::audit;
 use crate::package::{HostEnv, PackageSpec, Request};
@@ -125,13 +126,26 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
 
 /// npxc's own directories and what the global file says about the runtime: for commands that are about no package.
 pub fn ground(host: &HostEnv) -> Result<(Directories, RuntimeOptions), ConfigError> {
+    let (directories, stack) = of_all(host)?;
+    let options = runtime(&stack)?;
+    Ok((directories, options))
+}
+
+/// The proxy that the global file chose for everything, in place of the environment's and npm's.
+pub fn chosen_proxy(host: &HostEnv) -> Result<Option<Chosen>, ConfigError> {
+    let (_, stack) = of_all(host)?;
+    let given = add_host(&stack).into_iter().map(|entry| entry.name).collect();
+    Ok(proxy::chosen(&stack, host, given))
+}
+
+/// What is said about every package.
+fn of_all(host: &HostEnv) -> Result<(Directories, Vec<Layer>), ConfigError> {
     let mut directories = Directories::new(|name| host.vars.get(name).cloned())?;
     // A file is a package's: it is a directory, or says nothing here.
     files::named(None, &mut directories, host)?;
     let above = vec![Layer::default(), variables::read(host)?.layer];
     let Layers { stack, .. } = files::layers(above, Vec::new(), None, &directories)?;
-    let options = runtime(&stack)?;
-    Ok((directories, options))
+    Ok((directories, stack))
 }
 
 /// A path that an option names, relative to the directory that npxc was started in.

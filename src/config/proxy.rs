@@ -35,35 +35,48 @@ pub fn fault(error: ProxyError) -> Fault {
     Fault::new(error.to_string()).hint(error.hint())
 }
 
+/// What was chosen, and by whom: a file's path, an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chosen {
+    /// To go through no proxy.
+    None(String),
+    /// This one.
+    Proxy(Proxying),
+}
+
+/// What `layers`, highest first, chose.
+pub(super) fn chosen(layers: &[Layer], host: &HostEnv, given: BTreeSet<HostName>) -> Option<Chosen> {
+    let (choice, place) = layers.iter().find_map(|layer| layer.proxy.as_ref())?;
+    let origin = match place {
+        Place::Option(option) => option.clone(),
+        Place::File { path, .. } => path.display().to_string(),
+        Place::Surroundings => "the environment".to_owned(),
+    };
+    Some(match choice {
+        ProxyChoice::None => Chosen::None(origin),
+        ProxyChoice::Url(proxy) => {
+            let bypass = Bypass::of_environment(|name| host.text(name));
+            Chosen::Proxy(Proxying { proxy: proxy.clone(), bypass, origin, given })
+        }
+    })
+}
+
 /// The proxy by `layers`, highest first, and whether it was chosen there.
 pub(super) fn of(
     layers: &[Layer],
     host: &HostEnv,
     given: BTreeSet<HostName>,
 ) -> Result<(Option<Proxying>, bool), ConfigError> {
-    let chosen = layers.iter().find_map(|layer| layer.proxy.as_ref());
-    let proxying = match chosen {
-        Some((ProxyChoice::None, _)) => None,
-        Some((ProxyChoice::Url(proxy), place)) => {
-            let origin = match place {
-                Place::Option(option) => option.clone(),
-                Place::File { path, .. } => path.display().to_string(),
-                Place::Surroundings => "the environment".to_owned(),
-            };
-            let bypass = Bypass::of_environment(|name| host.text(name));
-            Some(Proxying { proxy: proxy.clone(), bypass, origin, given })
-        }
-        None => Proxying::of_environment(|name| host.text(name))
-            .map_err(|(name, error)| {
-                let place = Place::Surroundings;
-                ConfigError::at(
-                    &place,
-                    Fault { what: format!("{name} cannot be used: {error}"), ..fault(error) },
-                )
-            })?
-            .map(|proxying| Proxying { given, ..proxying }),
-    };
-    Ok((proxying, chosen.is_some()))
+    match chosen(layers, host, given.clone()) {
+        Some(Chosen::None(_)) => return Ok((None, true)),
+        Some(Chosen::Proxy(proxying)) => return Ok((Some(proxying), true)),
+        None => {}
+    }
+    let found = Proxying::of_environment(|name| host.text(name)).map_err(|(name, error)| {
+        let fault = Fault { what: format!("{name} cannot be used: {error}"), ..fault(error) };
+        ConfigError::at(&Place::Surroundings, fault)
+    })?;
+    Ok((found.map(|proxying| Proxying { given, ..proxying }), false))
 }
 
 #[cfg(test)]

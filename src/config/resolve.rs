@@ -313,7 +313,7 @@ fn mode(layers: &[Layer]) -> Result<Mode, ConfigError> {
     Ok(first(layers, Layer::wanted_mode).unwrap_or_default())
 }
 
-fn add_host(layers: &[Layer]) -> Vec<AddHost> {
+pub(super) fn add_host(layers: &[Layer]) -> Vec<AddHost> {
     let mut out = Vec::new();
     let mut taken = BTreeSet::new();
     for layer in layers {

@@ -98,9 +98,25 @@ fn parse<T: DeserializeOwned>(
                 .or_else(|| one_of_a_list(message))
                 .or_else(|| former::below_env(message, text, offset))
                 .or_else(|| of_a_variable(message, text, offset))
-                .unwrap_or_else(|| Fault::new(message)),
+                .unwrap_or_else(|| Fault::new(message).hint(correction(message, text))),
         )
     })
+}
+
+/// What to do about a value that a key does not take, or a text that is no TOML.
+fn correction(message: &str, text: &str) -> String {
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    if let Some(key) = missing {
+        return format!("add {key} = ... to this table");
+    }
+    let hint = if text.parse::<toml::Table>().is_err() {
+        "TOML has [network] for a table, allow = [\"a\", \"b\"] for a list, \"...\" around a text, and each key once"
+    } else if message.starts_with("expected a number, or a size") {
+        "for example memory = \"2G\", cpus = 0.5 or pids = 512"
+    } else {
+        "`npxc config schema` prints what each key takes"
+    };
+    hint.to_owned()
 }
 
 /// A better word for serde's "unknown field `x`, expected one of `a`, `b`".

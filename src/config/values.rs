@@ -132,12 +132,15 @@ impl EnvName {
     }
 }
 
+/// What a variable looks like on the command line and in a file.
+const ENV_EXAMPLE: &str = "for example --env API_TOKEN (npxc's own value) or --env LANG=C; in a file API_TOKEN = \"...\" below [env]";
+
 impl FromStr for EnvName {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
         if text.is_empty() {
-            return Err(Fault::new("the name of the variable is missing").at(0));
+            return Err(Fault::new("the name of the variable is missing").at(0).hint(ENV_EXAMPLE));
         }
         let bad = text
             .chars()
@@ -146,12 +149,14 @@ impl FromStr for EnvName {
         match bad {
             Some((at, _)) => {
                 Err(Fault::new("a variable's name has letters, digits and `_` only, and no digit first")
-                    .at(at))
+                    .at(at)
+                    .hint(ENV_EXAMPLE))
             }
             // They say what is granted; and npxc inside npxc would obey them.
             None if text.starts_with(OWN_VARIABLES) => Err(Fault::new(
                 "variables whose names begin with NPXC_ are npxc's own; none reaches a package",
-            )),
+            )
+            .hint("leave it out; what npxc grants stands in its options, as `npxc --help` shows them")),
             None => Ok(Self(text.to_owned())),
         }
     }

@@ -94,7 +94,7 @@ pub fn read(host: &HostEnv) -> Result<Variables, ConfigError> {
     Ok(Variables { layer, cwd: text("NPXC_CWD")?, audit_log: text("NPXC_AUDIT_LOG")? })
 }
 
-/// A word about each name that looks like one of npxc's and is none.
+/// A word and a hint about each name that looks like one of npxc's and is none.
 fn unknown(host: &HostEnv) -> Vec<String> {
     let names = host.vars.keys().filter_map(|name| name.to_str());
     let unknown = names.filter(|name| {
@@ -108,7 +108,7 @@ fn unknown(host: &HostEnv) -> Vec<String> {
             || format!("npxc's are {}", NAMES.join(", ")),
             |near| format!("did you mean {}?", near.to_ascii_uppercase()),
         );
-        format!("the variable {name} is none of npxc's and does nothing; {near}")
+        format!("the variable {name} is none of npxc's and does nothing\n{near}")
     };
     unknown.map(word).collect()
 }

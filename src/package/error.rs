@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::step::StepError;
+use crate::exit::{FULL_DISK, is_full};
 
 /// Failure to find, install or open a package.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +149,7 @@ impl PackageError {
             Self::Config { origin, .. } => {
                 vec![format!("set it right in {origin}, or with `npm config edit`")]
             }
+            Self::Io { source, .. } if is_full(source) => vec![FULL_DISK.to_owned()],
             Self::Io { .. } => vec!["`npxc doctor` tries npxc's directories".to_owned()],
             Self::PackageCount { .. } | Self::Refused { .. } => Vec::new(),
         }

@@ -115,7 +115,7 @@ impl<R: StepRunner> Installer<'_, R> {
         resolved: &Resolved,
         options: &InstallOptions,
         progress: &dyn Progress,
-        decide: &dyn Fn(&Changes) -> bool,
+        decide: &impl AsyncFn(&Changes) -> bool,
     ) -> Result<Updated, PackageError> {
         if self.store.lookup(resolved, self.node)?.is_none() {
             return Ok(Updated::Missing);
@@ -129,7 +129,7 @@ impl<R: StepRunner> Installer<'_, R> {
         if changes.is_empty() {
             return Ok(Updated::Same(old.manifest.title()));
         }
-        if !decide(&changes) {
+        if !decide(&changes).await {
             return Ok(Updated::Declined);
         }
         self.finish(fetched, resolved, options, progress).await.map(|entry| Updated::Done(Box::new(entry)))

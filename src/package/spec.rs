@@ -263,12 +263,13 @@ impl SpecError {
             SpecProblem::Url => Some("download the tarball and give its path, ./NAME.tgz"),
             SpecProblem::NamedPath => Some("give the path alone; its package.json holds the name"),
             SpecProblem::Option => Some("options of npxc stand before the package; see npxc --help"),
-            SpecProblem::Empty
-            | SpecProblem::TooLong
-            | SpecProblem::Control
-            | SpecProblem::Alias
-            | SpecProblem::Version
-            | SpecProblem::Name(_) => None,
+            SpecProblem::Alias => Some("write NAME@npm:PACKAGE, or PACKAGE alone"),
+            SpecProblem::Version => {
+                Some("for example NAME@1.2.3, NAME@^1.2 or NAME@latest; NAME alone is the latest")
+            }
+            SpecProblem::Empty | SpecProblem::TooLong | SpecProblem::Control | SpecProblem::Name(_) => Some(
+                "write a package's name, for example cowsay, cowsay@1.6.0 or @scope/name; a directory is ./NAME",
+            ),
         }
     }
 }

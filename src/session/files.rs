@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Said, SessionError};
 use crate::audit::Recorder;
 use crate::config::Resolved;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
 use crate::rpc::translate::{GUEST_DIRECTORY, Mounts};
 use crate::runtime::{Mount, Runtime};
 use crate::workspace::scope::Scope;
@@ -36,8 +36,7 @@ fn owned_shelf(
 ) -> Result<(Lease, Shelf), Failure> {
     let parent = resolved.directories.cache.join("shared");
     Shelf::new(&parent, &session.to_string(), resolved.mount_mode, owner).map_err(|error| {
-        let what = format!("cannot make a directory in {}: {error}", parent.display());
-        Failure::new(ExitStatus::Config, what)
+        Failure::of_directory(&format!("cannot make a directory in {}", parent.display()), &error)
     })
 }
 

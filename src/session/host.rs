@@ -9,7 +9,7 @@ use super::ground::Ground;
 use super::network::{about_proxy, install_proxy};
 use super::step::Steps;
 use crate::config::Resolved;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
 use crate::package::certificates::Trust;
 use crate::package::entry::MANIFEST;
 use crate::package::{
@@ -71,7 +71,7 @@ impl Host {
         &self,
         resolved: &Resolved,
         words: &dyn Progress,
-        decide: &dyn Fn(&Changes) -> bool,
+        decide: &impl AsyncFn(&Changes) -> bool,
     ) -> Result<Updated, Failure> {
         let request = resolved.request.resolve(&self.env)?;
         let runner = Steps::new(&*self.runtime, resolved, &self.hidden, (&self.npm, &self.env), words);
@@ -150,9 +150,9 @@ fn hide(files: &[PathBuf], node: &Node, cache: &Path) -> Result<Vec<Mount>, Fail
 fn empty_file(cache: &Path) -> Result<PathBuf, Failure> {
     let empty = cache.join("empty");
     if !empty.is_file() {
-        std::fs::create_dir_all(cache).and_then(|()| std::fs::write(&empty, [])).map_err(|error| {
-            Failure::new(ExitStatus::Config, format!("cannot write {}: {error}", empty.display()))
-        })?;
+        std::fs::create_dir_all(cache)
+            .and_then(|()| std::fs::write(&empty, []))
+            .map_err(|error| Failure::of_directory(&format!("cannot write {}", empty.display()), &error))?;
     }
     Ok(empty)
 }

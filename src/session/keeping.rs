@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::SessionError;
 use crate::config::Resolved;
-use crate::exit::{ExitStatus, Failure};
+use crate::exit::Failure;
 use crate::package::{Entry, GUEST_PACKAGE, HostEnv, PackageName, Progress};
 use crate::runtime::{Access, Launch, Mount, Runtime};
 use crate::storage::{self, GUEST_DATA, Storage, VARIABLE, Wanted, Written};
@@ -41,8 +41,7 @@ impl Keeping {
             owner,
         });
         let storage = storage.map_err(|error| {
-            let what = format!("cannot make a place for what the package writes: {error}");
-            Failure::new(ExitStatus::Config, what)
+            Failure::of_directory("cannot make a place for what the package writes", &error)
         })?;
         for warning in storage.warnings() {
             words.warning(warning);

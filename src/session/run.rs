@@ -1,7 +1,10 @@
 //! The main job: find or install the package, start it, relay its stdio, and end everything in order.
 
 use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::time::Duration;
 
+use rustix::fs::{FileType, fstat};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
@@ -24,21 +27,58 @@ use crate::rpc::translate::Translator;
 use crate::runtime::{LimitHit, Limits, Runtime, Status, Stdio3};
 use crate::workspace::Handle;
 
-/// Runs the package in the foreground. `words` is npxc's own voice.
-pub fn run(resolved: &Resolved, words: &dyn Progress) -> Result<ExitStatus, Failure> {
+/// How long an install may take before it is said how not to wait for it: as long as nobody starts to wonder.
+const UNREMARKED: Duration = Duration::from_secs(5);
+
+/// Runs the package in the foreground. `words` is npxc's own voice; `ahead` the command line that would have installed it
+/// before.
+pub fn run(resolved: &Resolved, ahead: &str, words: &dyn Progress) -> Result<ExitStatus, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
         let Some(host) = signals.or(Host::of(resolved, words)).await else {
             return Ok(ExitStatus::Interrupted);
         };
         let host = host?;
-        let Some(entry) = signals.or(host.entry(resolved, words, false)).await else {
+        let Some(entry) = entry(&host, resolved, ahead, words, &mut signals).await? else {
             return Ok(ExitStatus::Interrupted);
         };
-        let entry = entry?;
         host.note_use(&entry);
         start(&host, resolved, &entry, words, &mut signals).await
     })
+}
+
+/// The package's entry, installed first if it has to be; `None` if a signal came. Who waits for it is told how not to:
+/// a client at once, since it may not wait long enough, a person when it takes long.
+async fn entry(
+    host: &Host,
+    resolved: &Resolved,
+    ahead: &str,
+    words: &dyn Progress,
+    signals: &mut Signals,
+) -> Result<Option<Entry>, Failure> {
+    let mut entry = pin!(host.entry(resolved, words, false));
+    let mut wait = pin!(tokio::time::sleep(if is_client() { Duration::ZERO } else { UNREMARKED }));
+    let mut told = false;
+    loop {
+        tokio::select! {
+            // What is installed is there at the first look, and nobody waits.
+            biased;
+            entry = &mut entry => return entry.map(Some),
+            () = signals.next() => return Ok(None),
+            () = &mut wait, if !told => {
+                told = true;
+                words.hint(&format!(
+                    "`{ahead}` installs it ahead: many clients wait 10 to 60 seconds for a server's first answer"
+                ));
+            }
+        }
+    }
+}
+
+/// Whether a program holds the other end of stdin. Node gives its children sockets.
+fn is_client() -> bool {
+    let kind = fstat(std::io::stdin()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    matches!(kind, Ok(FileType::Fifo | FileType::Socket))
 }
 
 /// Installs the package, again when `force` is set; `words` hears of it. When there was nothing to do, returns what is
@@ -56,11 +96,12 @@ pub fn install(resolved: &Resolved, force: bool, words: &dyn Progress) -> Result
     })
 }
 
-/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes.
+/// Resolves anew what is installed, and installs that if it is another and `decide` wants the changes. A signal ends it
+/// while that decides, too.
 pub fn update(
     resolved: &Resolved,
     words: &dyn Progress,
-    decide: &dyn Fn(&Changes) -> bool,
+    decide: &impl AsyncFn(&Changes) -> bool,
 ) -> Result<Updated, Failure> {
     block_on(async {
         let mut signals = take_signals()?;
@@ -186,7 +227,7 @@ async fn relay(
     session.release()?;
     let written = session.take_written();
     let conclusion = {
-        let mut conclusion = std::pin::pin!(foreground::conclude(&mut session, signals, &mut received));
+        let mut conclusion = pin!(foreground::conclude(&mut session, signals, &mut received));
         loop {
             tokio::select! {
                 conclusion = &mut conclusion => break conclusion,

@@ -3,11 +3,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
 
+use super::loopback::{Registry, said};
 use super::machine::have;
 use super::processes::{descendants, eventually, signal, wait, wait_for_end};
 use super::world::{Audit, world};
@@ -72,6 +74,44 @@ fn two_at_once_install_once() {
     }
     assert_eq!(installs, 1);
     assert_eq!(store(&data), (1, 0));
+}
+
+#[test]
+fn a_client_is_told_once_how_not_to_wait() {
+    let package = package("ahead", BUILDS);
+    let data = world().scratch("data");
+    let said = |stdin: Stdio| {
+        let mut npxc = world().npxc(&["--env", "TOKEN=secret", &package.display().to_string()]);
+        let child = npxc.command.env("XDG_DATA_HOME", &data).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (status, out, err) = finish(child.stdin(stdin).spawn().unwrap());
+        assert_eq!((status, out.as_str()), (Some(0), "built\n"), "{err}");
+        err
+    };
+    let hint = format!("npxc: hint: `npxc install {}` installs it ahead: ", package.display());
+    let first = said(Stdio::piped());
+    assert_eq!(first.lines().filter(|line| line.starts_with(&hint)).count(), 1, "{first}");
+    assert!(!said(Stdio::piped()).contains("ahead: "), "it is installed");
+}
+
+#[test]
+fn what_installs_share_can_be_read_by_a_containers_user_whatever_the_umask_is() {
+    let registry = Registry::start();
+    registry.publish("npxc-shared", "1.0.0");
+    let npxc = world().command(&[]);
+    let mut command = Command::new("sh");
+    world().environment(&mut command);
+    registry.use_with(&mut command);
+    command
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(npxc.get_program())
+        .args(["install", "npxc-shared"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let directory = registry.data.join("npxc/store/tarballs");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o755);
+    let modes: Vec<u32> = fs::read_dir(&directory).unwrap().map(|file| mode(&file.unwrap().path())).collect();
+    assert_eq!(modes, [0o444]);
 }
 
 #[test]

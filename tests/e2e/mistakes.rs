@@ -34,6 +34,7 @@ const TYPED: &[(&str, &str)] = &[
         "Packages",
         r"
 @scope
+a@npm:./b
 git+https://git.example.com/a.git
 ./missing
 ./words.txt
@@ -46,7 +47,11 @@ clean no-such-package
     (
         "Options",
         r"--bogus server
+--allwo example.com server
 --allow
+clean --al
+inspect server --root .
+uninstall cowsay
 --runtime docekr server
 --link wireguard server
 --image node:22 server
@@ -161,6 +166,14 @@ fn every_mistake_gets_its_words() {
     assert_eq!(said.len(), expected.len());
     for answer in said.split("\n$ ").skip(1) {
         assert!(!answer.contains("panicked") && !answer.contains("defect in npxc"), "{answer}");
+        assert!(answer.contains("\nnpxc: hint: "), "nothing says what to do instead: {answer}");
+        let own = answer.lines().skip(1).all(|line| {
+            line.is_empty()
+                || line.starts_with("npxc: ")
+                || line.starts_with("exit status ")
+                || line.starts_with("## ")
+        });
+        assert!(own, "npxc's words begin with its name: {answer}");
     }
 }
 

@@ -92,7 +92,9 @@ impl Fold {
                     ..Denied::default()
                 });
             }
-            Event::FlowOpen { flow, protocol, rule, name, guest_destination, observed, hint, .. } => {
+            Event::FlowOpen {
+                flow, protocol, rule, name, guest_destination, observed, hint, via, ..
+            } => {
                 let host = name.unwrap_or_else(|| guest_destination.ip().to_string());
                 let Some(at) = self.row(host, guest_destination.port(), protocol) else { return };
                 self.flows.insert(flow, at);
@@ -104,6 +106,7 @@ impl Fold {
                     note(&mut row.times, &header.time);
                     row.last = header.time;
                     row.rules.insert(rule);
+                    row.via.extend(via);
                     row.observed = row.observed.take().or(observed);
                     row.hint = row.hint.take().or(hint);
                 }

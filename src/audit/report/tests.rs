@@ -14,7 +14,7 @@ fn log() -> String {
                  \"allow\":[],\"allow_private\":[],\"deny\":[],\"mounts\":[],\"env\":[]";
     let open = format!(
         "\"event\":\"flow.open\",\"protocol\":\"tcp\",\"rule\":\"@npm\",\"name\":\"a.example.com\",{flow},\
-         \"dialled\":\"192.0.2.1:443\""
+         \"dialled\":\"192.0.2.1:443\",\"via\":\"socks5://192.0.2.1:443 by address\""
     );
     let close = "\"event\":\"flow.close\",\"bytes_up\":10,\"bytes_down\":20,\"duration_ms\":5,\"detected\":\"tls\",\
                  \"how\":\"finished\"";
@@ -112,6 +112,7 @@ fn a_log_is_folded_by_destination_and_purpose() {
             ("run", "a.example.com:443".to_owned(), 2, 20, 40)
         ]
     );
+    assert_eq!(report.reached[0].via.iter().collect::<Vec<_>>(), ["socks5://192.0.2.1:443 by address"]);
     let denied: Vec<_> = report
         .denied
         .iter()

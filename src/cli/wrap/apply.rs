@@ -26,17 +26,7 @@ pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
         let installed = judge::run(&change.words)
             .map_err(|what| Failure::new(ExitStatus::Config, what))
             .and_then(|run| {
-                // Nothing but the package and how it is installed matters now.
-                let options = Options {
-                    allow_install: run.options.allow_install,
-                    ignore_scripts: run.options.ignore_scripts,
-                    runtime: run.options.runtime,
-                    image: run.options.image,
-                    config: run.options.config,
-                    package: run.options.package,
-                    log_level: args.options.log_level,
-                    ..Options::default()
-                };
+                let options = Options { log_level: args.options.log_level, ..run.options.of_install() };
                 let resolved = resolve(&options, &run.words)?;
                 session::install(&resolved, false, &voice)
             });

@@ -71,6 +71,7 @@ pub(in crate::cli) fn execute(args: &UnwrapArgs) -> Result<ExitStatus, Failure> 
     if work.iter().all(|work| work.splices.is_empty()) {
         if failures.is_empty() {
             voice.say("nothing to put back");
+            voice.hint("npxc unwrap FILE takes a file that npxc wrap changed; `npxc wrap --dry-run` lists the servers that it finds");
         }
         // What is gone from a file needs no record any more.
         if !args.choice.dry_run {

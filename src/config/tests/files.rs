@@ -34,7 +34,7 @@ fn mistakes_in_files_are_pointed_at() {
         ),
         (
             "[network]\nipv6 = \"yes\"\n",
-            "2:8: invalid type: string \"yes\", expected a boolean\nipv6 = \"yes\"\n       ^\nhint: ",
+            "2:8: invalid type: string \"yes\", expected a boolean\nipv6 = \"yes\"\n       ^\nhint: `npxc config schema` prints what each key takes",
         ),
         (
             "[runtime]\nmemory = \"much\"\n",
@@ -42,20 +42,23 @@ fn mistakes_in_files_are_pointed_at() {
         ),
         (
             "[runtime]\nmemory = true\n",
-            "2:10: expected a number, or a size such as \"2G\"\nmemory = true\n         ^\nhint: ",
+            "2:10: expected a number, or a size such as \"2G\"\nmemory = true\n         ^\nhint: for example memory = \"2G\", cpus = 0.5 or pids = 512",
         ),
-        ("[[mounts]]\nguest = \"/x\"\n", "1:1: missing field `host`\n[[mounts]]\n^\nhint: "),
+        (
+            "[[mounts]]\nguest = \"/x\"\n",
+            "1:1: missing field `host`\n[[mounts]]\n^\nhint: add host = ... to this table",
+        ),
         (
             "[[mounts]]\nhost = \"/no/such/place\"\n",
             "2:8: /no/such/place does not exist\nhint: check the path, or make it first: mkdir -p /no/such/place",
         ),
         (
             "[env]\n\"A-B\" = \"x\"\n",
-            "2:3: a variable's name has letters, digits and `_` only, and no digit first\n\"A-B\" =\n  ^\nhint: ",
+            "2:3: a variable's name has letters, digits and `_` only, and no digit first\n\"A-B\" =\n  ^\nhint: for example --env API_TOKEN (npxc's own value) or --env LANG=C; in a file API_TOKEN = \"...\" below [env]",
         ),
         (
             "version = \"a b\"\n",
-            "1:11: its version is neither a version nor a range nor a tag\nversion = \"a b\"\n          ^\nhint: ",
+            "1:11: its version is neither a version nor a range nor a tag\nversion = \"a b\"\n          ^\nhint: for example NAME@1.2.3, NAME@^1.2 or NAME@latest; NAME alone is the latest",
         ),
     ] {
         let home = Home::new(&[("packages/server.toml", text)]);

@@ -134,7 +134,7 @@ fn what_is_different_is_said() {
         ),
         (
             "[defaults]\nnetwork = true\n",
-            "npxc.toml:2:11: invalid type: boolean `true`, expected a table\nnetwork = true\n          ^\nhint: ",
+            "npxc.toml:2:11: invalid type: boolean `true`, expected a table\nnetwork = true\n          ^\nhint: `npxc config schema` prints what each key takes",
         ),
         (
             "[defaults.network]\nalow = []\n",

@@ -110,10 +110,10 @@ fn a_name_that_is_none_is_warned_of_and_none_reaches_the_package() {
     let run = loaded(&host, flags()).unwrap();
     assert_eq!(
         run.warnings[0],
-        "the variable NPXC_ALOW is none of npxc's and does nothing; did you mean NPXC_ALLOW?"
+        "the variable NPXC_ALOW is none of npxc's and does nothing\ndid you mean NPXC_ALLOW?"
     );
     assert!(run.warnings[1].starts_with(
-        "the variable NPXC_EGRESS is none of npxc's and does nothing; npxc's are NPXC_ADDRESSES, "
+        "the variable NPXC_EGRESS is none of npxc's and does nothing\nnpxc's are NPXC_ADDRESSES, "
     ));
     assert_eq!((run.warnings.len(), run.env.len()), (2, 0));
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::super::error::{InstallFailure, PackageError};
 use super::super::step::StepOutcome;
 use crate::audit::Event;
+use crate::exit::FULL_DISK;
 
 /// Most lines of output that an error shows.
 const MAX_LINES: usize = 12;
@@ -29,9 +30,7 @@ pub(super) fn of_fetch(package: &str, outcome: &StepOutcome) -> PackageError {
             Some("E401" | "E403" | "ENEEDAUTH") => {
                 Some("the registry wants other credentials; `npm whoami` shows whether yours work")
             }
-            Some("ENOSPC") => Some(
-                "the disk is full: `npxc clean --older-than 30d` gives back what is not used, XDG_DATA_HOME can be on another one",
-            ),
+            Some("ENOSPC") => Some(FULL_DISK),
             Some("ETARGET") => Some("the registry has no such version; `npm view NAME versions` lists them"),
             Some(
                 "SELF_SIGNED_CERT_IN_CHAIN"

@@ -315,7 +315,9 @@ impl World {
             runner: &self.runner,
         };
         let options = InstallOptions::default();
-        installer.update(&self.resolve(&[spec]), &options, &self.said, wanted).await
+        installer
+            .update(&self.resolve(&[spec]), &options, &self.said, &async |changes: &Changes| wanted(changes))
+            .await
     }
 
     pub(super) fn steps(&self, purpose: Purpose) -> Vec<Step> {
