@@ -213,6 +213,14 @@ fn one_bad_file_is_said_with_its_place_and_keeps_no_other_from_being_wrapped() {
     assert!(said.contains(&format!("npxc: error: {}:2:20: expected `,` or `]`", bad.display())), "{said}");
     assert!(said.contains("npxc: hint: nothing was changed; correct the file"), "{said}");
     assert!(home.read(CURSOR).contains("--env=TOKEN") && home.read(CODEX).contains("npxc"));
+    // Where nothing was wrapped there is nothing to know about it.
+    let (status, _, said) = home.run(&["unwrap", "--yes", CURSOR]);
+    assert_eq!(status, Some(0), "{said}");
+    let mut nowhere = home.command(&["wrap", "--yes", "--no-install", CURSOR]);
+    let output = nowhere.env("XDG_DATA_HOME", home.at(CURSOR)).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot be used, so nothing was changed"), "{said}");
+    assert!(!said.contains("before the client starts") && !said.contains("reaches only"), "{said}");
     let (status, _, said) = home.run(&["wrap", "--client", "emacs"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("claude-desktop, claude-code, cursor, vscode"), "{said}");

@@ -140,10 +140,12 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         if !args.no_install && !install(&mut work, args, voice) {
             status = ExitStatus::Install;
         }
+        let before = failures.len();
         for work in &work {
             failures.extend(write(work, &directories, voice).err());
         }
-        if args.no_install {
+        let any = failures.len() - before < work.len();
+        if args.no_install && any {
             let packages: BTreeSet<String> =
                 work.iter().flat_map(Work::changes).flat_map(judge::packages).collect();
             let packages: Vec<_> = packages.iter().map(|package| shell_word(package)).collect();
@@ -152,7 +154,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
                 packages.join(" ")
             ));
         }
-        if args.again.is_empty() && !args.probe {
+        if args.again.is_empty() && !args.probe && any {
             voice.hint(REACHES);
         }
     } else {

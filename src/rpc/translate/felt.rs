@@ -136,7 +136,7 @@ fn in_error(line: &[u8], message: Range<usize>, denied: &[Denial]) -> Option<Vec
             (["error", "data"], Kind::Open) if token.depth == 2 => start = span.start,
             (["error", "data"], Kind::Close) if token.depth == 2 => data = Some(start..span.end),
             (["error", "data"], Kind::String) if token.depth == 2 => {
-                data = Some(span.start - 1..span.end + 1)
+                data = Some(span.start - 1..span.end + 1);
             }
             (["error", "data"], Kind::Scalar) if token.depth == 2 => data = Some(span),
             (["error", "data", OWN], Kind::Key) => splices.push(Splice { span, with: THEIRS.into() }),
