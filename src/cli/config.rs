@@ -274,18 +274,13 @@ fn edit(
     if !ended.success() {
         return Err(Failure::new(ExitStatus::Config, format!("the editor `{editor}` failed: {ended}")));
     }
-    match package {
-        Some(word) => check_packages(std::slice::from_ref(word), config, host),
-        None => {
-            // What `--config` names is a package's, if it is a file.
-            let kind = if Found::of(config.map(String::as_str), host)?.named.is_some() {
-                Written::Named
-            } else {
-                Written::Global
-            };
-            Ok(check_files(&[kind(path.to_owned())]))
-        }
+    if let Some(word) = package {
+        return check_packages(std::slice::from_ref(word), config, host);
     }
+    // What `--config` names is a package's, if it is a file.
+    let is_named = Found::of(config.map(String::as_str), host)?.named.is_some();
+    let kind = if is_named { Written::Named } else { Written::Global };
+    Ok(check_files(&[kind(path.to_owned())]))
 }
 
 /// Makes the file if there is none, with this line in front; says whether it did.

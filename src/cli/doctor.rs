@@ -99,7 +99,9 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     };
     let is_native = options.name == RuntimeChoice::Native;
     let mut lines: Vec<Line> = runtime::check().into_iter().map(sandbox).collect();
-    lines.iter_mut().for_each(|line| line.counts_if(is_native));
+    for line in &mut lines {
+        line.counts_if(is_native);
+    }
     match Directories::new(|name| host.vars.get(name).cloned()) {
         Ok(directories) => {
             lines.extend(writable(&directories));

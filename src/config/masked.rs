@@ -30,7 +30,7 @@ pub(super) fn in_env(text: &str, number: usize) -> bool {
             Some(path) => inside = is_env(path),
             None => {
                 inside |=
-                    key(line).is_some_and(is_env) || line.starts_with("defaults") && line.contains("env")
+                    key(line).is_some_and(is_env) || line.starts_with("defaults") && line.contains("env");
             }
         }
     }

@@ -205,14 +205,12 @@ fn check(host: &HostPath, access: Access, own: &[PathBuf]) -> Result<PathBuf, Fa
             Fault::new("the whole file system is not mounted").hint("name the directories that are needed")
         );
     }
-    if access == Access::ReadWrite {
-        if let Some(own) = own.iter().find(|own| own.starts_with(&real) || real.starts_with(own)) {
-            let which = if own.is_file() { "its own grants in" } else { "npxc's own files in" };
-            let what = format!("a package that may write {shown} could change {which} {}", own.display());
-            return Err(
-                Fault::new(what).hint("mount it read-only, or a directory that does not contain them")
-            );
-        }
+    if access == Access::ReadWrite
+        && let Some(own) = own.iter().find(|own| own.starts_with(&real) || real.starts_with(own))
+    {
+        let which = if own.is_file() { "its own grants in" } else { "npxc's own files in" };
+        let what = format!("a package that may write {shown} could change {which} {}", own.display());
+        return Err(Fault::new(what).hint("mount it read-only, or a directory that does not contain them"));
     }
     Ok(real)
 }
