@@ -3,10 +3,11 @@
 //! A line is one JSON object and a line feed. Its last member, `prev`, is the SHA-256 (lower-case hex) of the
 //! bytes of the line before it, without the line feed; [`START`] for the first line of a file. `seq` counts from
 //! 0 within a session. A file may hold several sessions one after the other; the chain runs through all of them.
-//! A line that nothing may follow, `session.end`, has `seal` after `prev`: the hash of itself without `seal`.
+//! A line that nothing may follow, `session.end`, has `seal` after `prev`: the hash of itself without `seal`. Where logs are
+//! signed it ends with `key` and `signature`, of the [seal](super::signature); `session.start` names the same key.
 //!
 //! The chain shows changes, reordering and removals in the middle; a removed tail shows by the missing
-//! `session.end`. Someone who may write the file can rewrite all of it: keep a copy where they cannot.
+//! `session.end`. Someone who may write the file can rewrite all of it: keep a copy where they cannot, or have it signed.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::Event;
+use super::signature::{Key, holds};
 
 /// Version of the line format, `v` of every line.
 pub const VERSION: u32 = 1;
@@ -51,14 +53,24 @@ pub struct Header {
     pub session: String,
     /// Hash of the line before.
     pub prev: String,
-    /// Hash of this line without this member; only in `session.end`.
+    /// Hash of this line without this member and those that follow; only in `session.end`.
     pub seal: Option<String>,
+    /// Who will sign it, in `session.start`; who has signed it, in `session.end`.
+    pub key: Option<String>,
+    /// The signature.
+    pub signature: Option<String>,
 }
 
-/// `line` with its own hash as a last member.
-pub fn seal(line: &str) -> String {
+/// `line` with its own hash, and a key's signature of that, as last members.
+pub fn seal(line: &str, key: Option<&Key>) -> String {
     let open = line.strip_suffix('}').unwrap_or(line);
-    format!("{open},\"seal\":\"{}\"}}", hash(line.as_bytes()))
+    let seal = hash(line.as_bytes());
+    let signed = key.map_or_else(String::new, |key| signed(&key.public(), &key.sign(&seal)));
+    format!("{open},\"seal\":\"{seal}\"{signed}}}")
+}
+
+fn signed(key: &str, signature: &str) -> String {
+    format!(",\"key\":\"{key}\",\"signature\":\"{signature}\"")
 }
 
 /// One thing that is wrong with a log.
@@ -85,6 +97,8 @@ pub struct Verified {
     pub sessions: usize,
     /// Hash of the last line: write it down elsewhere, and the whole file can be checked against it.
     pub last: String,
+    /// Keys whose signatures hold, of the sessions in order; `None` for one that is not signed.
+    pub signed: Vec<Option<String>>,
     /// What is wrong; empty for an untouched, complete log.
     pub findings: Vec<Finding>,
 }
@@ -116,11 +130,17 @@ pub fn verify(mut input: impl BufRead) -> io::Result<Verified> {
     Ok(state.finish())
 }
 
-fn is_sealed(line: &[u8]) -> bool {
-    const LENGTH: usize = ",\"seal\":\"\"}".len() + START.len();
-    let open = line.len().checked_sub(LENGTH).and_then(|at| line.get(..at));
-    let bare = open.map(|open| [open, b"}"].concat());
-    bare.and_then(|bare| String::from_utf8(bare).ok()).is_some_and(|bare| seal(&bare).as_bytes() == line)
+/// Whether a line ends with its own seal, and with a signature of that or none: nothing else, in no other form.
+fn is_sealed(line: &[u8], header: &Header) -> bool {
+    let Some(seal) = &header.seal else { return false };
+    let signed = match (&header.key, &header.signature) {
+        (Some(key), Some(signature)) if holds(key, seal, signature) => signed(key, signature),
+        (None, None) => String::new(),
+        _ => return false,
+    };
+    let end = format!(",\"seal\":\"{seal}\"{signed}}}");
+    let open = line.strip_suffix(end.as_bytes());
+    open.is_some_and(|open| hash(&[open, b"}"].concat()) == *seal)
 }
 
 #[derive(Default)]
@@ -130,6 +150,8 @@ struct State {
     last: String,
     current: Option<(String, u64)>,
     ended: bool,
+    /// The key that the session's first line names.
+    signer: Option<String>,
     seen: BTreeSet<String>,
     out: Verified,
 }
@@ -162,8 +184,20 @@ impl State {
                  or reordered here"
             });
         }
-        if matches!(event, Event::SessionEnd { .. }) && !is_sealed(line) {
-            self.find("`seal` is not the hash of this line: the line was changed");
+        if matches!(event, Event::SessionEnd { .. }) {
+            if header.key != self.signer {
+                self.find("it is not signed with the key that session.start names");
+            }
+            if is_sealed(line, &header) {
+                self.out.signed.push(header.key.clone());
+            } else {
+                self.find(
+                    "`seal` is not the hash of this line, or not what was signed: the line was changed",
+                );
+            }
+        }
+        if matches!(event, Event::SessionStart { .. }) {
+            self.signer.clone_from(&header.key);
         }
         self.check_order(&header, &event);
         self.ended = matches!(event, Event::SessionEnd { .. });

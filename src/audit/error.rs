@@ -46,6 +46,14 @@ pub enum AuditError {
         /// The file.
         path: PathBuf,
     },
+    /// The key that signs could not be read or made.
+    #[error("the key that signs audit logs, {}, cannot be used: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The thread could not be started.
     #[error("the thread that writes the audit log cannot be started: {0}")]
     Thread(io::Error),
@@ -75,6 +83,9 @@ impl AuditError {
                 path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new(".")).display()
             ),
             Self::Incomplete { .. } => "free some space; what was written still verifies".to_owned(),
+            Self::Key { path, .. } => {
+                format!("see who owns {}; `sign = false` below [audit] does without", path.display())
+            }
             Self::Thread(_) => return None,
         })
     }

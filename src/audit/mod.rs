@@ -13,6 +13,7 @@ pub mod page;
 mod queue;
 pub mod report;
 pub mod shelf;
+pub mod signature;
 pub mod suggest;
 mod throttle;
 pub mod writer;

@@ -62,6 +62,19 @@ pub fn all(directory: &Path) -> io::Result<Vec<Shelved>> {
     Ok(all)
 }
 
+/// Removes the logs in a directory of sessions that began before `oldest`, seconds since 1970, and are over. How many.
+pub fn sweep(directory: &Path, oldest: u64) -> io::Result<usize> {
+    let mut gone = 0;
+    for log in all(directory)? {
+        let began = log.session.get_timestamp().map_or(u64::MAX, |time| time.to_unix().0);
+        if began < oldest && !log.is_written()? {
+            std::fs::remove_file(&log.path)?;
+            gone += 1;
+        }
+    }
+    Ok(gone)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -87,6 +100,23 @@ mod tests {
         assert_eq!(packages, ["a-b", "m", "z"]);
         assert!(found[0].path.ends_with(format!("20260101T000000Z-a-b-{}.jsonl", ids[2])));
         assert!(ids[2].to_string().ends_with(&found[0].short()));
+    }
+
+    #[test]
+    fn only_old_logs_of_sessions_that_are_over_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |seconds| Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0));
+        let put = |session: Uuid| {
+            let path = dir.path().join(format!("20260101T000000Z-p-{session}.jsonl"));
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let [old, held, new] = [at(1000), at(1001), at(3000)].map(put);
+        std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+        let writer = std::fs::File::open(&held).unwrap();
+        flock(&writer, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert_eq!(sweep(dir.path(), 2000).unwrap(), 1);
+        assert!(!old.exists() && held.exists() && new.exists() && dir.path().join("notes.txt").exists());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::error::{AuditError, ROOM};
 use super::escape::bounded_json;
 use super::file::{Opened, Sink, Target};
 use super::queue::{Queue, denial};
+use super::signature::Key;
 use super::throttle::Throttle;
 use crate::exit::is_full;
 
@@ -90,8 +91,13 @@ pub struct Log {
 impl Log {
     /// Opens the log and starts its thread.
     pub fn create(target: &Target, session: Uuid) -> Result<(Self, Recorder), AuditError> {
+        Self::signed(target, session, None)
+    }
+
+    /// The same; its last line will be signed with the key.
+    pub fn signed(target: &Target, session: Uuid, key: Option<Key>) -> Result<(Self, Recorder), AuditError> {
         let Opened { file, path, prev } = target.open(session, Timestamp::now())?;
-        Self::start(Box::new(file), path, prev, session)
+        Self::start(Box::new(file), path, prev, session, key)
     }
 
     /// Where it is written.
@@ -110,6 +116,7 @@ impl Log {
         path: PathBuf,
         prev: String,
         session: Uuid,
+        key: Option<Key>,
     ) -> Result<(Self, Recorder), AuditError> {
         let queue = Arc::new(Queue::new());
         let mut writer = Writer {
@@ -117,6 +124,7 @@ impl Log {
             sink,
             path: path.clone(),
             session: session.to_string(),
+            key,
             prev,
             seq: 0,
             buffer: Vec::new(),
@@ -154,6 +162,7 @@ struct Writer {
     sink: Box<dyn Sink>,
     path: PathBuf,
     session: String,
+    key: Option<Key>,
     prev: String,
     seq: u64,
     buffer: Vec<u8>,
@@ -247,15 +256,17 @@ impl Writer {
     fn line(&mut self, time: Timestamp, event: &Event) -> io::Result<()> {
         let json = bounded_json(&serde_json::to_string(event)?);
         let members = json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default();
+        let signer = self.key.as_ref().filter(|_| matches!(event, Event::SessionStart { .. }));
+        let key = signer.map_or_else(String::new, |key| format!(",\"key\":\"{}\"", key.public()));
         let mut line = format!(
-            "{{\"v\":{},\"seq\":{},\"time\":\"{time:.6}\",\"session\":\"{}\",{members},\"prev\":\"{}\"}}",
+            "{{\"v\":{},\"seq\":{},\"time\":\"{time:.6}\",\"session\":\"{}\",{members}{key},\"prev\":\"{}\"}}",
             chain::VERSION,
             self.seq,
             self.session,
             self.prev
         );
         if matches!(event, Event::SessionEnd { .. }) {
-            line = chain::seal(&line);
+            line = chain::seal(&line, self.key.as_ref());
         }
         self.prev = chain::hash(line.as_bytes());
         self.seq += 1;

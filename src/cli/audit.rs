@@ -9,7 +9,6 @@ use clap::{Parser, Subcommand};
 
 use super::say;
 use super::table::{Table, bytes};
-use crate::audit::chain;
 use crate::audit::escape::printable;
 use crate::audit::report::{self, Denied, Reached, Report};
 use crate::exit::{ExitStatus, Failure};
@@ -18,6 +17,7 @@ mod diff;
 mod list;
 mod page;
 mod suggest;
+mod verify;
 mod which;
 
 /// Rows of a kind that are shown to a person.
@@ -50,10 +50,15 @@ enum Action {
     Verify {
         /// As of show
         log: Option<String>,
+        /// It must be signed with this key, as `npxc audit key` prints it on the machine that wrote the log
+        #[arg(long, value_name = "KEY")]
+        key: Option<String>,
         /// For programs
         #[arg(long)]
         json: bool,
     },
+    /// Print this machine's key: `sign = true` below [audit] in npxc.toml has logs signed with it
+    Key,
     /// Write a page that shows a session to a reviewer
     Report(page::Args),
     /// Say which rules would have let through what a package did, with the evidence
@@ -66,7 +71,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     match &args.action {
         Action::List(args) => list::execute(args),
         Action::Show { log, json } => show(&which::one(log.as_deref())?, *json),
-        Action::Verify { log, json } => verify(&which::one(log.as_deref())?, *json),
+        Action::Verify { log, key, json } => {
+            verify::execute(&which::one(log.as_deref())?, key.as_deref(), *json)
+        }
+        Action::Key => verify::key(),
         Action::Report(args) => page::execute(args),
         Action::Suggest(args) => suggest::execute(args),
         Action::Diff(args) => diff::execute(args),
@@ -99,42 +107,6 @@ fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-fn verify(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
-    let verified = chain::verify(open(path)?).map_err(|error| unreadable(path, &error))?;
-    let sound = verified.findings.is_empty();
-    if json {
-        let findings: Vec<_> = verified
-            .findings
-            .iter()
-            .map(|finding| serde_json::json!({ "line": finding.line, "what": finding.what }))
-            .collect();
-        let result = serde_json::json!({
-            "sound": sound, "lines": verified.lines, "sessions": verified.sessions, "hash": verified.last,
-            "findings": findings,
-        });
-        say::print(&to_json(&result)?);
-    } else if sound {
-        let (lines, sessions) = (verified.lines, verified.sessions);
-        say::print(&format!(
-            "{} is complete and unchanged: {lines} lines, {sessions} session{}, last hash {}\n",
-            printable(&path.to_string_lossy(), 1000),
-            if sessions == 1 { "" } else { "s" },
-            verified.last
-        ));
-    }
-    if sound {
-        return Ok(ExitStatus::Success);
-    }
-    let mut message = format!("{} is not as npxc wrote it, or not complete", path.display());
-    for finding in &verified.findings {
-        let _ = write!(message, "\n{finding}");
-    }
-    Err(Failure::new(ExitStatus::Config, message).hint(
-        "npxc audit show FILE shows what can be read, to be trusted as far as the file; a log that is still written has no \
-         session.end yet",
-    ))
-}
-
 /// The two tables of a report: what was reached, what was denied.
 pub(super) fn destinations(report: &Report) -> String {
     let mut out = String::new();
@@ -142,7 +114,8 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Reached: nothing\n");
     } else {
         out.push_str("Reached:\n");
-        let mut table = Table::new(&["destination", "protocol", "flows", "sent", "received", "during", "rule"]);
+        let mut table =
+            Table::new(&["destination", "protocol", "flows", "sent", "received", "during", "rule"]);
         for row in report.reached.iter().take(ROWS) {
             table.row(reached(row));
             for via in &row.via {

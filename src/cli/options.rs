@@ -267,6 +267,8 @@ impl Options {
             memory: one("--memory", self.memory.as_ref(), values::memory)?,
             cpus: one("--cpus", self.cpus.as_ref(), values::cpus)?,
             pids: one("--pids", self.pids.as_ref(), values::pids)?,
+            sign: None,
+            keep_logs: None,
             notes: Vec::new(),
         })
     }

@@ -9,7 +9,7 @@ use clap::Parser;
 
 use super::say;
 use super::table::{Table, bytes};
-use crate::config::{self, ConfigError, Directories, Fault};
+use crate::config::{self, ConfigError, Directories};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::store::{Listed, Removed};
 use crate::package::{HostEnv, PackageSpec, Request, Store};
@@ -172,21 +172,7 @@ fn removed<'a, E: Into<Failure>>(
 
 /// `30d` and the like, as an option's value.
 pub(super) fn age(option: &str, text: &str) -> Result<Duration, ConfigError> {
-    let wrong = || {
-        let fault =
-            Fault::new("expected an age").hint("write a number with h, d or w, for example 12h, 30d or 8w");
-        ConfigError::option(option, text, fault)
-    };
-    let digits = text.chars().take_while(char::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let hours = match unit {
-        "h" => 1,
-        "d" => 24,
-        "w" => 24 * 7,
-        _ => return Err(wrong()),
-    };
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(hours * 3600));
-    seconds.map(Duration::from_secs).ok_or_else(wrong)
+    config::age(text).map_err(|fault| ConfigError::option(option, text, fault))
 }
 
 /// Where a package keeps what it wrote, if it keeps anything.

@@ -67,6 +67,11 @@ impl Directories {
         self.state.join("audit")
     }
 
+    /// The key that signs logs.
+    pub fn audit_key(&self) -> PathBuf {
+        self.data.join("audit.key")
+    }
+
     /// What packages wrote and could not be put where it belongs.
     pub fn kept(&self) -> PathBuf {
         self.state.join("kept")

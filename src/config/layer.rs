@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::choices::{Addresses, LinkChoice, RuntimeChoice};
 use super::error::Place;
@@ -96,6 +97,10 @@ pub struct Layer {
     pub cpus: Option<f64>,
     /// `--pids`.
     pub pids: Option<u64>,
+    /// `[audit] sign`: whether logs are signed.
+    pub sign: Option<bool>,
+    /// `[audit] keep`: how long they are kept.
+    pub keep_logs: Option<Duration>,
     /// What a person should know about the file, and stops nothing; a second line is what to do about it.
     pub notes: Vec<String>,
 }

@@ -117,6 +117,8 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         cwd: cwd.as_path().to_owned(),
         guest_cwd,
         audit,
+        sign: stack.iter().find_map(|layer| layer.sign).unwrap_or(false),
+        keep_logs: stack.iter().find_map(|layer| layer.keep_logs),
         directories,
         files,
         warnings,

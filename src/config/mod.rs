@@ -42,4 +42,4 @@ pub use load::{chosen_proxy, ground, load};
 pub use mounts::{GuestPath, HostPath, MountSpec};
 pub use proxy::{Chosen, ProxyChoice};
 pub use resolve::{InstallGrants, Network, Resolved, RuntimeOptions};
-pub use values::{AddHost, EnvName, EnvValue, Publish};
+pub use values::{AddHost, EnvName, EnvValue, Publish, age};

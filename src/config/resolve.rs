@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::choices::{Addresses, LinkChoice, RuntimeChoice};
 use super::directories::Directories;
@@ -56,6 +57,10 @@ pub struct Resolved {
     pub guest_cwd: Option<PathBuf>,
     /// Where its log goes.
     pub audit: audit::Target,
+    /// Whether the log is signed.
+    pub sign: bool,
+    /// How long logs in npxc's own directory are kept; for ever where nobody said.
+    pub keep_logs: Option<Duration>,
     /// npxc's own directories.
     pub directories: Directories,
     /// The files the configuration came from. The package must not be able to change them either.

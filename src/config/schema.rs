@@ -22,12 +22,9 @@ use crate::policy::Rule;
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
-/// Keys of the design that this version does not have yet; they get a word of their own.
-const LATER: [&str; 1] = ["audit"];
-
 /// Parses `npxc.toml`.
 pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
-    let GlobalFile { mut defaults, paths }: GlobalFile = parse(path, text, below_defaults)?;
+    let GlobalFile { mut defaults, paths, audit }: GlobalFile = parse(path, text, below_defaults)?;
     let source = Source { path, text };
     let mut notes = Vec::new();
     former::defaults(&mut defaults, &source, &mut notes);
@@ -35,7 +32,10 @@ pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     let mut tables = defaults.into_tables();
     tables.paths = paths.over(tables.paths);
     tables.runtime.image = tables.runtime.image.or(image);
-    source.layer(tables, Origin::Global(path.to_owned()), notes)
+    let mut layer = source.layer(tables, Origin::Global(path.to_owned()), notes)?;
+    layer.sign = audit.sign;
+    layer.keep_logs = source.one(audit.keep.as_ref(), values::age)?;
+    Ok(layer)
 }
 
 /// Parses `packages/<name>.toml`: what it grants, and what it says to install.
@@ -125,11 +125,6 @@ fn unknown_key(message: &str, elsewhere: impl Fn(&str) -> Option<String>) -> Opt
     let key = words.next()?;
     let all: Vec<&str> = words.collect();
     let known: Vec<&str> = all.iter().copied().filter(|word| !former::is_former(word, &all)).collect();
-    if LATER.contains(&key) {
-        return Some(
-            Fault::new(format!("`{key}` is not available in this version of npxc")).hint("take it out"),
-        );
-    }
     if key == "writable" && known == ["persist"] {
         let hint =
             "take it out: a package can write anywhere in its own folder, and `persist = true` keeps it";
@@ -232,6 +227,9 @@ impl Source<'_> {
             memory: self.scalar(runtime.memory.as_ref(), values::memory)?,
             cpus: self.scalar(runtime.cpus.as_ref(), values::cpus)?,
             pids: self.scalar(runtime.pids.as_ref(), values::pids)?,
+            // Of the file for all packages only.
+            sign: None,
+            keep_logs: None,
             notes,
         })
     }

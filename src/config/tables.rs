@@ -93,6 +93,17 @@ pub(super) struct GlobalFile {
     pub(super) defaults: Defaults,
     /// How paths in messages are found, and what becomes of the files.
     pub(super) paths: PathsTable,
+    /// What becomes of audit logs.
+    pub(super) audit: AuditTable,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AuditTable {
+    /// Whether the last line of a log is signed, with a key that is made for it.
+    pub(super) sign: Option<bool>,
+    /// How long logs in npxc's own directory are kept: a number with h, d or w. Without it: for ever.
+    pub(super) keep: Option<Text>,
 }
 
 file! {

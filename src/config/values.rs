@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::choices::Choice;
 use super::error::{Fault, nearest};
@@ -97,6 +98,22 @@ pub fn size(text: &str) -> Result<u64, Fault> {
     #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss)]
     let bytes = (number * (1_u64 << shift) as f64) as u64;
     Ok(bytes)
+}
+
+/// An age: a number with h, d or w.
+pub fn age(text: &str) -> Result<Duration, Fault> {
+    let wrong =
+        || Fault::new("expected an age").hint("write a number with h, d or w, for example 12h, 30d or 8w");
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let hours = match unit {
+        "h" => 1,
+        "d" => 24,
+        "w" => 24 * 7,
+        _ => return Err(wrong()),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(hours * 3600));
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// A size that node can run in.

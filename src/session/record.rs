@@ -2,10 +2,15 @@
 
 use std::cell::Cell;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
 
 use super::SessionError;
 use super::foreground::Cause;
-use crate::audit::{Event, Recorder};
+use crate::audit::signature::Key;
+use crate::audit::{AuditError, Event, Log, Recorder, shelf};
+use crate::config::Resolved;
 use crate::package::Entry;
 use crate::policy::Policy;
 use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status};
@@ -57,6 +62,20 @@ impl<'a> Opening<'a> {
         let Some(start) = self.start.take() else { return Ok(()) };
         self.recorder.record(over(start, link)).map_err(|_| SessionError::Unrecorded(self.log.to_owned()))
     }
+}
+
+/// Opens the log, and lets go of those that are older than anybody wants.
+pub(super) fn open(resolved: &Resolved, session: Uuid) -> Result<(Log, Recorder), AuditError> {
+    let path = resolved.directories.audit_key();
+    let key = resolved.sign.then(|| Key::at(&path)).transpose();
+    let key = key.map_err(|source| AuditError::Key { path, source })?;
+    let opened = Log::signed(&resolved.audit, session, key)?;
+    if let Some(age) = resolved.keep_logs {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // What cannot be removed now is next time, and stops nothing.
+        let _ = shelf::sweep(&resolved.directories.audit(), now.saturating_sub(age).as_secs());
+    }
+    Ok(opened)
 }
 
 /// `session.start`. `mounts` are those worth a reviewer's attention.

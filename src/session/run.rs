@@ -16,7 +16,6 @@ use super::refusals::Telling;
 use super::witness::Witness;
 use super::{Parts, Said, Session, SessionError, give_back_buffers, raise_descriptor_limit};
 use super::{arguments, files, network};
-use crate::audit::Log;
 use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{Changes, Entry, Progress, Updated};
@@ -151,7 +150,7 @@ async fn start(
         words.say(&network::about_proxy(proxying));
     }
 
-    let (log, recorder) = Log::create(&resolved.audit, id)?;
+    let (log, recorder) = record::open(resolved, id)?;
     let first = record::start(Subject::run(entry), runtime, &policy, &granted, &launch);
     let opening = Opening::new(first, recorder.clone(), log.path());
     let scope = files::scope(resolved, &granted, host.env.home.clone());

@@ -16,7 +16,7 @@ use super::network::{install_proxy, pinned, presets};
 use super::record::{self, Subject};
 use super::refusals::Telling;
 use super::{Parts, Session};
-use crate::audit::{Event, Log, Recorder};
+use crate::audit::{Event, Recorder};
 use crate::config::Resolved;
 use crate::net::dns;
 use crate::net::router::Journal;
@@ -62,7 +62,7 @@ impl<'a> Steps<'a> {
         .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let proxy = install_proxy(self.resolved, self.npm, self.host)
             .map_err(|failure| StepError::new(failure.message, failure.hints.into_iter().next()))?;
-        let (log, recorder) = Log::create(&self.resolved.audit, Uuid::now_v7())
+        let (log, recorder) = record::open(self.resolved, Uuid::now_v7())
             .map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let mut launch = step.launch(self.resolved.limits.clone());
         launch.mounts.extend(self.hidden.iter().cloned());

@@ -99,6 +99,36 @@ fn a_session_is_a_page_and_what_is_new_in_it_is_told() {
     assert!(same && said.is_empty(), "{said}");
 }
 
+#[test]
+fn a_signed_log_is_trusted_by_whoever_knows_the_key() {
+    let config = world().scratch("signing");
+    fs::create_dir_all(config.join("config/npxc")).unwrap();
+    fs::write(config.join("config/npxc/npxc.toml"), "[audit]\nsign = true\nkeep = \"1w\"\n").unwrap();
+    let own = |arguments: &[&str]| {
+        let mut command = world().command(arguments);
+        command.env("XDG_CONFIG_HOME", config.join("config")).env("XDG_DATA_HOME", config.join("data"));
+        command.output().unwrap()
+    };
+    let log = config.join("log.jsonl");
+    let fixture = world().fixture();
+    let done = own(&["--audit-log", text(&log), text(&fixture), "exit", "0"]);
+    assert!(log.exists(), "{done:?}");
+    let key = String::from_utf8(own(&["audit", "key"]).stdout).unwrap();
+    let key = key.trim_end();
+    assert!(key.starts_with("ed25519:"), "{key}");
+    let said = own(&["audit", "verify", text(&log)]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("signed with this machine's key"), "{said:?}");
+    // Elsewhere, by the key alone.
+    let (sound, said, error) = audit(&["verify", text(&log), "--key", key]);
+    assert!(sound && said.contains(key), "{said}{error}");
+    let (sound, _, said) = audit(&["verify", text(&log), "--key", "ed25519:AAAA"]);
+    assert!(!sound && said.contains("is signed with another key"), "{said}");
+    let unsigned = session(&["--allow", "@npm"]);
+    let (sound, _, said) = audit(&["verify", text(&unsigned.0), "--key", key]);
+    assert!(!sound && said.contains("is not signed"), "{said}");
+    assert!(!own(&["audit", "key", "surplus"]).status.success());
+}
+
 /// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").
 struct Numbers(u64);
 

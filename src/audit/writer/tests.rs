@@ -127,7 +127,7 @@ fn on_disk(room: usize) -> (Log, Recorder, Arc<Mutex<Vec<u8>>>, Receiver<()>) {
     let (full, was_full) = channel();
     let disk = Disk { content: Arc::clone(&content), room, full: Some(full) };
     let (log, recorder) =
-        Log::start(Box::new(disk), "test.jsonl".into(), chain::START.to_owned(), Uuid::nil()).unwrap();
+        Log::start(Box::new(disk), "test.jsonl".into(), chain::START.to_owned(), Uuid::nil(), None).unwrap();
     (log, recorder, content, was_full)
 }
 
@@ -367,6 +367,39 @@ fn every_change_of_a_log_is_found() {
     bad(&good[..good.len() - 1], "a missing line feed");
     assert!(bad(b"", "an empty file")[0].what.contains("empty"));
     bad(b"hello\nworld\n", "something else");
+}
+
+#[test]
+fn a_signed_log_cannot_be_written_anew_by_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |name: &str| Key::at(&dir.path().join(name)).unwrap();
+    let [own, other] = ["own", "other"].map(|name| key(name).public());
+    let path = dir.path().join("log.jsonl");
+    for signer in [Some(key("own")), None, Some(key("other"))] {
+        let (log, recorder) = Log::signed(&Target::File(path.clone()), Uuid::now_v7(), signer).unwrap();
+        recorder.record(start()).unwrap();
+        log.finish(end()).unwrap();
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let verified = verify(text.as_bytes()).unwrap();
+    assert_eq!(verified.findings, []);
+    assert_eq!(verified.signed, [Some(own.clone()), None, Some(other.clone())]);
+    // The first session alone: everything that its last line says of signatures, taken out, exchanged, or changed.
+    let first: Vec<&str> = text.lines().take(2).collect();
+    let (open, signed) = first[1].split_once(",\"key\":").unwrap();
+    let signature = |line: &str| line.split("\"signature\":").nth(1).unwrap().to_owned();
+    let foreign = text.lines().last().unwrap();
+    for (last, what) in [
+        (format!("{open}}}"), "not signed with the key"),
+        (first[1].replace(&own, &other), "not signed with the key"),
+        (format!("{open},\"key\":\"{own}\",\"signature\":{}", signature(foreign)), "not what was signed"),
+        (format!("{open},\"signature\":{}", signature(signed)), "not signed with the key"),
+        (first[1].replace("\"signature\":", "\"signature\": "), "not what was signed"),
+    ] {
+        let log = format!("{}\n{last}\n", first[0]);
+        let said = verify(log.as_bytes()).unwrap().findings;
+        assert!(said.iter().any(|finding| finding.what.contains(what)), "{log}{said:?}");
+    }
 }
 
 #[test]
