@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::io::{self, BufRead, Read as _};
 
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Event;
@@ -41,7 +43,7 @@ pub fn hash(line: &[u8]) -> String {
 }
 
 /// What every line has beside its event.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Header {
     /// Version of the format.
     pub v: u32,
@@ -59,6 +61,20 @@ pub struct Header {
     pub key: Option<String>,
     /// The signature.
     pub signature: Option<String>,
+}
+
+/// A line, as JSON Schema (draft 2020-12) has it.
+pub fn schema() -> Value {
+    #[derive(JsonSchema)]
+    #[schemars(title = "A line of npxc's audit log")]
+    #[allow(dead_code, reason = "only its shape is of use")]
+    struct Line {
+        #[serde(flatten)]
+        header: Header,
+        #[serde(flatten)]
+        event: Event,
+    }
+    SchemaGenerator::default().into_root_schema_for::<Line>().into()
 }
 
 /// `line` with its own hash, and a key's signature of that, as last members.

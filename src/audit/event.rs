@@ -6,10 +6,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What becomes of what the package wrote to a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Collected {
     /// It is a file where none was.
@@ -21,7 +22,7 @@ pub enum Collected {
 }
 
 /// One line of the audit log, tagged by `event` (`flow.open`, `flow.deny`, ...).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event")]
 pub enum Event {
     /// The first line: what runs, and under which policy.
@@ -90,10 +91,13 @@ pub enum Event {
         /// The name the guest asked for, if the flow goes to a name.
         name: Option<String>,
         /// The guest's end.
+        #[schemars(with = "String")]
         source: SocketAddr,
         /// The address the guest sent to.
+        #[schemars(with = "String")]
         guest_destination: SocketAddr,
         /// The address npxc dialled (the first one it tried, if none answered); the proxy's, where `via` names one.
+        #[schemars(with = "String")]
         dialled: SocketAddr,
         /// The proxy that was asked for the connection, and how: `http://proxy.example:3128 by name` (which it resolves;
         /// the addresses that this machine knows passed the private floor), `by name, unknown here` (nobody judged its
@@ -115,8 +119,10 @@ pub enum Event {
         /// The name the destination stands for, if it stands for one.
         name: Option<String>,
         /// The guest's end.
+        #[schemars(with = "String")]
         source: SocketAddr,
         /// The address the guest sent to.
+        #[schemars(with = "String")]
         guest_destination: SocketAddr,
         /// The name that the guest's first bytes claimed (TLS SNI, HTTP Host).
         #[serde(default, skip_serializing_if = "Option::is_none")]

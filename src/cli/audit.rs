@@ -59,6 +59,8 @@ enum Action {
     },
     /// Print this machine's key: `sign = true` below [audit] in npxc.toml has logs signed with it
     Key,
+    /// Print the JSON Schema of a log's lines
+    Schema,
     /// Write a page that shows a session to a reviewer
     Report(page::Args),
     /// Say which rules would have let through what a package did, with the evidence
@@ -75,6 +77,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             verify::execute(&which::one(log.as_deref())?, key.as_deref(), *json)
         }
         Action::Key => verify::key(),
+        Action::Schema => {
+            say::print(&format!("{:#}\n", crate::audit::chain::schema()));
+            Ok(ExitStatus::Success)
+        }
         Action::Report(args) => page::execute(args),
         Action::Suggest(args) => suggest::execute(args),
         Action::Diff(args) => diff::execute(args),

@@ -78,7 +78,7 @@ fn below_defaults(key: &str) -> Option<String> {
 fn for_every_package(key: &str) -> Option<String> {
     let hint = "this is read as one package's file; what is for all of them stands in npxc.toml, in the directory that \
                 --config names";
-    (key == "defaults").then(|| hint.to_owned())
+    matches!(key, "defaults" | "audit").then(|| hint.to_owned())
 }
 
 /// `elsewhere` is the hint for a key that is right in another place.

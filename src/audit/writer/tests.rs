@@ -412,3 +412,43 @@ fn dropping_a_log_writes_what_was_queued() {
     assert_eq!(findings.len(), 1);
     assert!(findings[0].what.contains("session.end is missing"), "{findings:?}");
 }
+
+/// The schema that is shipped is the one that the types have. After a change: `npxc audit schema >docs/schema/audit.json`.
+#[test]
+fn what_is_shipped_is_what_the_types_say() {
+    assert_eq!(include_str!("../../../docs/schema/audit.json"), format!("{:#}\n", chain::schema()));
+}
+
+/// Every member that a line has is in the schema, and whatever the schema requires is there.
+#[test]
+fn lines_are_as_the_schema_says() {
+    let schema = chain::schema();
+    let kinds = schema["oneOf"].as_array().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let key = Key::at(&dir.path().join("key")).unwrap();
+    let (log, recorder) = Log::signed(&Target::File(path.clone()), Uuid::nil(), Some(key)).unwrap();
+    for event in [start(), deny("a.example.com", "no-rule"), open(1), close(1)] {
+        recorder.record(event).unwrap();
+    }
+    log.finish(end()).unwrap();
+    for line in lines(&fs::read(&path).unwrap()) {
+        let kind = kinds.iter().find(|kind| kind["properties"]["event"]["const"] == line["event"]);
+        let kind = kind.unwrap_or_else(|| panic!("{line}"));
+        let known = |member: &String| {
+            !kind["properties"][member].is_null() || !schema["properties"][member].is_null()
+        };
+        assert!(line.as_object().unwrap().keys().all(known), "{line}");
+        for part in [kind, &schema] {
+            let required = part["required"].as_array().unwrap();
+            assert!(
+                required.iter().all(|member| !line[member.as_str().unwrap()].is_null()
+                    || matches!(
+                        member.as_str(),
+                        Some("hint" | "name" | "integrity" | "version" | "signal" | "status")
+                    )),
+                "{line}"
+            );
+        }
+    }
+}
