@@ -139,7 +139,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 /// The rules without which a server was denied something when it was started as a client would start it: `words` are
-/// npxc's arguments, `env` what the client adds. Nothing is allowed for this.
+/// npxc's arguments, `env` what the client adds. Nothing beside them is allowed for this.
 pub(super) fn denied(
     args: &super::Args,
     words: &[String],

@@ -1,7 +1,7 @@
 //! `npxc wrap` and `npxc unwrap` on files where a client has them, and a server that answers through what was written.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,6 +41,21 @@ impl Home {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// On a terminal, where these lines are typed ahead; its exit status, and all that is shown.
+    fn typed(&self, arguments: &[&str], directory: &Path, lines: &str) -> (Option<i32>, String) {
+        let npxc = self.command(&[]);
+        let line = format!("{} {}", npxc.get_program().display(), arguments.join(" "));
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(directory);
+        command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        keys.write_all(lines.as_bytes()).unwrap();
+        let mut shown = String::new();
+        screen.read_to_string(&mut shown).unwrap();
+        (child.wait().unwrap().code(), shown.replace("\r\n", "\n"))
     }
 
     fn read(&self, path: &str) -> String {
@@ -163,16 +178,8 @@ fn on_a_terminal_it_asks_and_takes_only_yes_for_yes() {
     let (home, package) = (Home::new(), server("asked-server"));
     let files = files(&home, &package);
     for (answer, changes) in [("", false), ("n", false), ("yes", true)] {
-        // `script` gives it a terminal; what is typed is in its buffer when it asks.
-        let npxc = home.command(&[]);
-        let line = format!("{} wrap --no-install {CURSOR}", npxc.get_program().display());
-        let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).current_dir(&home.0);
-        command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.as_mut().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
+        let (_, said) =
+            home.typed(&["wrap", "--no-install", CURSOR], &home.0, &format!("{answer}\n"));
         assert!(said.contains("npxc: wrap these servers? [y/N]"), "{said}");
         assert_eq!(said.contains("nothing was changed"), !changes, "{said}");
         assert_eq!(home.read(CURSOR) != files[0].1, changes, "{answer}: {said}");
@@ -261,13 +268,30 @@ fn options_for_more_than_one_server_and_paths_of_nowhere_are_refused() {
 }
 
 #[test]
-fn a_probe_proposes_rules_for_what_a_server_tried_to_reach() {
+fn a_probe_offers_rules_for_what_a_server_tried_to_reach_and_starts_nothing_unasked() {
     let (home, package) = (Home::new(), server("probed-server"));
-    files(&home, &package);
-    let (status, shown, said) = home.run(&["wrap", "--dry-run", "--probe", "--client", "cursor"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
-    assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
+    let files = files(&home, &package);
+    for other in ["--dry-run", "--yes"] {
+        let (status, shown, said) = home.run(&["wrap", "--probe", other, "--client", "cursor"]);
+        assert_eq!((status, shown.as_str()), (Some(1), ""), "{said}");
+        assert!(said.contains(&format!("not with {other}\nnpxc: hint: leave {other} out")), "{said}");
+    }
+    let arguments = ["wrap", "--probe", "--client", "cursor"];
+    let (status, shown) = home.typed(&arguments, &home.0, "n\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("start each once to see what it tries to reach? [y/N]"), "{shown}");
+    assert!(!shown.contains("installing") && !shown.contains("probing"), "{shown}");
+    assert_eq!(home.read(CURSOR), files[0].1);
+    for (lines, allowed) in [("y\nn\n", false), ("y\ny\n", true)] {
+        let (status, shown) = home.typed(&arguments, &home.0, lines);
+        assert_eq!(status, Some(0), "{shown}");
+        assert!(shown.contains("when it was started it tried to reach api.example.com\n"), "{shown}");
+        assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
+        assert!(shown.contains("npxc: allow what they tried to reach, too? [y/N]"), "{shown}");
+        assert!(home.read(CURSOR).contains("\"--env=TOKEN\", "), "{shown}");
+        assert_eq!(home.read(CURSOR).contains("--allow=api.example.com"), allowed, "{shown}");
+        assert_eq!(home.run(&["unwrap", "--yes", CURSOR]).0, Some(0));
+    }
 }
 
 /// A file that came with somebody else's project says what the server's variables are.
@@ -285,12 +309,9 @@ fn a_probe_obeys_no_variable_of_the_file() {
         "NODE_OPTIONS": format!("--require={}", node.display()), "TOKEN": "x",
     }}}});
     let file = home.write("project/mcp.json", &text.to_string());
-    let (status, shown, said) = home.run(&["wrap", "--dry-run", "--probe", file.to_str().unwrap()]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(
-        shown.contains("it tried to reach api.example.com: allowed now"),
-        "denied, as without them: {shown}"
-    );
+    let (status, shown) = home.typed(&["wrap", "--probe", file.to_str().unwrap()], &home.0, "y\nn\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("it tried to reach api.example.com\n"), "denied, as without them: {shown}");
     assert!(!marker.exists());
 }
 
@@ -315,9 +336,10 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    let shown = wrap(&["wrap", "--yes", "--probe", "--client", "vscode"]);
-    assert!(shown.contains("the probe did not have the client's value of KEY"), "{shown}");
-    assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
+    let (status, shown) = home.typed(&["wrap", "--probe", "--client", "vscode"], &project, "y\ny\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("probing filled, without the client's value of KEY"), "{shown}");
+    assert!(shown.contains("it tried to reach api.example.com\n"), "{shown}");
     let wrapped = fs::read_to_string(&file).unwrap();
     assert!(!wrapped.contains("hunter2") && !shown.contains("hunter2"), "{wrapped}{shown}");
 
