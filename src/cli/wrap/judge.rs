@@ -26,6 +26,8 @@ pub(super) struct Wish<'a> {
     pub(super) text: &'a dyn Fn(&Path) -> Option<String>,
     /// What the client replaces, as far as that is known.
     pub(super) known: &'a [(&'static str, PathBuf)],
+    /// Whether the file is a project's, and may be somebody else's.
+    pub(super) in_project: bool,
     /// The directory that the file is for, if it is for one.
     pub(super) project: Option<&'a Path>,
 }
@@ -74,6 +76,9 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     }
     let mut options = wish.options.to_vec();
     let env = needs::environment(program, wish, &mut notes);
+    if let Some(why) = needs::usurps(&env, wish) {
+        return Verdict::Leave(why);
+    }
     options.extend(needs::by_name(&env, wish, &mut notes));
     options.extend(needs::mounts(program, npx.spec, wish, &mut notes));
     let mut plan = Plan { command: wish.command.to_owned(), options };

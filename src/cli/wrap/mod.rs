@@ -245,6 +245,7 @@ fn decided(read: &Read, server: &Server, command: &str, options: &[String], host
         real: &|path| path.canonicalize().ok(),
         text: &|path| file::read(path).ok().map(|file| file.text),
         known: &variables::known(&read.place, &host.home),
+        in_project: read.place.project,
         project: variables::project(&read.place),
     };
     match judge::judge(&read.original.text, server, &wish) {

@@ -75,7 +75,7 @@ fn probed(server: &Server, change: &Change, voice: Stderr) -> Result<Vec<String>
         voice.say(&format!("probing {label}, without the client's value of {}", open.join(", ")));
     }
     // The probe is a program of this machine, and the file may be somebody else's: no variable of it that such programs obey.
-    let handed = |name: &str| !needs::is_obeyed(name);
+    let handed = |name: &str| needs::obeyed(name).is_none();
     let words: Vec<String> =
         change.words.iter().filter(|word| word.strip_prefix("--env=").is_none_or(handed)).cloned().collect();
     let is_handed = |one: &&Variable| words.contains(&format!("--env={}", one.name));

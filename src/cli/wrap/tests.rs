@@ -65,8 +65,16 @@ fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict
     let home = Path::new("/home/me");
     let known = variables::known(place, home);
     let project = variables::project(place);
-    let wish =
-        Wish { command: "npxc", options: &options, home, real: &real, text: &text, known: &known, project };
+    let wish = Wish {
+        command: "npxc",
+        options: &options,
+        home,
+        real: &real,
+        text: &text,
+        known: &known,
+        in_project: place.project,
+        project,
+    };
     let servers = servers::find(place, file).unwrap();
     servers.into_iter().map(|server| (server.clone(), judge(file, &server, &wish))).collect()
 }
@@ -323,6 +331,50 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
     }
     let text = r#"{"mcpServers": {"a": {"command": "/usr/local/bin/npxc", "args": ["a"]}}}"#;
     assert!(matches!(verdicts(&place, text, &[]).as_slice(), [(_, Verdict::Already)]));
+}
+
+#[test]
+fn a_projects_file_grants_itself_nothing_by_its_variables() {
+    let judged = |path: &str, entry: &str| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a"], {entry}}}}}}}"#);
+        let mut verdicts = verdicts(&place(path), &text, &[]);
+        assert_eq!(verdicts.len(), 1);
+        verdicts.remove(0).1
+    };
+    for (name, npxcs) in [
+        ("NPXC_ALLOW", true),
+        ("NPXC_NETWORK", true),
+        ("NPXC_CONFIG", true),
+        ("XDG_CONFIG_HOME", true),
+        ("npm_config_registry", true),
+        ("NPM_CONFIG_REGISTRY", true),
+        ("PATH", true),
+        ("HOME", true),
+        ("LD_PRELOAD", false),
+        ("NODE_OPTIONS", false),
+        ("OPENSSL_CONF", false),
+        ("https_proxy", false),
+        ("DOCKER_HOST", false),
+        ("BASH_ENV", false),
+        ("VOLTA_HOME", false),
+    ] {
+        let entry = format!(r#""env": {{"TOKEN": "x", "{name}": "y"}}"#);
+        let who = if npxcs { "npxc itself obeys" } else { "programs that npxc starts outside the sandbox obey" };
+        match judged("/srv/project/.mcp.json", &entry) {
+            Verdict::Leave(why) => {
+                assert!(why.starts_with(&format!("its env sets {name}, which {who}")), "{why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        // What is the user's own is obeyed as the user wishes, and said.
+        let Verdict::Wrap(change) = judged("/home/me/.cursor/mcp.json", &entry) else { panic!("{name}") };
+        assert_eq!(change.notes.len(), 1, "{:?}", change.notes);
+        assert!(change.notes[0].starts_with(&format!("{name} is obeyed by ")), "{:?}", change.notes);
+        assert_eq!(change.words.contains(&format!("--env={name}")), !npxcs, "{:?}", change.words);
+    }
+    for entry in [r#""env": {"NODE_ENV": "x", "NPM_TOKEN": "y", "RUST_LOG": "z"}"#, r#""env": {"PATH": null}"#] {
+        assert!(matches!(judged("/srv/project/.mcp.json", entry), Verdict::Wrap(_)), "{entry}");
+    }
 }
 
 #[test]
