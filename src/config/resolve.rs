@@ -10,7 +10,7 @@ use super::error::{ConfigError, Fault, Place};
 use super::layer::{Layer, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
 use super::paths::Strategy;
-use super::proxy;
+use super::{proxy, variables};
 use super::values::{AddHost, EnvName, EnvValue, Publish};
 use crate::audit;
 use crate::net::proxy::Proxying;
@@ -331,6 +331,7 @@ fn environment(
     host: &HostEnv,
     warnings: &mut Vec<String>,
 ) -> Result<BTreeMap<EnvName, EnvValue>, ConfigError> {
+    let given = variables::given(host);
     let mut env = BTreeMap::new();
     for layer in layers {
         for (name, value) in &layer.env {
@@ -340,9 +341,10 @@ fn environment(
             if env.contains_key(name) {
                 continue;
             }
-            match host.vars.get(std::ffi::OsStr::new(name.as_str())) {
+            let own = || host.vars.get(std::ffi::OsStr::new(name.as_str())).cloned();
+            match given.get(name.as_str()).map(Into::into).or_else(own) {
                 Some(value) => {
-                    env.insert(name.clone(), EnvValue(value.clone()));
+                    env.insert(name.clone(), EnvValue(value));
                 }
                 None if *required => {
                     let fault = Fault::new("this variable is not set in npxc's own environment")

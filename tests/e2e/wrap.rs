@@ -45,11 +45,22 @@ impl Home {
 
     /// On a terminal, where these lines are typed ahead; its exit status, and all that is shown.
     fn typed(&self, arguments: &[&str], directory: &Path, lines: &str) -> (Option<i32>, String) {
+        self.typed_with(&[], arguments, directory, lines)
+    }
+
+    fn typed_with(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+        directory: &Path,
+        lines: &str,
+    ) -> (Option<i32>, String) {
         let npxc = self.command(&[]);
         let line = format!("{} {}", npxc.get_program().display(), arguments.join(" "));
         let mut command = Command::new("script");
         command.args(["-qec", &line, "/dev/null"]).current_dir(directory);
         command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         keys.write_all(lines.as_bytes()).unwrap();
@@ -303,13 +314,18 @@ fn a_probe_obeys_no_variable_of_the_file() {
     let node = home.write("project/bin/node", &format!("#!/bin/sh\ntouch {}\n", marker.display()));
     fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
     let bin = node.parent().unwrap().to_str().unwrap();
+    // A node that is a shim, as version managers make them, obeys more.
+    let shim = home.write("shims/node", "#!/bin/bash\nPATH=${PATH#*:} exec node \"$@\"\n");
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
     home.write("project/packages/x.toml", "[network]\nmode = \"open\"\n");
     let text = json!({"mcpServers": {"hostile": {"command": "npx", "args": ["-y", package], "env": {
         "PATH": bin, "NPXC_NETWORK": "open", "NPXC_CONFIG": home.at("project"), "NPXC_ALLOW": "api.example.com",
-        "NODE_OPTIONS": format!("--require={}", node.display()), "TOKEN": "x",
+        "NODE_OPTIONS": format!("--require={}", node.display()), "TOKEN": "x", "BASH_ENV": node, "ASDF_X": "1",
     }}}});
     let file = home.write("project/mcp.json", &text.to_string());
-    let (status, shown) = home.typed(&["wrap", "--probe", file.to_str().unwrap()], &home.0, "y\nn\n");
+    let path = format!("{}:{}", shim.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let arguments = ["wrap", "--probe", file.to_str().unwrap()];
+    let (status, shown) = home.typed_with(&[("PATH", &path)], &arguments, &home.0, "y\nn\n");
     assert_eq!(status, Some(0), "{shown}");
     assert!(shown.contains("it tried to reach api.example.com\n"), "denied, as without them: {shown}");
     assert!(!marker.exists());

@@ -1,7 +1,7 @@
 //! `--probe`: starts each server that is to be wrapped, and offers rules for what it was denied. Both are somebody's wish:
 //! servers are started after the consent to everything else they get, and what they tried to reach is asked about again.
 
-use super::{Args, Work, agreed, decided, judge, needs, shown};
+use super::{Args, Work, agreed, decided, judge, shown};
 use crate::cli::probe;
 use crate::cli::say::{self, Stderr};
 use crate::cli::wrap::judge::{Change, Verdict};
@@ -74,13 +74,8 @@ fn probed(server: &Server, change: &Change, voice: Stderr) -> Result<Vec<String>
     } else {
         voice.say(&format!("probing {label}, without the client's value of {}", open.join(", ")));
     }
-    // The probe is a program of this machine, and the file may be somebody else's: no variable of it that such programs obey.
-    let handed = |name: &str| needs::obeyed(name).is_none();
-    let words: Vec<String> =
-        change.words.iter().filter(|word| word.strip_prefix("--env=").is_none_or(handed)).cloned().collect();
-    let is_handed = |one: &&Variable| words.contains(&format!("--env={}", one.name));
-    let env = change.env.iter().filter(is_handed);
-    let env = env.filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
-    let args = judge::run(&words).map_err(|what| Failure::new(ExitStatus::Config, what))?;
-    probe::denied(&args, &words, env, voice)
+    let env = change.env.iter();
+    let env = env.filter_map(|one| Some((one.name.as_str(), one.value.as_ref()?.0.to_str()?))).collect();
+    let args = judge::run(&change.words).map_err(|what| Failure::new(ExitStatus::Config, what))?;
+    probe::denied(&args, &change.words, &env, voice)
 }
