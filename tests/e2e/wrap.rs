@@ -189,8 +189,7 @@ fn on_a_terminal_it_asks_and_takes_only_yes_for_yes() {
     let (home, package) = (Home::new(), server("asked-server"));
     let files = files(&home, &package);
     for (answer, changes) in [("", false), ("n", false), ("yes", true)] {
-        let (_, said) =
-            home.typed(&["wrap", "--no-install", CURSOR], &home.0, &format!("{answer}\n"));
+        let (_, said) = home.typed(&["wrap", "--no-install", CURSOR], &home.0, &format!("{answer}\n"));
         assert!(said.contains("npxc: wrap these servers? [y/N]"), "{said}");
         assert_eq!(said.contains("nothing was changed"), !changes, "{said}");
         assert_eq!(home.read(CURSOR) != files[0].1, changes, "{answer}: {said}");

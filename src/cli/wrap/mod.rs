@@ -185,7 +185,9 @@ fn fits(args: &Args) -> Result<(), Failure> {
     if args.probe && (args.options.yes > 0 || args.choice.dry_run) {
         let other = if args.choice.dry_run { "--dry-run" } else { "--yes" };
         return refuse(
-            &format!("--probe starts servers, and asks before that and before it allows anything: not with {other}"),
+            &format!(
+                "--probe starts servers, and asks before that and before it allows anything: not with {other}"
+            ),
             &format!("leave {other} out; npxc probe PACKAGE shows what one server tries to reach"),
         );
     }

@@ -112,7 +112,9 @@ fn env_file(file: &str, wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<Variabl
     let path = wish.project.map_or_else(|| path.clone(), |project| project.join(&path));
     let Some(text) = (wish.text)(&path).filter(|_| path.is_absolute()) else {
         notes.push("the variables of its envFile have to be named: --env NAME for each".to_owned());
-        notes.push("what its envFile says to npxc itself (PATH, NPXC_ALLOW and the like) is obeyed".to_owned());
+        notes.push(
+            "what its envFile says to npxc itself (PATH, NPXC_ALLOW and the like) is obeyed".to_owned(),
+        );
         return Vec::new();
     };
     notes.push("what is added to its envFile later has to be named as well: --env NAME".to_owned());
@@ -165,6 +167,7 @@ pub(super) fn mounts(
         .map(|mount| PathBuf::from(mount.split(':').next().unwrap_or(mount)))
         .collect();
     let home = (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned());
+    let project = wish.project.map(|project| (wish.real)(project).unwrap_or_else(|| project.to_owned()));
     for arg in program.args[spec..].iter().skip(1) {
         // As the file has it: the client puts the same in its place there.
         let written = match arg.text.split_once('=') {
@@ -177,13 +180,21 @@ pub(super) fn mounts(
             let named = if written.contains(':') { "PATH".to_owned() } else { format!("'{written}'") };
             notes.push(format!("if {written} is a path, it has to be shown: --mount {named}"));
         } else if let Some((path, real)) = unseen.and_then(|path| Some((path.clone(), (wish.real)(&path)?))) {
-            if home.starts_with(real) {
+            if shown.iter().any(|shown| path.starts_with(shown)) {
+                continue;
+            }
+            if home.starts_with(&real) {
                 notes.push(format!(
                     "{written} holds all of your files and is not shown to it; --mount shows it what it needs"
                 ));
+            } else if project.as_ref().is_some_and(|project| !real.starts_with(project)) {
+                // Somebody else may have named it.
+                notes.push(format!(
+                    "{written} is outside of the project and is not shown to it: --mount {written} shows it"
+                ));
             } else if path.to_string_lossy().contains(':') {
                 notes.push(format!("{written} cannot be mounted under this name: --mount HOST:GUEST"));
-            } else if !shown.iter().any(|shown| path.starts_with(shown)) {
+            } else {
                 notes.push(format!(
                     "it can read {written}, and not write there: --mount {written}:rw lets it"
                 ));

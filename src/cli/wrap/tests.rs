@@ -334,6 +334,28 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
 }
 
 #[test]
+fn a_projects_file_shows_nothing_outside_of_the_project() {
+    let words = |arg: &str, options: &[&str]| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{arg}"]}}}}}}"#);
+        match verdicts(&place("/srv/project/.mcp.json"), &text, options).remove(0).1 {
+            Verdict::Wrap(change) => (change.words.join(" "), change.notes.join("\n")),
+            other => panic!("{other:?}"),
+        }
+    };
+    for arg in ["${HOME}/.ssh", "/home/me/.ssh", "/srv/project/../../home/me/x", "--root=/home/other"] {
+        let (line, notes) = words(arg, &[]);
+        assert!(!line.contains("--mount"), "{line}");
+        let path = arg.trim_start_matches("--root=");
+        assert_eq!(
+            notes,
+            format!("{path} is outside of the project and is not shown to it: --mount {path} shows it")
+        );
+    }
+    assert!(words("/srv/project/docs", &[]).0.starts_with("--mount=/srv/project/docs "));
+    assert!(words("/home/me/x", &["--mount=/home/me/x"]).0.starts_with("--mount=/home/me/x a"));
+}
+
+#[test]
 fn a_projects_file_grants_itself_nothing_by_its_variables() {
     let judged = |path: &str, entry: &str| {
         let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a"], {entry}}}}}}}"#);
@@ -359,7 +381,8 @@ fn a_projects_file_grants_itself_nothing_by_its_variables() {
         ("VOLTA_HOME", false),
     ] {
         let entry = format!(r#""env": {{"TOKEN": "x", "{name}": "y"}}"#);
-        let who = if npxcs { "npxc itself obeys" } else { "programs that npxc starts outside the sandbox obey" };
+        let who =
+            if npxcs { "npxc itself obeys" } else { "programs that npxc starts outside the sandbox obey" };
         match judged("/srv/project/.mcp.json", &entry) {
             Verdict::Leave(why) => {
                 assert!(why.starts_with(&format!("its env sets {name}, which {who}")), "{why}");
@@ -372,7 +395,9 @@ fn a_projects_file_grants_itself_nothing_by_its_variables() {
         assert!(change.notes[0].starts_with(&format!("{name} is obeyed by ")), "{:?}", change.notes);
         assert_eq!(change.words.contains(&format!("--env={name}")), !npxcs, "{:?}", change.words);
     }
-    for entry in [r#""env": {"NODE_ENV": "x", "NPM_TOKEN": "y", "RUST_LOG": "z"}"#, r#""env": {"PATH": null}"#] {
+    for entry in
+        [r#""env": {"NODE_ENV": "x", "NPM_TOKEN": "y", "RUST_LOG": "z"}"#, r#""env": {"PATH": null}"#]
+    {
         assert!(matches!(judged("/srv/project/.mcp.json", entry), Verdict::Wrap(_)), "{entry}");
     }
 }
