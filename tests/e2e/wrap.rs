@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::loopback::{Registry, said};
 use super::mcp::Client;
+use super::processes::{signal, wait};
 use super::world::{Npxc, world};
 
 /// A home directory of a user of several clients.
@@ -43,7 +45,7 @@ impl Home {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
-    /// On a terminal, where these lines are typed ahead; its exit status, and all that is shown.
+    /// On a terminal, where a line is typed at each question; its exit status, and all that is shown.
     fn typed(&self, arguments: &[&str], directory: &Path, lines: &str) -> (Option<i32>, String) {
         self.typed_with(&[], arguments, directory, lines)
     }
@@ -63,10 +65,16 @@ impl Home {
         command.envs(variables.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        keys.write_all(lines.as_bytes()).unwrap();
-        let mut shown = String::new();
-        screen.read_to_string(&mut shown).unwrap();
-        (child.wait().unwrap().code(), shown.replace("\r\n", "\n"))
+        let (mut shown, mut lines) = (Vec::new(), lines.split_inclusive('\n'));
+        let mut byte = [0];
+        while screen.read(&mut byte).is_ok_and(|count| count == 1) {
+            shown.push(byte[0]);
+            if shown.ends_with(b"[y/N] ") {
+                keys.write_all(lines.next().unwrap_or("\x03").as_bytes()).unwrap();
+            }
+        }
+        let shown = String::from_utf8(shown).unwrap().replace("\r\n", "\n");
+        (child.wait().unwrap().code(), shown)
     }
 
     fn read(&self, path: &str) -> String {
@@ -372,4 +380,44 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
 
     wrap(&["unwrap", "--yes", "--client", "vscode"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), original);
+}
+
+/// Two servers of a registry's, and a home directory with them in a client's file.
+fn of_a_registry() -> (Home, Registry, String) {
+    let (home, registry) = (Home::new(), Registry::start());
+    let text = r#"{"mcpServers": {"a": {"command": "npx", "args": ["npxc-a"]}, "b": {"command": "npx", "args": ["npxc-b"]}}}"#;
+    home.write(CURSOR, text);
+    (home, registry, text.to_owned())
+}
+
+#[test]
+fn an_interrupt_ends_the_installation_and_changes_no_file() {
+    let (home, registry, text) = of_a_registry();
+    registry.publish("npxc-b", "1.0.0");
+    let asked = registry.never_answers("npxc-a");
+    let mut command = home.command(&["wrap", "--yes", CURSOR]);
+    registry.use_with(&mut command);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    asked.recv().unwrap();
+    signal(child.id(), rustix::process::Signal::INT);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    let said = said(&output);
+    assert!(said.contains("npxc: error: interrupted; nothing was installed"), "{said}");
+    assert!(!said.contains("npxc-b") && !said.contains("wrapped"), "{said}");
+    assert_eq!(home.read(CURSOR), text);
+}
+
+#[test]
+fn an_interrupt_at_a_question_ends_wrap() {
+    let (home, package) = (Home::new(), server("left-server"));
+    let files = files(&home, &package);
+    // The first is asked before anything is started, the second when npxc has taken the signals over.
+    for (lines, asked) in [("\x03", 1), ("y\n\x03", 2)] {
+        let (status, shown) = home.typed(&["wrap", "--probe", "--client", "cursor"], &home.0, lines);
+        assert_eq!(status, Some(130), "{shown}");
+        assert_eq!(shown.matches("[y/N]").count(), asked, "{shown}");
+        assert!(shown.contains("\nnpxc: error: interrupted; nothing was changed"), "{shown}");
+        assert_eq!(home.read(CURSOR), files[0].1);
+    }
 }

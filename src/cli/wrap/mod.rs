@@ -13,7 +13,6 @@ mod unwrap;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, Write as _};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -25,7 +24,7 @@ pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
 use super::options::{Options, again};
 use super::say::{self, Stderr};
 use super::table::Table;
-use super::{log_to_stderr, parse_keeping, resolve};
+use super::{log_to_stderr, parse_keeping, question, resolve};
 use crate::clients::diff::unified;
 use crate::clients::file;
 use crate::clients::places::Client;
@@ -137,8 +136,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
     } else if args.choice.dry_run {
         voice.say("nothing was changed (--dry-run)");
-    } else if agreed(args.options.yes > 0, question(args))? {
-        if !args.no_install && !install(&mut work, args, voice) {
+    } else if agreed(args.options.yes > 0, what_is_asked(args))? {
+        if !args.no_install && !install(&mut work, args, voice)? {
             status = ExitStatus::Install;
         }
         if args.probe {
@@ -168,7 +167,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 /// What is asked.
-fn question(args: &Args) -> &'static str {
+fn what_is_asked(args: &Args) -> &'static str {
     if args.probe {
         "wrap these servers, and start each once to see what it tries to reach"
     } else {
@@ -306,15 +305,11 @@ fn agreed(yes: bool, what: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
-    let (input, words) = (std::io::stdin(), std::io::stderr());
-    if !rustix::termios::isatty(&input) || !rustix::termios::isatty(&words) {
+    if !question::is_possible() {
         return Err(Failure::new(ExitStatus::Config, "nothing was changed: there is no terminal to ask on")
             .hint("--yes changes it without asking, --dry-run only shows it"));
     }
-    let _ = write!(words.lock(), "npxc: {what}? [y/N] ").and_then(|()| words.lock().flush());
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    question::ask_alone(what)
 }
 
 /// The end of a command that goes on past a file's failure: the last is its own, those before it are said.
