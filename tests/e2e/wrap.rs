@@ -274,6 +274,10 @@ fn options_for_more_than_one_server_and_paths_of_nowhere_are_refused() {
             &["wrap", "--yes", "--server", "wrapped", "--proxy", "http://u:hunter2@proxy.example"],
             "--proxy: a user name or password would stand in the client's file",
         ),
+        (
+            &["wrap", "--yes", "--server", "wrapped", "--env", "TOKEN=hunter2"],
+            "--env TOKEN: its value would stand in the client's file",
+        ),
         (&["wrap", "--yes", "-p", "x"], "--package: the packages are those of the configuration"),
     ] {
         let (status, _, said) = home.run(arguments);

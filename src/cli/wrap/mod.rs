@@ -196,6 +196,13 @@ fn fits(args: &Args) -> Result<(), Failure> {
             "HTTPS_PROXY, where the client is started, or [network] proxy in npxc's own file (npxc config edit)",
         );
     }
+    let value = args.options.env.iter().find_map(|text| text.split_once('='));
+    if let Some((name, _)) = value {
+        return refuse(
+            &format!("--env {name}: its value would stand in the client's file, among the arguments"),
+            &format!("--env {name}, and its value in the env of the client's file, or where the client is started"),
+        );
+    }
     let relative = |prefix: &'static str| {
         let values = args.again.iter().filter_map(move |word| word.strip_prefix(prefix));
         values
