@@ -24,7 +24,7 @@ pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
 use super::options::{Options, again};
 use super::say::{self, Stderr};
 use super::table::Table;
-use super::{log_to_stderr, parse_keeping, question, resolve};
+use super::{log_to_stderr, own_program, parse_keeping, question, resolve};
 use crate::clients::diff::unified;
 use crate::clients::file;
 use crate::clients::places::Client;
@@ -87,7 +87,7 @@ impl Work {
     fn changes(&self) -> impl Iterator<Item = &Change> {
         self.verdicts.iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Wrap(change) => Some(&**change),
-            Verdict::Already | Verdict::Leave(_) => None,
+            Verdict::Already(_) | Verdict::Leave(_) => None,
         })
     }
 
@@ -119,7 +119,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     say::print(&work.iter().map(shown).collect::<String>());
     if !args.again.is_empty()
-        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already))
+        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already(_)))
     {
         voice.hint(&format!(
             "what is npxc already does not change: put {} before the package in its args",
@@ -222,11 +222,7 @@ fn fits(args: &Args) -> Result<(), Failure> {
 
 /// Decides about every server of a file.
 fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
-    let own = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
-    let search: Vec<PathBuf> =
-        host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    let (own, search) = (own_program()?, search(host));
     // A file of a project is for other machines, too.
     let desktop = read.place.client.is_some_and(|client: Client| client.desktop) && !read.place.project;
     let command = judge::command(&own, &search, desktop).ok_or_else(|| {
@@ -244,10 +240,16 @@ fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
     Ok(Work { read, verdicts, command })
 }
 
+/// Where programs are.
+fn search(host: &HostEnv) -> Vec<PathBuf> {
+    host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+}
+
 /// Decides about a server; `options` are npxc's for it.
 fn decided(read: &Read, server: &Server, command: &str, options: &[String], host: &HostEnv) -> Verdict {
     let wish = Wish {
         command,
+        is_own: &|command| own_program().is_ok_and(|own| judge::is_own(command, &own, &search(host))),
         options,
         home: &host.home,
         real: &|path| path.canonicalize().ok(),
@@ -261,7 +263,7 @@ fn decided(read: &Read, server: &Server, command: &str, options: &[String], host
             Ok(()) => Verdict::Wrap(change),
             Err(failure) => Verdict::Leave(failure.message.lines().next().unwrap_or_default().to_owned()),
         },
-        other @ (Verdict::Already | Verdict::Leave(_)) => other,
+        other @ (Verdict::Already(_) | Verdict::Leave(_)) => other,
     }
 }
 
@@ -279,7 +281,8 @@ fn shown(work: &Work) -> String {
     for (server, verdict) in &work.verdicts {
         let what = match verdict {
             Verdict::Wrap(_) => "will be wrapped".to_owned(),
-            Verdict::Already => "is npxc already".to_owned(),
+            Verdict::Already(options) if options.is_empty() => "is npxc already".to_owned(),
+            Verdict::Already(options) => format!("is npxc already, with {options}"),
             Verdict::Leave(why) => format!("left alone: {why}"),
         };
         table.row(vec![server.label(), what]);

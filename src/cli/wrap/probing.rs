@@ -44,7 +44,7 @@ pub(super) fn offer(work: &mut [Work], args: &Args, host: &HostEnv, voice: Stder
                     before.push((file, index, was));
                 }
                 Verdict::Leave(why) => voice.warning(&format!("{label} cannot have {rules}: {why}")),
-                Verdict::Already => {}
+                Verdict::Already(_) => {}
             }
         }
     }

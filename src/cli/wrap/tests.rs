@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::apply::{applied, put_back, write};
-use super::judge::{Verdict, Wish, command, judge, package};
+use super::judge::{Verdict, Wish, command, is_own, judge, package};
 use super::look::{Choice, Read};
 use super::{Work, shown, unwrap};
 use crate::cli::options::tracing_level::Level;
@@ -67,6 +67,7 @@ fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict
     let project = variables::project(place);
     let wish = Wish {
         command: "npxc",
+        is_own: &|command| ["npxc", "/usr/local/bin/npxc", "/home/me/.cargo/bin/npxc"].contains(&command),
         options: &options,
         home,
         real: &real,
@@ -93,7 +94,7 @@ fn wrapped(place: &Place, text: &str, options: &[&str]) -> (String, Vec<Kept>) {
         .iter()
         .filter_map(|(_, verdict)| match verdict {
             Verdict::Wrap(change) => Some(change),
-            Verdict::Already | Verdict::Leave(_) => None,
+            Verdict::Already(_) | Verdict::Leave(_) => None,
         })
         .collect();
     let mut splices: Vec<_> = changes.iter().flat_map(|change| change.splices.clone()).collect();
@@ -330,7 +331,7 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
         }
     }
     let text = r#"{"mcpServers": {"a": {"command": "/usr/local/bin/npxc", "args": ["a"]}}}"#;
-    assert!(matches!(verdicts(&place, text, &[]).as_slice(), [(_, Verdict::Already)]));
+    assert!(matches!(verdicts(&place, text, &[]).as_slice(), [(_, Verdict::Already(_))]));
 }
 
 #[test]
@@ -403,6 +404,37 @@ fn a_projects_file_grants_itself_nothing_by_its_variables() {
 }
 
 #[test]
+fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
+    let found = |path: &str, command: &str, args: &str| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}]}}}}}}"#);
+        match verdicts(&place(path), &text, &[]).remove(0).1 {
+            Verdict::Already(options) => options,
+            Verdict::Leave(why) => format!("left alone: {why}"),
+            Verdict::Wrap(change) => panic!("{change:?}"),
+        }
+    };
+    for path in ["/srv/project/.mcp.json", "/home/me/.cursor/mcp.json"] {
+        for (command, args, expected) in [
+            ("npxc", r#""-y", "a", "--network", "open""#, ""),
+            (
+                "npxc",
+                r#""--network", "open", "--mount", "/home/me", "--", "x""#,
+                "--network open --mount /home/me",
+            ),
+            (
+                "npxc",
+                r#""--env=A=hunter2", "--env", "B=hunter2", "--env=C", "--proxy=http://u:hunter2@p.example", "x""#,
+                "--env=A=… --env B=… --env=C --proxy=…@p.example",
+            ),
+            ("./tools/npxc", r#""x""#, "left alone: ./tools/npxc is another npxc than this one"),
+            ("/srv/project/npxc", r#""x""#, "left alone: /srv/project/npxc is another npxc than this one"),
+        ] {
+            assert_eq!(found(path, command, args), expected);
+        }
+    }
+}
+
+#[test]
 fn a_directory_with_everything_in_it_is_not_shown() {
     let place = place("/home/me/.cursor/mcp.json");
     for path in ["/home/me", "/home/me/", "/home/me/notes/..", "/home/me/link", "/home/me/a:b"] {
@@ -437,6 +469,18 @@ fn npxc_is_called_by_its_name_only_where_that_leads_to_this_one() {
         (&[&link, &own], true, &linked),
     ] {
         assert_eq!(called(search, desktop).as_ref(), Some(expected), "{search:?}, {desktop}");
+    }
+    for (command, search, is) in [
+        ("npxc", [&empty, &own], true),
+        ("npxc", [&link, &other], true),
+        ("npxc", [&other, &own], false),
+        ("npxc", [&empty, &empty], false),
+        (program.to_str().unwrap(), [&other, &other], true),
+        (linked.to_str().unwrap(), [&other, &other], true),
+        (other.join("npxc").to_str().unwrap(), [&own, &own], false),
+        ("./npxc", [&own, &own], false),
+    ] {
+        assert_eq!(is_own(command, &program, &search.map(Clone::clone)), is, "{command}, {search:?}");
     }
     // What is called otherwise is known by a link of that name, or not at all.
     let renamed = own.join("npxc-0.4");
