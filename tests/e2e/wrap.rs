@@ -386,6 +386,32 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
     assert_eq!(fs::read_to_string(&file).unwrap(), original);
 }
 
+#[test]
+fn a_heading_says_where_a_link_leads_and_a_projects_leads_nowhere_else() {
+    use std::os::unix::fs::symlink;
+    let (home, package) = (Home::new(), server("linked-server"));
+    let text = files(&home, &package)[0].1.clone();
+    let (real, outside) = (home.write("dotfiles/cursor.json", &text), home.write("outside.json", &text));
+    fs::remove_file(home.at(CURSOR)).unwrap();
+    symlink(&real, home.at(CURSOR)).unwrap();
+    let (_, shown, said) = home.run(&["wrap", "--dry-run", CURSOR]);
+    let heading = format!("Cursor: {} (leads to {})\n", home.at(CURSOR).display(), real.display());
+    assert!(shown.starts_with(&heading), "{shown}{said}");
+    home.write("project/x", "");
+    let named = home.at("project/.mcp.json");
+    symlink(&outside, &named).unwrap();
+    for arguments in [&["wrap", "--yes", "--no-install"][..], &["wrap", "--yes", "--no-install", ".mcp.json"]] {
+        let output = home.command(arguments).current_dir(home.at("project")).output().unwrap();
+        let said = super::loopback::said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let expected = format!("{} leads out of its project, to {}", named.display(), outside.display());
+        assert!(said.contains(&expected), "{said}");
+        assert!(said.contains(&format!("npxc: hint: name that file if it is meant: {}", outside.display())));
+        assert_eq!(fs::read_to_string(&outside).unwrap(), text);
+    }
+    assert!(home.read(CURSOR).contains("npxc"), "the user's own are wrapped all the same");
+}
+
 /// Two servers of a registry's, and a home directory with them in a client's file.
 fn of_a_registry() -> (Home, Registry, String) {
     let (home, registry) = (Home::new(), Registry::start());

@@ -276,7 +276,7 @@ fn granted(words: &[String]) -> Result<(), Failure> {
 
 /// What becomes of a file, for people.
 fn shown(work: &Work) -> String {
-    let mut out = format!("{}\n", crate::audit::escape::printable(&work.read.title(), 300));
+    let mut out = format!("{}\n", work.read.title());
     let mut table = Table::bare().uncut();
     for (server, verdict) in &work.verdicts {
         let what = match verdict {

@@ -124,7 +124,8 @@ fn every_clients_file_is_wrapped_as_shown_and_comes_back_byte_for_byte() {
     for (name, path) in FIXTURES {
         let place = place(path);
         assert!(place.client.is_some(), "{path} is no known place");
-        let work = work(place.clone(), &data(name), &[]);
+        let mut work = work(place.clone(), &data(name), &[]);
+        work.read.original.path = work.read.path.clone();
         said += &shown(&work);
         let text = &work.read.original.text;
         let (new, kept) = wrapped(&place, text, &[]);
