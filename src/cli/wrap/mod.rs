@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// Do not install the packages now; a client may time out on the first start
     #[arg(long)]
     no_install: bool,
-    /// Then start each server once, and offer rules for what it tried to reach
+    /// Then start each server once, with what it is granted, and offer rules for what it was denied
     #[arg(long, conflicts_with = "no_install")]
     probe: bool,
     #[command(flatten)]
