@@ -328,10 +328,15 @@ fn a_probe_obeys_no_variable_of_the_file() {
     // A node that is a shim, as version managers make them, obeys more.
     let shim = home.write("shims/node", "#!/bin/bash\nPATH=${PATH#*:} exec node \"$@\"\n");
     fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    // In the sandbox there is no such directory, and the server starts all the same.
+    let options = format!(
+        "--import=data:text/javascript,import('fs').then(fs=>fs.writeFileSync('{}','')).catch(()=>0)",
+        marker.display()
+    );
     home.write("project/packages/x.toml", "[network]\nmode = \"open\"\n");
     let text = json!({"mcpServers": {"hostile": {"command": "npx", "args": ["-y", package], "env": {
         "PATH": bin, "NPXC_NETWORK": "open", "NPXC_CONFIG": home.at("project"), "NPXC_ALLOW": "api.example.com",
-        "NODE_OPTIONS": format!("--require={}", node.display()), "TOKEN": "x", "BASH_ENV": node, "ASDF_X": "1",
+        "NODE_OPTIONS": options, "TOKEN": "x", "BASH_ENV": node, "ASDF_X": "1",
     }}}});
     let file = home.write("project/mcp.json", &text.to_string());
     let path = format!("{}:{}", shim.parent().unwrap().display(), std::env::var("PATH").unwrap());
@@ -400,7 +405,8 @@ fn a_heading_says_where_a_link_leads_and_a_projects_leads_nowhere_else() {
     home.write("project/x", "");
     let named = home.at("project/.mcp.json");
     symlink(&outside, &named).unwrap();
-    for arguments in [&["wrap", "--yes", "--no-install"][..], &["wrap", "--yes", "--no-install", ".mcp.json"]] {
+    for arguments in [&["wrap", "--yes", "--no-install"][..], &["wrap", "--yes", "--no-install", ".mcp.json"]]
+    {
         let output = home.command(arguments).current_dir(home.at("project")).output().unwrap();
         let said = super::loopback::said(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");

@@ -30,7 +30,10 @@ pub(super) fn offer(work: &mut [Work], args: &Args, host: &HostEnv, voice: Stder
                 Ok(rules) => rules,
                 Err(failure) if failure.status == ExitStatus::Interrupted => return Err(failure),
                 Err(failure) => {
-                    voice.warning(&format!("the probe of {label} failed: {}", failure.message));
+                    let what = failure.message.lines().next().unwrap_or_default();
+                    voice.warning(&format!(
+                        "the probe of {label} failed: {what}\nnpxc probe PACKAGE says more"
+                    ));
                     continue;
                 }
             };
