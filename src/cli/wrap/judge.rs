@@ -113,25 +113,28 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     }
 }
 
-/// What npxc has before the package, for people: without values that may be secrets.
+/// What npxc has before the package, and of the client's variables what it obeys; for people: without values that may be secrets.
 fn options(program: &Program) -> String {
     let words: Vec<String> = program.args.iter().map(|arg| arg.text.clone()).collect();
     let end = package(&words).unwrap_or(words.len());
     let mut before = "";
-    let shown = words[..end].iter().filter(|word| !["-y", "--yes", "--"].contains(&word.as_str())).map(|word| {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) if option.starts_with("--") => (option, value),
-            Some(_) | None => (before, word.as_str()),
-        };
-        before = word;
-        let begin = &word[..word.len() - value.len()];
-        match (option, value.split_once('='), value.rsplit_once('@')) {
-            ("--env", Some((name, _)), _) => format!("{begin}{name}=…"),
-            ("--proxy", _, Some((_, host))) => format!("{begin}…@{host}"),
-            _ => word.clone(),
-        }
-    });
-    shown.collect::<Vec<_>>().join(" ")
+    let shown =
+        words[..end].iter().filter(|word| !["-y", "--yes", "--"].contains(&word.as_str())).map(|word| {
+            let (option, value) = match word.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, value),
+                Some(_) | None => (before, word.as_str()),
+            };
+            before = word;
+            let begin = &word[..word.len() - value.len()];
+            match (option, value.split_once('='), value.rsplit_once('@')) {
+                ("--env", Some((name, _)), _) => format!("{begin}{name}=…"),
+                ("--proxy", _, Some((_, host))) => format!("{begin}…@{host}"),
+                _ => word.clone(),
+            }
+        });
+    let env = program.env.iter().filter(|one| needs::obeyed(&one.name).is_some() && !one.handed);
+    let env = env.map(|one| format!("{}=…", one.name));
+    shown.chain(env).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the package stands in arguments of npxc's, by npxc's own parser.

@@ -76,7 +76,8 @@ impl Choice {
                     Ok(one) if read.iter().any(|known| known.original.path == one.original.path) => {}
                     Ok(one) if one.leads_out() => {
                         let (path, real) = (one.path.display(), one.original.path.display());
-                        let what = format!("{path} leads out of its project, to {real}; it was left as it is");
+                        let what =
+                            format!("{path} leads out of its project, to {real}; it was left as it is");
                         let hint = format!("name that file if it is meant: {real}");
                         failures.push(Failure::new(ExitStatus::Config, what).hint(hint));
                     }

@@ -119,7 +119,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     say::print(&work.iter().map(shown).collect::<String>());
     if !args.again.is_empty()
-        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already(_)))
+        && work
+            .iter()
+            .flat_map(|work| &work.verdicts)
+            .any(|(_, verdict)| matches!(verdict, Verdict::Already(_)))
     {
         voice.hint(&format!(
             "what is npxc already does not change: put {} before the package in its args",
@@ -200,7 +203,9 @@ fn fits(args: &Args) -> Result<(), Failure> {
     if let Some((name, _)) = value {
         return refuse(
             &format!("--env {name}: its value would stand in the client's file, among the arguments"),
-            &format!("--env {name}, and its value in the env of the client's file, or where the client is started"),
+            &format!(
+                "--env {name}, and its value in the env of the client's file, or where the client is started"
+            ),
         );
     }
     let relative = |prefix: &'static str| {

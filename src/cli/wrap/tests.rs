@@ -406,8 +406,8 @@ fn a_projects_file_grants_itself_nothing_by_its_variables() {
 
 #[test]
 fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
-    let found = |path: &str, command: &str, args: &str| {
-        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}]}}}}}}"#);
+    let found = |path: &str, command: &str, args: &str, env: &str| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}], "env": {{"A": "hunter2"{env}}}}}}}}}"#);
         match verdicts(&place(path), &text, &[]).remove(0).1 {
             Verdict::Already(options) => options,
             Verdict::Leave(why) => format!("left alone: {why}"),
@@ -430,8 +430,10 @@ fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
             ("./tools/npxc", r#""x""#, "left alone: ./tools/npxc is another npxc than this one"),
             ("/srv/project/npxc", r#""x""#, "left alone: /srv/project/npxc is another npxc than this one"),
         ] {
-            assert_eq!(found(path, command, args), expected);
+            assert_eq!(found(path, command, args, ""), expected);
         }
+        let open = r#", "NPXC_NETWORK": "open""#;
+        assert_eq!(found(path, "npxc", r#""--persist", "x""#, open), "--persist NPXC_NETWORK=…");
     }
 }
 
