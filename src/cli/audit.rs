@@ -142,7 +142,8 @@ pub(super) fn destinations(report: &Report) -> String {
         out.push_str("Reached: nothing\n");
     } else {
         out.push_str("Reached:\n");
-        let mut table = Table::new(&["destination", "protocol", "flows", "sent", "received", "during", "rule"]);
+        let mut table =
+            Table::new(&["destination", "protocol", "flows", "sent", "received", "during", "rule"]);
         for row in report.reached.iter().take(ROWS) {
             table.row(reached(row));
             for via in &row.via {

@@ -407,7 +407,9 @@ fn a_projects_file_grants_itself_nothing_by_its_variables() {
 #[test]
 fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
     let found = |path: &str, command: &str, args: &str, env: &str| {
-        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}], "env": {{"A": "hunter2"{env}}}}}}}}}"#);
+        let text = format!(
+            r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}], "env": {{"A": "hunter2"{env}}}}}}}}}"#
+        );
         match verdicts(&place(path), &text, &[]).remove(0).1 {
             Verdict::Already(options) => options,
             Verdict::Leave(why) => format!("left alone: {why}"),
