@@ -19,7 +19,7 @@ pub fn is_hostile(c: char) -> bool {
 /// `text` for a terminal: hostile characters as `\u{..}`, at most `most` characters, with an ellipsis where it
 /// was cut.
 pub fn printable(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most * 4));
+    let mut out = String::with_capacity(text.len().min(most.saturating_mul(4)));
     let mut used = 0;
     for c in text.chars() {
         let piece = if is_hostile(c) { c.escape_unicode().to_string() } else { c.to_string() };
@@ -35,6 +35,11 @@ pub fn printable(text: &str, most: usize) -> String {
         out.push_str(&piece);
     }
     out
+}
+
+/// The same, and never cut: for what somebody agrees to.
+pub fn harmless(text: &str) -> String {
+    printable(text, usize::MAX)
 }
 
 /// A JSON text with every string in it cut at [`MAX_STRING`] bytes (marked `…[+N]`, N being the bytes left out)

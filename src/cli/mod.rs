@@ -19,6 +19,7 @@ mod install;
 mod online;
 pub mod options;
 mod probe;
+mod question;
 mod run;
 pub mod say;
 mod shell;

@@ -7,7 +7,7 @@ pub(super) mod client;
 pub(super) mod show;
 mod watched;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom};
@@ -25,6 +25,7 @@ use crate::audit::report::{self, Report};
 use crate::audit::{AuditError, Target};
 use crate::config::Resolved;
 use crate::config::values::EnvValue;
+use crate::config::variables::GIVEN;
 use crate::exit::{ExitStatus, Failure};
 use crate::session;
 
@@ -139,16 +140,20 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 /// The rules without which a server was denied something when it was started as a client would start it: `words` are
-/// npxc's arguments, `env` what the client adds. Nothing is allowed for this.
+/// npxc's arguments, `env` what the client adds, for `--env NAME` alone. Nothing beside them is allowed for this.
 pub(super) fn denied(
     args: &super::Args,
     words: &[String],
-    env: Vec<(String, EnvValue)>,
+    env: &BTreeMap<&str, &str>,
     voice: Stderr,
 ) -> Result<Vec<String>, Failure> {
     // Its variables are in `env`, and not in this process.
     let mut resolved = resolve(&Options { env: Vec::new(), ..args.options.clone() }, &args.words)?;
     let program = own_program()?;
+    let env = serde_json::to_string(env).map_err(|error| {
+        Failure::new(ExitStatus::Runtime, format!("its variables cannot be handed on: {error}"))
+    })?;
+    let env = vec![(GIVEN.to_owned(), EnvValue(env.into()))];
     let log = resolved.audit.file(Uuid::now_v7(), jiff::Timestamp::now())?;
     let mut word = OsString::from("--audit-log=");
     word.push(&log);

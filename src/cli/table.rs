@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::audit::escape::printable;
+use crate::audit::escape::{harmless, printable};
 
 /// Width when stdout is no terminal.
 const WIDTH: usize = 100;
@@ -79,7 +79,7 @@ impl Table {
             out.push_str(line.trim_end());
             out.push('\n');
             for (_, note) in self.notes.iter().filter(|(above, _)| *above == number + 1) {
-                let _ = writeln!(out, "      {}", printable(note, WIDTH * 4));
+                let _ = writeln!(out, "      {}", harmless(note));
             }
         }
         out
@@ -125,7 +125,8 @@ mod tests {
         let long = "x".repeat(500);
         let mut table = Table::new(&["name", "what"]).uncut();
         table.row(vec![long.clone(), long.clone()]);
-        assert!(table.render_to(40).contains(&format!("  {long}  {long}\n")));
+        table.note(&long);
+        assert!(table.render_to(40).contains(&format!("  {long}  {long}\n      {long}\n")));
     }
 
     #[test]

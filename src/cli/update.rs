@@ -3,14 +3,12 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, Write as _};
 
 use clap::Parser;
-use rustix::termios::isatty;
 
 use super::options::Options;
 use super::say::Stderr;
-use super::{log_to_stderr, resolve, say};
+use super::{log_to_stderr, question, resolve, say};
 use crate::audit::escape::printable;
 use crate::config::{Directories, Resolved};
 use crate::exit::{ExitStatus, Failure};
@@ -95,26 +93,17 @@ fn one(
         voice.warning(warning);
     }
     voice.say(&format!("looking for a newer {title} ..."));
-    let asking = Cell::new(false);
-    let updated = session::update(&resolved, &voice, &async |changes: &Changes| {
+    session::update(&resolved, &voice, &async |changes: &Changes| {
         say::print(&describe(title, changes));
         if args.dry_run || args.options.yes > 0 {
             return !args.dry_run;
         }
-        if !isatty(io::stdin()) || !isatty(io::stderr()) {
+        if !question::is_possible() {
             unanswered.set(true);
             return false;
         }
-        asking.set(true);
-        let answer = ask().await;
-        asking.set(false);
-        answer
-    });
-    if asking.get() {
-        // The question's line, where the terminal has put a ^C.
-        let _ = io::stderr().lock().write_all(b"\n");
-    }
-    updated
+        question::ask("update it").await
+    })
 }
 
 /// A package as it is called, and what a run of it would be granted.
@@ -176,17 +165,6 @@ fn describe(title: &str, changes: &Changes) -> String {
         let _ = writeln!(out, "    {}", printable(name, LINE));
     }
     out
-}
-
-/// Asks a person; no answer is no. The answer is read on a thread of its own, which a signal does not wait for.
-async fn ask() -> bool {
-    let _ = io::stderr().lock().write_all(b"npxc: update it? [y/N] ");
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        let _ = io::stdin().lock().read_line(&mut answer);
-        matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-    });
-    answer.await.unwrap_or(false)
 }
 
 #[cfg(test)]

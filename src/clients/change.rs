@@ -138,6 +138,7 @@ pub fn restore(
                 Some(Start::Unknown(_)) => Restored::Strange,
                 Some(Start::Program(program)) => {
                     let args: Vec<String> = program.args.iter().map(|arg| arg.text.clone()).collect();
+                    // Wherever it is by now: the record says that npxc is what stood there.
                     let is_npxc = matches!(npx::launch(program), npx::Launch::Npxc);
                     match package(&args).filter(|_| is_npxc) {
                         Some(spec) => {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use crate::audit::escape::printable;
+use crate::audit::escape::{harmless, printable};
 use crate::rpc::json::Splice;
 
 /// Lines shown around a change.
 const CONTEXT: usize = 3;
-/// Longest line that is shown whole; of a longer one (a file without line breaks) only what is around the change.
+/// Longest line around a change that is shown whole; of a longer one that changes (a file without line breaks) only what is
+/// around the change.
 const LONG: usize = 240;
 /// Bytes shown around a change in a long line.
 const AROUND: usize = 40;
@@ -146,5 +147,7 @@ impl Text<'_> {
 fn say(out: &mut String, sign: char, line: &str) {
     // Its tabs and its carriage return are no news.
     let line = line.trim_end_matches('\r').replace('\t', "    ");
-    let _ = writeln!(out, "{sign}{}", printable(&line, LONG));
+    // What changes is agreed to: nothing of it may be out of sight.
+    let line = if sign == ' ' { printable(&line, LONG) } else { harmless(&line) };
+    let _ = writeln!(out, "{sign}{line}");
 }

@@ -7,7 +7,7 @@ use super::servers::Program;
 pub enum Launch {
     /// npx, and npxc can stand in its place.
     Npx(Npx),
-    /// npxc already.
+    /// Something called npxc.
     Npxc,
     /// Something else, or npx in a way that npxc does not take; why, for people.
     Other(String),

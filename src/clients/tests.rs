@@ -219,6 +219,20 @@ fn a_diff_shows_lines_around_and_no_secrets() {
     assert!(shown.contains("xé npxc éy") && shown.len() < 400, "{shown}");
 }
 
+#[test]
+fn a_diff_shows_all_that_is_inserted() {
+    let text = format!("{{\n\"args\": [\"a\", \"{}\"]\n}}", "x".repeat(150));
+    let at = text.find("\"a\"").unwrap();
+    let options = r#""--env=SOME_VARIABLE", "#.repeat(60);
+    let shown = diff::unified(&text, &[Splice { span: at..at, with: options.clone().into() }], &[]);
+    assert!(shown.contains(&format!("+\"args\": [{options}\"a\", ")), "{shown}");
+    // In a file without line breaks, too.
+    let text = text.replace('\n', &" ".repeat(300));
+    let at = text.find("\"a\"").unwrap();
+    let shown = diff::unified(&text, &[Splice { span: at..at, with: options.clone().into() }], &[]);
+    assert!(shown.contains(&options), "{shown}");
+}
+
 /// Spans of a tree that were checked: each lies in the one around it, and a text is what its bytes say.
 fn check(text: &str, value: &Value, around: std::ops::Range<usize>) {
     assert!(around.start <= value.span.start && value.span.end <= around.end);

@@ -25,9 +25,11 @@ pub fn known(place: &Place, home: &Path) -> Vec<(&'static str, PathBuf)> {
     names.iter().filter_map(path).collect()
 }
 
-/// The directory that the file is for: the one around the client's own (`.vscode`).
+/// The directory that the file is for: its own (`.mcp.json`), or the one around the client's (`.vscode`).
 pub fn project(place: &Place) -> Option<&Path> {
-    place.path.parent().filter(|_| place.project)?.parent()
+    let parent = place.path.parent().filter(|_| place.project)?;
+    let hidden = place.path.file_name()?.as_encoded_bytes().starts_with(b".");
+    if hidden { Some(parent) } else { parent.parent() }
 }
 
 /// A string as the client hands it over, as far as that is known.
@@ -70,6 +72,17 @@ pub fn read(text: &str) -> Vec<Variable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_project_is_where_its_file_is() {
+        use crate::clients::places::{Surroundings, places};
+        let (home, cwd) = (Path::new("/home/me"), Path::new("/srv/project"));
+        let none = |_: &str| None;
+        let all = places(&Surroundings { home, config: home, cwd, mac: false, variable: &none });
+        for place in all {
+            assert_eq!(project(&place), place.project.then_some(cwd), "{place:?}");
+        }
+    }
 
     #[test]
     fn names_are_read_from_a_file_and_nothing_of_a_value_is() {

@@ -11,8 +11,8 @@ use super::error::{ConfigError, Fault, Place};
 use super::layer::{Layer, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
 use super::paths::Strategy;
-use super::proxy;
 use super::values::{AddHost, EnvName, EnvValue, Publish};
+use super::{proxy, variables};
 use crate::audit;
 use crate::net::proxy::Proxying;
 use crate::package::{HostEnv, Request};
@@ -336,6 +336,7 @@ fn environment(
     host: &HostEnv,
     warnings: &mut Vec<String>,
 ) -> Result<BTreeMap<EnvName, EnvValue>, ConfigError> {
+    let given = variables::given(host);
     let mut env = BTreeMap::new();
     for layer in layers {
         for (name, value) in &layer.env {
@@ -345,9 +346,10 @@ fn environment(
             if env.contains_key(name) {
                 continue;
             }
-            match host.vars.get(std::ffi::OsStr::new(name.as_str())) {
+            let own = || host.vars.get(std::ffi::OsStr::new(name.as_str())).cloned();
+            match given.get(name.as_str()).map(Into::into).or_else(own) {
                 Some(value) => {
-                    env.insert(name.clone(), EnvValue(value.clone()));
+                    env.insert(name.clone(), EnvValue(value));
                 }
                 None if *required => {
                     let fault = Fault::new("this variable is not set in npxc's own environment")

@@ -3,6 +3,8 @@
 //! They stand between the files and the command line, and mean what the option of the same name means. Whoever sets them
 //! may set npxc's `PATH` and options as well, so they are trusted as those are. None of them reaches a package.
 
+use std::collections::BTreeMap;
+
 use super::error::{ConfigError, Fault, nearest};
 use super::layer::{Layer, Origin};
 use super::options::{one, rules};
@@ -15,6 +17,10 @@ pub const CONFIG: &str = "NPXC_CONFIG";
 
 /// The variable of `--log-level`; `cli` reads it, before anything else is said.
 pub const LOG_LEVEL: &str = "NPXC_LOG_LEVEL";
+
+/// What another npxc that started this one for `wrap --probe` gives the package by `--env NAME`: names and values in JSON. They
+/// come from a file that may be somebody else's, so they are no variables of this process, or of what it starts outside the sandbox.
+pub const GIVEN: &str = "NPXC_GIVEN";
 
 /// Every variable there is. Files, environment, ports and what is written are granted by options and files only.
 pub const NAMES: [&str; 16] = [
@@ -37,7 +43,7 @@ pub const NAMES: [&str; 16] = [
 ];
 
 /// Names that are no option's: a package's, a build's, the tests', another npxc's that started this one.
-const OTHERS: [&str; 4] = ["NPXC_DATA", "NPXC_GUEST_BINARY", "NPXC_TEST_", crate::voice::VARIABLE];
+const OTHERS: [&str; 5] = ["NPXC_DATA", GIVEN, "NPXC_GUEST_BINARY", "NPXC_TEST_", crate::voice::VARIABLE];
 
 /// The variable of an option.
 pub fn of(option: &str) -> String {
@@ -53,6 +59,11 @@ pub struct Variables {
     pub cwd: Option<String>,
     /// `NPXC_AUDIT_LOG`.
     pub audit_log: Option<String>,
+}
+
+/// What stands in [`GIVEN`].
+pub fn given(host: &HostEnv) -> BTreeMap<String, String> {
+    host.text(GIVEN).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// Reads them; an empty one says nothing.

@@ -43,7 +43,7 @@ pub use self::keeping::lasting;
 pub use self::lookup::{Found, look_up};
 pub use self::memory::give_back_buffers;
 pub use self::network::no_presets;
-pub use self::run::{install, run, update};
+pub use self::run::{install, run, until_signal, update};
 pub use self::survey::{Installed, Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
 use crate::egress::driver::{Datapath, Published};

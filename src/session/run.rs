@@ -110,6 +110,14 @@ pub fn update(
     })
 }
 
+/// What comes of `work`, unless a signal ends it: from the first session on, that is npxc's own to do.
+pub fn until_signal<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    block_on(async {
+        let interrupted = || Failure::new(ExitStatus::Interrupted, "interrupted; nothing was changed");
+        take_signals()?.or(work).await.ok_or_else(interrupted)
+    })
+}
+
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     raise_descriptor_limit();
     give_back_buffers();

@@ -1,10 +1,13 @@
 //! A registry of a test's own, on loopback: files below a directory.
 
+use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use sha2::Digest as _;
@@ -16,21 +19,33 @@ pub(super) struct Registry {
     directory: PathBuf,
     pub(super) data: PathBuf,
     url: String,
+    silent: Silent,
 }
+
+/// Packages that are not answered about, and who hears of a request.
+type Silent = Arc<Mutex<HashMap<String, Sender<()>>>>;
 
 impl Registry {
     pub(super) fn start() -> Self {
         let (directory, data) = (world().scratch("registry"), world().scratch("data"));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let root = directory.clone();
+        let (root, silent) = (directory.clone(), Silent::default());
+        let known = Arc::clone(&silent);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let root = root.clone();
-                std::thread::spawn(move || serve(stream, &root));
+                let (root, silent) = (root.clone(), Arc::clone(&known));
+                std::thread::spawn(move || serve(stream, &root, &silent));
             }
         });
-        Self { directory, data, url }
+        Self { directory, data, url, silent }
+    }
+
+    /// Answers nothing about this package; the receiver hears when it is asked.
+    pub(super) fn never_answers(&self, name: &str) -> Receiver<()> {
+        let (asked, hears) = channel();
+        self.silent.lock().unwrap().insert(name.to_owned(), asked);
+        hears
     }
 
     /// Makes this its newest version of the package.
@@ -77,11 +92,18 @@ impl Registry {
 }
 
 /// Answers one request with a file, or with 404.
-fn serve(mut stream: TcpStream, root: &Path) {
+fn serve(mut stream: TcpStream, root: &Path, silent: &Silent) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     let request = lines.next().unwrap_or_default();
     let _ = lines.find(String::is_empty);
     let name = request.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let asked = silent.lock().unwrap().get(name).cloned();
+    if let Some(asked) = asked {
+        let _ = asked.send(());
+        // Until the other side gives up.
+        let _ = io::copy(&mut stream, &mut io::sink());
+        return;
+    }
     let file = fs::read(root.join(name)).ok().filter(|_| !name.is_empty() && !name.contains('/'));
     let status = if file.is_some() { "200 OK" } else { "404 Not Found" };
     let body = file.unwrap_or_else(|| b"{}".to_vec());

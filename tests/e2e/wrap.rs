@@ -1,14 +1,16 @@
 //! `npxc wrap` and `npxc unwrap` on files where a client has them, and a server that answers through what was written.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use super::loopback::{Registry, said};
 use super::mcp::Client;
+use super::processes::{signal, wait};
 use super::world::{Npxc, world};
 
 /// A home directory of a user of several clients.
@@ -41,6 +43,38 @@ impl Home {
         let output = self.command(arguments).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// On a terminal, where a line is typed at each question; its exit status, and all that is shown.
+    fn typed(&self, arguments: &[&str], directory: &Path, lines: &str) -> (Option<i32>, String) {
+        self.typed_with(&[], arguments, directory, lines)
+    }
+
+    fn typed_with(
+        &self,
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+        directory: &Path,
+        lines: &str,
+    ) -> (Option<i32>, String) {
+        let npxc = self.command(&[]);
+        let line = format!("{} {}", npxc.get_program().display(), arguments.join(" "));
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(directory);
+        command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.envs(variables.iter().copied());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut shown, mut lines) = (Vec::new(), lines.split_inclusive('\n'));
+        let mut byte = [0];
+        while screen.read(&mut byte).is_ok_and(|count| count == 1) {
+            shown.push(byte[0]);
+            if shown.ends_with(b"[y/N] ") {
+                keys.write_all(lines.next().unwrap_or("\x03").as_bytes()).unwrap();
+            }
+        }
+        let shown = String::from_utf8(shown).unwrap().replace("\r\n", "\n");
+        (child.wait().unwrap().code(), shown)
     }
 
     fn read(&self, path: &str) -> String {
@@ -163,16 +197,7 @@ fn on_a_terminal_it_asks_and_takes_only_yes_for_yes() {
     let (home, package) = (Home::new(), server("asked-server"));
     let files = files(&home, &package);
     for (answer, changes) in [("", false), ("n", false), ("yes", true)] {
-        // `script` gives it a terminal; what is typed is in its buffer when it asks.
-        let npxc = home.command(&[]);
-        let line = format!("{} wrap --no-install {CURSOR}", npxc.get_program().display());
-        let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).current_dir(&home.0);
-        command.envs(npxc.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.as_mut().unwrap().write_all(format!("{answer}\n").as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
+        let (_, said) = home.typed(&["wrap", "--no-install", CURSOR], &home.0, &format!("{answer}\n"));
         assert!(said.contains("npxc: wrap these servers? [y/N]"), "{said}");
         assert_eq!(said.contains("nothing was changed"), !changes, "{said}");
         assert_eq!(home.read(CURSOR) != files[0].1, changes, "{answer}: {said}");
@@ -249,6 +274,10 @@ fn options_for_more_than_one_server_and_paths_of_nowhere_are_refused() {
             &["wrap", "--yes", "--server", "wrapped", "--proxy", "http://u:hunter2@proxy.example"],
             "--proxy: a user name or password would stand in the client's file",
         ),
+        (
+            &["wrap", "--yes", "--server", "wrapped", "--env", "TOKEN=hunter2"],
+            "--env TOKEN: its value would stand in the client's file",
+        ),
         (&["wrap", "--yes", "-p", "x"], "--package: the packages are those of the configuration"),
     ] {
         let (status, _, said) = home.run(arguments);
@@ -261,13 +290,30 @@ fn options_for_more_than_one_server_and_paths_of_nowhere_are_refused() {
 }
 
 #[test]
-fn a_probe_proposes_rules_for_what_a_server_tried_to_reach() {
+fn a_probe_offers_rules_for_what_a_server_tried_to_reach_and_starts_nothing_unasked() {
     let (home, package) = (Home::new(), server("probed-server"));
-    files(&home, &package);
-    let (status, shown, said) = home.run(&["wrap", "--dry-run", "--probe", "--client", "cursor"]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
-    assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
+    let files = files(&home, &package);
+    for other in ["--dry-run", "--yes"] {
+        let (status, shown, said) = home.run(&["wrap", "--probe", other, "--client", "cursor"]);
+        assert_eq!((status, shown.as_str()), (Some(1), ""), "{said}");
+        assert!(said.contains(&format!("not with {other}\nnpxc: hint: leave {other} out")), "{said}");
+    }
+    let arguments = ["wrap", "--probe", "--client", "cursor"];
+    let (status, shown) = home.typed(&arguments, &home.0, "n\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("start each once to see what it tries to reach? [y/N]"), "{shown}");
+    assert!(!shown.contains("installing") && !shown.contains("probing"), "{shown}");
+    assert_eq!(home.read(CURSOR), files[0].1);
+    for (lines, allowed) in [("y\nn\n", false), ("y\ny\n", true)] {
+        let (status, shown) = home.typed(&arguments, &home.0, lines);
+        assert_eq!(status, Some(0), "{shown}");
+        assert!(shown.contains("when it was started it tried to reach api.example.com\n"), "{shown}");
+        assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
+        assert!(shown.contains("npxc: allow what they tried to reach, too? [y/N]"), "{shown}");
+        assert!(home.read(CURSOR).contains("\"--env=TOKEN\", "), "{shown}");
+        assert_eq!(home.read(CURSOR).contains("--allow=api.example.com"), allowed, "{shown}");
+        assert_eq!(home.run(&["unwrap", "--yes", CURSOR]).0, Some(0));
+    }
 }
 
 /// A file that came with somebody else's project says what the server's variables are.
@@ -279,18 +325,25 @@ fn a_probe_obeys_no_variable_of_the_file() {
     let node = home.write("project/bin/node", &format!("#!/bin/sh\ntouch {}\n", marker.display()));
     fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
     let bin = node.parent().unwrap().to_str().unwrap();
+    // A node that is a shim, as version managers make them, obeys more.
+    let shim = home.write("shims/node", "#!/bin/bash\nPATH=${PATH#*:} exec node \"$@\"\n");
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    // In the sandbox there is no such directory, and the server starts all the same.
+    let options = format!(
+        "--import=data:text/javascript,import('fs').then(fs=>fs.writeFileSync('{}','')).catch(()=>0)",
+        marker.display()
+    );
     home.write("project/packages/x.toml", "[network]\nmode = \"open\"\n");
     let text = json!({"mcpServers": {"hostile": {"command": "npx", "args": ["-y", package], "env": {
         "PATH": bin, "NPXC_NETWORK": "open", "NPXC_CONFIG": home.at("project"), "NPXC_ALLOW": "api.example.com",
-        "NODE_OPTIONS": format!("--require={}", node.display()), "TOKEN": "x",
+        "NODE_OPTIONS": options, "TOKEN": "x", "BASH_ENV": node, "ASDF_X": "1",
     }}}});
     let file = home.write("project/mcp.json", &text.to_string());
-    let (status, shown, said) = home.run(&["wrap", "--dry-run", "--probe", file.to_str().unwrap()]);
-    assert_eq!(status, Some(0), "{said}");
-    assert!(
-        shown.contains("it tried to reach api.example.com: allowed now"),
-        "denied, as without them: {shown}"
-    );
+    let path = format!("{}:{}", shim.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let arguments = ["wrap", "--probe", file.to_str().unwrap()];
+    let (status, shown) = home.typed_with(&[("PATH", &path)], &arguments, &home.0, "y\nn\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("it tried to reach api.example.com\n"), "denied, as without them: {shown}");
     assert!(!marker.exists());
 }
 
@@ -315,9 +368,10 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         text(&output.stdout)
     };
-    let shown = wrap(&["wrap", "--yes", "--probe", "--client", "vscode"]);
-    assert!(shown.contains("the probe did not have the client's value of KEY"), "{shown}");
-    assert!(shown.contains("it tried to reach api.example.com: allowed now"), "{shown}");
+    let (status, shown) = home.typed(&["wrap", "--probe", "--client", "vscode"], &project, "y\ny\n");
+    assert_eq!(status, Some(0), "{shown}");
+    assert!(shown.contains("probing filled, without the client's value of KEY"), "{shown}");
+    assert!(shown.contains("it tried to reach api.example.com\n"), "{shown}");
     let wrapped = fs::read_to_string(&file).unwrap();
     assert!(!wrapped.contains("hunter2") && !shown.contains("hunter2"), "{wrapped}{shown}");
 
@@ -335,4 +389,71 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
 
     wrap(&["unwrap", "--yes", "--client", "vscode"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), original);
+}
+
+#[test]
+fn a_heading_says_where_a_link_leads_and_a_projects_leads_nowhere_else() {
+    use std::os::unix::fs::symlink;
+    let (home, package) = (Home::new(), server("linked-server"));
+    let text = files(&home, &package)[0].1.clone();
+    let (real, outside) = (home.write("dotfiles/cursor.json", &text), home.write("outside.json", &text));
+    fs::remove_file(home.at(CURSOR)).unwrap();
+    symlink(&real, home.at(CURSOR)).unwrap();
+    let (_, shown, said) = home.run(&["wrap", "--dry-run", CURSOR]);
+    let heading = format!("Cursor: {} (leads to {})\n", home.at(CURSOR).display(), real.display());
+    assert!(shown.starts_with(&heading), "{shown}{said}");
+    home.write("project/x", "");
+    let named = home.at("project/.mcp.json");
+    symlink(&outside, &named).unwrap();
+    for arguments in [&["wrap", "--yes", "--no-install"][..], &["wrap", "--yes", "--no-install", ".mcp.json"]]
+    {
+        let output = home.command(arguments).current_dir(home.at("project")).output().unwrap();
+        let said = super::loopback::said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let expected = format!("{} leads out of its project, to {}", named.display(), outside.display());
+        assert!(said.contains(&expected), "{said}");
+        assert!(said.contains(&format!("npxc: hint: name that file if it is meant: {}", outside.display())));
+        assert_eq!(fs::read_to_string(&outside).unwrap(), text);
+    }
+    assert!(home.read(CURSOR).contains("npxc"), "the user's own are wrapped all the same");
+}
+
+/// Two servers of a registry's, and a home directory with them in a client's file.
+fn of_a_registry() -> (Home, Registry, String) {
+    let (home, registry) = (Home::new(), Registry::start());
+    let text = r#"{"mcpServers": {"a": {"command": "npx", "args": ["npxc-a"]}, "b": {"command": "npx", "args": ["npxc-b"]}}}"#;
+    home.write(CURSOR, text);
+    (home, registry, text.to_owned())
+}
+
+#[test]
+fn an_interrupt_ends_the_installation_and_changes_no_file() {
+    let (home, registry, text) = of_a_registry();
+    registry.publish("npxc-b", "1.0.0");
+    let asked = registry.never_answers("npxc-a");
+    let mut command = home.command(&["wrap", "--yes", CURSOR]);
+    registry.use_with(&mut command);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    asked.recv().unwrap();
+    signal(child.id(), rustix::process::Signal::INT);
+    assert_eq!(wait(&mut child).code(), Some(130));
+    let output = child.wait_with_output().unwrap();
+    let said = said(&output);
+    assert!(said.contains("npxc: error: interrupted; nothing was installed"), "{said}");
+    assert!(!said.contains("npxc-b") && !said.contains("wrapped"), "{said}");
+    assert_eq!(home.read(CURSOR), text);
+}
+
+#[test]
+fn an_interrupt_at_a_question_ends_wrap() {
+    let (home, package) = (Home::new(), server("left-server"));
+    let files = files(&home, &package);
+    // The first is asked before anything is started, the second when npxc has taken the signals over.
+    for (lines, asked) in [("\x03", 1), ("y\n\x03", 2)] {
+        let (status, shown) = home.typed(&["wrap", "--probe", "--client", "cursor"], &home.0, lines);
+        assert_eq!(status, Some(130), "{shown}");
+        assert_eq!(shown.matches("[y/N]").count(), asked, "{shown}");
+        assert!(shown.contains("\nnpxc: error: interrupted; nothing was changed"), "{shown}");
+        assert_eq!(home.read(CURSOR), files[0].1);
+    }
 }

@@ -19,7 +19,10 @@ use crate::rpc::json::{Splice, splice};
 use crate::session;
 
 /// Installs every package. One that cannot be installed is left alone; then the result is `false`.
-pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
+///
+/// # Errors
+/// An interrupt, and only that ends it early.
+pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> Result<bool, Failure> {
     let mut all = true;
     for (server, verdict) in work.iter_mut().flat_map(|work| &mut work.verdicts) {
         let Verdict::Wrap(change) = verdict else { continue };
@@ -34,13 +37,16 @@ pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> bool {
             voice.say(&format!("{title} is installed already"));
         }
         if let Err(failure) = installed {
+            if failure.status == ExitStatus::Interrupted {
+                return Err(failure);
+            }
             all = false;
             say::failure(&failure);
             voice.warning(&format!("{} is left alone; --no-install wraps it all the same", server.label()));
             *verdict = Verdict::Leave("it could not be installed".to_owned());
         }
     }
-    all
+    Ok(all)
 }
 
 /// Changes a file: copy, record, then the file itself.

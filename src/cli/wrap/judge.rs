@@ -8,7 +8,7 @@ use super::needs;
 use crate::cli::{Args, Command, parse};
 use crate::clients::change::{self, Kept, Plan};
 use crate::clients::npx::{self, Launch};
-use crate::clients::servers::{Server, Start, Variable};
+use crate::clients::servers::{Program, Server, Start, Variable};
 use crate::clients::variables::expanded;
 use crate::rpc::json::Splice;
 
@@ -16,6 +16,8 @@ use crate::rpc::json::Splice;
 pub(super) struct Wish<'a> {
     /// npxc, as this client will find it.
     pub(super) command: &'a str,
+    /// Whether a client's command starts this npxc.
+    pub(super) is_own: &'a dyn Fn(&str) -> bool,
     /// Options that the user gave, for every server.
     pub(super) options: &'a [String],
     /// The home directory, which is not shown to a package because an argument names it.
@@ -26,6 +28,8 @@ pub(super) struct Wish<'a> {
     pub(super) text: &'a dyn Fn(&Path) -> Option<String>,
     /// What the client replaces, as far as that is known.
     pub(super) known: &'a [(&'static str, PathBuf)],
+    /// Whether the file is a project's, and may be somebody else's.
+    pub(super) in_project: bool,
     /// The directory that the file is for, if it is for one.
     pub(super) project: Option<&'a Path>,
 }
@@ -35,8 +39,8 @@ pub(super) struct Wish<'a> {
 pub(super) enum Verdict {
     /// npxc comes in front of it.
     Wrap(Box<Change>),
-    /// It is npxc's already.
-    Already,
+    /// It is npxc's already; with these options.
+    Already(String),
     /// It stays as it is; why.
     Leave(String),
 }
@@ -62,7 +66,10 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     };
     let npx = match npx::launch(program) {
         Launch::Npx(npx) => npx,
-        Launch::Npxc => return Verdict::Already,
+        Launch::Npxc if (wish.is_own)(&program.command.text) => return Verdict::Already(options(program)),
+        Launch::Npxc => {
+            return Verdict::Leave(format!("{} is another npxc than this one", program.command.text));
+        }
         Launch::Other(why) => return Verdict::Leave(why),
     };
     let mut notes = Vec::new();
@@ -74,6 +81,9 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     }
     let mut options = wish.options.to_vec();
     let env = needs::environment(program, wish, &mut notes);
+    if let Some(why) = needs::usurps(&env, wish) {
+        return Verdict::Leave(why);
+    }
     options.extend(needs::by_name(&env, wish, &mut notes));
     options.extend(needs::mounts(program, npx.spec, wish, &mut notes));
     let mut plan = Plan { command: wish.command.to_owned(), options };
@@ -101,6 +111,30 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
         }
         None => Verdict::Leave("a comment stands between its first arguments".to_owned()),
     }
+}
+
+/// What npxc has before the package, and of the client's variables what it obeys; for people: without values that may be secrets.
+fn options(program: &Program) -> String {
+    let words: Vec<String> = program.args.iter().map(|arg| arg.text.clone()).collect();
+    let end = package(&words).unwrap_or(words.len());
+    let mut before = "";
+    let shown =
+        words[..end].iter().filter(|word| !["-y", "--yes", "--"].contains(&word.as_str())).map(|word| {
+            let (option, value) = match word.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, value),
+                Some(_) | None => (before, word.as_str()),
+            };
+            before = word;
+            let begin = &word[..word.len() - value.len()];
+            match (option, value.split_once('='), value.rsplit_once('@')) {
+                ("--env", Some((name, _)), _) => format!("{begin}{name}=…"),
+                ("--proxy", _, Some((_, host))) => format!("{begin}…@{host}"),
+                _ => word.clone(),
+            }
+        });
+    let env = program.env.iter().filter(|one| needs::obeyed(&one.name).is_some() && !one.handed);
+    let env = env.map(|one| format!("{}=…", one.name));
+    shown.chain(env).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the package stands in arguments of npxc's, by npxc's own parser.
@@ -162,4 +196,15 @@ pub(super) fn command(own: &Path, search: &[PathBuf], desktop: bool) -> Option<P
             Some(own.to_owned()).filter(|own| own.file_name().is_some_and(|name| name == "npxc"))
         }
     }
+}
+
+/// Whether a client's command starts this program: by a path from the root, or as the first of its name in `PATH`.
+pub(super) fn is_own(command: &str, own: &Path, search: &[PathBuf]) -> bool {
+    let found = if command.contains('/') {
+        Some(PathBuf::from(command)).filter(|path| path.is_absolute())
+    } else {
+        search.iter().map(|directory| directory.join(command)).find(|path| path.is_file())
+    };
+    let real = found.and_then(|path| path.canonicalize().ok());
+    real.is_some_and(|real| own.canonicalize().is_ok_and(|own| own == real))
 }

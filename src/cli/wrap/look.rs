@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::audit::escape::harmless;
 use crate::clients::file::{self, FileError, Original};
 use crate::clients::places::{CLIENTS, Place, Surroundings, places, unknown};
 use crate::clients::servers::{self, Server};
+use crate::clients::variables;
 use crate::config::Directories;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
@@ -37,10 +39,20 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// What it is called in a heading.
+    /// What it is called in a heading, with what is really written.
     pub(super) fn title(&self) -> String {
-        let path = self.path.display();
-        self.place.client.map_or_else(|| path.to_string(), |client| format!("{}: {path}", client.name))
+        let client = self.place.client.map_or_else(String::new, |client| format!("{}: ", client.name));
+        let real = &self.original.path;
+        let leads =
+            if *real == self.path { String::new() } else { format!(" (leads to {})", real.display()) };
+        harmless(&format!("{client}{}{leads}", self.path.display()))
+    }
+
+    /// Whether it is in a project, but only a link there: its author would choose which file of the user's is changed.
+    fn leads_out(&self) -> bool {
+        let project = variables::project(&self.place);
+        let real = |project: &Path| project.canonicalize().unwrap_or_else(|_| project.to_owned());
+        project.is_some_and(|project| !self.original.path.starts_with(real(project)))
     }
 }
 
@@ -62,6 +74,13 @@ impl Choice {
                 match look(Place { path: path.clone(), ..place.clone() }, path) {
                     // Two names of one file are one file.
                     Ok(one) if read.iter().any(|known| known.original.path == one.original.path) => {}
+                    Ok(one) if one.leads_out() => {
+                        let (path, real) = (one.path.display(), one.original.path.display());
+                        let what =
+                            format!("{path} leads out of its project, to {real}; it was left as it is");
+                        let hint = format!("name that file if it is meant: {real}");
+                        failures.push(Failure::new(ExitStatus::Config, what).hint(hint));
+                    }
                     Ok(one) => read.push(one),
                     Err(error) if file::is_missing(&error) && self.files.is_empty() => {}
                     Err(error) => failures.push(failure(&error)),

@@ -1,19 +1,19 @@
 //! `npxc wrap` and `npxc unwrap`: puts npxc in front of the servers in a client's configuration, and takes it away again.
 //!
-//! What is to change is decided and shown first ([`judge`]); then the packages are installed, so that no client waits for npm;
-//! then each file is copied, recorded and replaced. Putting back needs the record alone: the copy is for people.
+//! What is to change is decided and shown first ([`judge`]); then the packages are installed, so that no client waits for npm,
+//! and, where that is wanted, started ([`probing`]); then each file is copied, recorded and replaced. Putting back needs the record alone: the copy is for people.
 
 mod apply;
 mod judge;
 mod look;
 mod needs;
+mod probing;
 mod unwrap;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::io::{BufRead as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -24,11 +24,11 @@ pub(super) use self::unwrap::{UnwrapArgs, execute as unwrap};
 use super::options::{Options, again};
 use super::say::{self, Stderr};
 use super::table::Table;
-use super::{log_to_stderr, parse_keeping, probe, resolve};
+use super::{log_to_stderr, own_program, parse_keeping, question, resolve};
 use crate::clients::diff::unified;
 use crate::clients::file;
 use crate::clients::places::Client;
-use crate::clients::servers::{Server, Variable};
+use crate::clients::servers::Server;
 use crate::clients::variables;
 use crate::config::Directories;
 use crate::exit::{ExitStatus, Failure};
@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// Do not install the packages now; a client may time out on the first start
     #[arg(long)]
     no_install: bool,
-    /// Start each server first, without a network, and allow what it tried to reach
+    /// Then start each server once, with what it is granted, and offer rules for what it was denied
     #[arg(long, conflicts_with = "no_install")]
     probe: bool,
     #[command(flatten)]
@@ -80,14 +80,14 @@ struct Work {
     read: Read,
     verdicts: Vec<(Server, Verdict)>,
     /// npxc as it is called there.
-    command: PathBuf,
+    command: String,
 }
 
 impl Work {
     fn changes(&self) -> impl Iterator<Item = &Change> {
         self.verdicts.iter().filter_map(|(_, verdict)| match verdict {
             Verdict::Wrap(change) => Some(&**change),
-            Verdict::Already | Verdict::Leave(_) => None,
+            Verdict::Already(_) | Verdict::Leave(_) => None,
         })
     }
 
@@ -109,7 +109,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let (read, mut failures) = args.choice.read(&directories)?;
     let mut work = Vec::new();
     for read in read {
-        work.push(judged(read, args, &host, voice)?);
+        work.push(judged(read, args, &host)?);
     }
     let wrapped: usize = work.iter().map(|work| work.changes().count()).sum();
     if wrapped > 1 && !args.again.is_empty() && args.choice.server.is_empty() {
@@ -119,7 +119,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     say::print(&work.iter().map(shown).collect::<String>());
     if !args.again.is_empty()
-        && work.iter().flat_map(|work| &work.verdicts).any(|(_, verdict)| matches!(verdict, Verdict::Already))
+        && work
+            .iter()
+            .flat_map(|work| &work.verdicts)
+            .any(|(_, verdict)| matches!(verdict, Verdict::Already(_)))
     {
         voice.hint(&format!(
             "what is npxc already does not change: put {} before the package in its args",
@@ -136,9 +139,12 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         }
     } else if args.choice.dry_run {
         voice.say("nothing was changed (--dry-run)");
-    } else if agreed(args.options.yes > 0, "wrap these servers")? {
-        if !args.no_install && !install(&mut work, args, voice) {
+    } else if agreed(args.options.yes > 0, what_is_asked(args))? {
+        if !args.no_install && !install(&mut work, args, voice)? {
             status = ExitStatus::Install;
+        }
+        if args.probe {
+            probing::offer(&mut work, args, &host, voice)?;
         }
         let before = failures.len();
         for work in &work {
@@ -163,16 +169,43 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     ended(failures, status)
 }
 
+/// What is asked.
+fn what_is_asked(args: &Args) -> &'static str {
+    if args.probe {
+        "wrap these servers, and start each once to see what it tries to reach"
+    } else {
+        "wrap these servers"
+    }
+}
+
 /// Refuses options that mean nothing here.
 fn fits(args: &Args) -> Result<(), Failure> {
     let refuse = |what: &str, hint: &str| Err(Failure::new(ExitStatus::Config, what).hint(hint));
     if !args.options.package.is_empty() {
         return refuse("--package: the packages are those of the configuration", "npxc wrap --server NAME");
     }
+    if args.probe && (args.options.yes > 0 || args.choice.dry_run) {
+        let other = if args.choice.dry_run { "--dry-run" } else { "--yes" };
+        return refuse(
+            &format!(
+                "--probe starts servers, and asks before that and before it allows anything: not with {other}"
+            ),
+            &format!("leave {other} out; npxc probe PACKAGE shows what one server tries to reach"),
+        );
+    }
     if args.options.proxy.as_ref().is_some_and(|proxy| proxy.contains('@')) {
         return refuse(
             "--proxy: a user name or password would stand in the client's file",
             "HTTPS_PROXY, where the client is started, or [network] proxy in npxc's own file (npxc config edit)",
+        );
+    }
+    let value = args.options.env.iter().find_map(|text| text.split_once('='));
+    if let Some((name, _)) = value {
+        return refuse(
+            &format!("--env {name}: its value would stand in the client's file, among the arguments"),
+            &format!(
+                "--env {name}, and its value in the env of the client's file, or where the client is started"
+            ),
         );
     }
     let relative = |prefix: &'static str| {
@@ -193,89 +226,50 @@ fn fits(args: &Args) -> Result<(), Failure> {
 }
 
 /// Decides about every server of a file.
-fn judged(read: Read, args: &Args, host: &HostEnv, voice: Stderr) -> Result<Work, Failure> {
-    let own = std::env::current_exe().map_err(|error| {
-        Failure::new(ExitStatus::Runtime, format!("npxc cannot find its own program: {error}"))
-    })?;
-    let search: Vec<PathBuf> =
-        host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
+    let (own, search) = (own_program()?, search(host));
     // A file of a project is for other machines, too.
     let desktop = read.place.client.is_some_and(|client: Client| client.desktop) && !read.place.project;
     let command = judge::command(&own, &search, desktop).ok_or_else(|| {
         let what = format!("{} is not called npxc, so npxc unwrap would not know it again", own.display());
         Failure::new(ExitStatus::Config, what).hint("give it that name, or a link of that name in your PATH")
     })?;
-    let text = command.to_str().ok_or_else(|| {
+    let command = command.into_os_string().into_string().map_err(|command| {
         Failure::new(ExitStatus::Config, format!("the path of npxc is not UTF-8: {}", command.display()))
     })?;
-    let real = |path: &Path| path.canonicalize().ok();
-    let known = variables::known(&read.place, &host.home);
-    let wish = Wish {
-        command: text,
-        options: &args.again,
-        home: &host.home,
-        real: &real,
-        text: &|path| file::read(path).ok().map(|file| file.text),
-        known: &known,
-        project: variables::project(&read.place),
-    };
     let mut verdicts = Vec::new();
     for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
-        let verdict = match judge::judge(&read.original.text, server, &wish) {
-            Verdict::Wrap(change) => match granted(&change.words) {
-                Ok(()) if args.probe => probed(&read.original.text, server, &wish, *change, voice),
-                Ok(()) => Verdict::Wrap(change),
-                Err(failure) => Verdict::Leave(failure.message.lines().next().unwrap_or_default().to_owned()),
-            },
-            other => other,
-        };
+        let verdict = decided(&read, server, &command, &args.again, host);
         verdicts.push((server.clone(), verdict));
     }
     Ok(Work { read, verdicts, command })
 }
 
-/// The verdict with rules for what the server tried to reach when it was started.
-fn probed(text: &str, server: &Server, wish: &Wish<'_>, mut change: Change, voice: Stderr) -> Verdict {
-    voice.say(&format!("probing {}", server.label()));
-    let open = |one: &&Variable| {
-        one.value.as_ref().and_then(|value| value.0.to_str()).is_some_and(variables::is_open)
+/// Where programs are.
+fn search(host: &HostEnv) -> Vec<PathBuf> {
+    host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+}
+
+/// Decides about a server; `options` are npxc's for it.
+fn decided(read: &Read, server: &Server, command: &str, options: &[String], host: &HostEnv) -> Verdict {
+    let wish = Wish {
+        command,
+        is_own: &|command| own_program().is_ok_and(|own| judge::is_own(command, &own, &search(host))),
+        options,
+        home: &host.home,
+        real: &|path| path.canonicalize().ok(),
+        text: &|path| file::read(path).ok().map(|file| file.text),
+        known: &variables::known(&read.place, &host.home),
+        in_project: read.place.project,
+        project: variables::project(&read.place),
     };
-    let open: Vec<&str> = change.env.iter().filter(open).map(|one| one.name.as_str()).collect();
-    let without = (!open.is_empty())
-        .then(|| format!("the probe did not have the client's value of {}", open.join(", ")));
-    // The probe is a program of this machine, and the file may be somebody else's: no variable of it that such programs obey.
-    let handed = |name: &str| !needs::is_obeyed(name);
-    let words: Vec<String> =
-        change.words.iter().filter(|word| word.strip_prefix("--env=").is_none_or(handed)).cloned().collect();
-    let is_handed = |one: &&Variable| words.contains(&format!("--env={}", one.name));
-    let env = change.env.iter().filter(is_handed);
-    let env = env.filter_map(|one| Some((one.name.clone(), one.value.clone()?))).collect();
-    let rules = judge::run(&words)
-        .map_err(|what| Failure::new(ExitStatus::Config, what))
-        .and_then(|args| probe::denied(&args, &words, env, voice));
-    change.notes.extend(without.clone());
-    let rules = match rules {
-        Ok(rules) if rules.is_empty() => {
-            change.notes.push("it tried to reach nothing when it was started".to_owned());
-            return Verdict::Wrap(Box::new(change));
-        }
-        Ok(rules) => rules,
-        Err(failure) => {
-            change.notes.push(format!("the probe failed: {}", failure.message));
-            return Verdict::Wrap(Box::new(change));
-        }
-    };
-    let mut options = wish.options.to_vec();
-    options.extend(rules.iter().map(|rule| format!("--allow={rule}")));
-    let mut verdict = judge::judge(text, server, &Wish { options: &options, ..*wish });
-    if let Verdict::Wrap(change) = &mut verdict {
-        let rules = rules.join(", ");
-        change.notes.extend(without);
-        change.notes.push(format!(
-            "when it was started it tried to reach {rules}: allowed now, unless you take it out"
-        ));
+    match judge::judge(&read.original.text, server, &wish) {
+        Verdict::Wrap(change) => match granted(&change.words) {
+            Ok(()) => Verdict::Wrap(change),
+            Err(failure) => Verdict::Leave(failure.message.lines().next().unwrap_or_default().to_owned()),
+        },
+        other @ (Verdict::Already(_) | Verdict::Leave(_)) => other,
     }
-    verdict
 }
 
 /// Whether npxc would start with these arguments, but for variables that only the client has.
@@ -287,12 +281,13 @@ fn granted(words: &[String]) -> Result<(), Failure> {
 
 /// What becomes of a file, for people.
 fn shown(work: &Work) -> String {
-    let mut out = format!("{}\n", crate::audit::escape::printable(&work.read.title(), 300));
+    let mut out = format!("{}\n", work.read.title());
     let mut table = Table::bare().uncut();
     for (server, verdict) in &work.verdicts {
         let what = match verdict {
             Verdict::Wrap(_) => "will be wrapped".to_owned(),
-            Verdict::Already => "is npxc already".to_owned(),
+            Verdict::Already(options) if options.is_empty() => "is npxc already".to_owned(),
+            Verdict::Already(options) => format!("is npxc already, with {options}"),
             Verdict::Leave(why) => format!("left alone: {why}"),
         };
         table.row(vec![server.label(), what]);
@@ -306,8 +301,8 @@ fn shown(work: &Work) -> String {
     out.push_str(&table.render());
     let splices = work.splices();
     if !splices.is_empty() {
-        if work.command.is_absolute() {
-            let path = work.command.display();
+        if work.command.starts_with('/') {
+            let path = &work.command;
             let _ = writeln!(out, "  npxc is called by its path, {path}: the client may not find it by name");
         }
         if work.read.place.project {
@@ -325,15 +320,11 @@ fn agreed(yes: bool, what: &str) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
-    let (input, words) = (std::io::stdin(), std::io::stderr());
-    if !rustix::termios::isatty(&input) || !rustix::termios::isatty(&words) {
+    if !question::is_possible() {
         return Err(Failure::new(ExitStatus::Config, "nothing was changed: there is no terminal to ask on")
             .hint("--yes changes it without asking, --dry-run only shows it"));
     }
-    let _ = write!(words.lock(), "npxc: {what}? [y/N] ").and_then(|()| words.lock().flush());
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    question::ask_alone(what)
 }
 
 /// The end of a command that goes on past a file's failure: the last is its own, those before it are said.

@@ -14,18 +14,83 @@ use crate::config::values::{EnvName, EnvValue};
 const NPXCS: [&str; 2] = ["PATH", "HOME"];
 const NPXCS_BEGIN: [&str; 3] = ["XDG_", "NPXC_", "npm_config_"];
 
-/// Begins of names that the programs of this machine obey before they do anything else: loaders, node, npm, libraries.
-const OBEYED_BEGIN: [&str; 10] =
-    ["LD_", "DYLD_", "GLIBC_", "MALLOC_", "GCONV_", "LOCPATH", "NODE_", "NPM_", "SSL_", "RUST_"];
-const OBEYED: [&str; 6] = ["TMPDIR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "RES_OPTIONS"];
+/// Those that what npxc starts outside a sandbox obeys (loaders, node or what stands in its place, engines, shells), and begins
+/// of their names. A package may want them, too.
+const OBEYED: [&str; 19] = [
+    "ALL_PROXY",
+    "BASH_ENV",
+    "ENV",
+    "GCONV_PATH",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LOCPATH",
+    "NODE_EXTRA_CA_CERTS",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_TLS_REJECT_UNAUTHORIZED",
+    "NODE_USE_ENV_PROXY",
+    "NODE_USE_SYSTEM_CA",
+    "NO_PROXY",
+    "REGISTRY_AUTH_FILE",
+    "RES_OPTIONS",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+];
+const OBEYED_BEGIN: [&str; 18] = [
+    "ASDF_",
+    "BUILDAH_",
+    "CONTAINERS_",
+    "CONTAINER_",
+    "DBUS_",
+    "DOCKER_",
+    "DYLD_",
+    "FNM_",
+    "GLIBC_",
+    "LD_",
+    "MALLOC_",
+    "MISE_",
+    "NODENV_",
+    "NVM_",
+    "OPENSSL_",
+    "PODMAN_",
+    "RTX_",
+    "VOLTA_",
+];
 
-/// Whether npxc itself, or what it starts outside a sandbox, would do something else with this variable.
-pub(super) fn is_obeyed(name: &str) -> bool {
+/// Who does something else with a variable than the package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Obeyed {
+    /// npxc itself, and it is not given to the package.
+    Npxc,
+    /// What npxc starts outside a sandbox.
+    Programs,
+}
+
+/// Who obeys a variable of this name, outside a sandbox.
+pub(super) fn obeyed(name: &str) -> Option<Obeyed> {
     let begins =
         |start: &&str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-    NPXCS.contains(&name)
-        || OBEYED.iter().any(|obeyed| name.eq_ignore_ascii_case(obeyed))
-        || NPXCS_BEGIN.iter().chain(&OBEYED_BEGIN).any(begins)
+    if NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(begins) {
+        Some(Obeyed::Npxc)
+    } else if OBEYED.iter().any(|known| name.eq_ignore_ascii_case(known)) || OBEYED_BEGIN.iter().any(begins) {
+        Some(Obeyed::Programs)
+    } else {
+        None
+    }
+}
+
+/// Why a server of a project's file has to stay as it is: a variable with which it would grant itself what it likes.
+pub(super) fn usurps(env: &[Variable], wish: &Wish<'_>) -> Option<String> {
+    let set = env.iter().find(|one| !one.handed && obeyed(&one.name).is_some()).filter(|_| wish.in_project);
+    set.map(|one| match obeyed(&one.name) {
+        Some(Obeyed::Programs) => {
+            format!("its env sets {}, which programs that npxc starts outside the sandbox obey", one.name)
+        }
+        Some(Obeyed::Npxc) | None => {
+            format!("its env sets {}, which npxc itself obeys, outside the sandbox", one.name)
+        }
+    })
 }
 
 /// The variables that the client gives the server: those of its `envFile`, and the others over them.
@@ -47,6 +112,9 @@ fn env_file(file: &str, wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<Variabl
     let path = wish.project.map_or_else(|| path.clone(), |project| project.join(&path));
     let Some(text) = (wish.text)(&path).filter(|_| path.is_absolute()) else {
         notes.push("the variables of its envFile have to be named: --env NAME for each".to_owned());
+        notes.push(
+            "what its envFile says to npxc itself (PATH, NPXC_ALLOW and the like) is obeyed".to_owned(),
+        );
         return Vec::new();
     };
     notes.push("what is added to its envFile later has to be named as well: --env NAME".to_owned());
@@ -55,11 +123,6 @@ fn env_file(file: &str, wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<Variabl
 
 /// Options that hand variables on, by name: their values stay where they are.
 pub(super) fn by_name(env: &[Variable], wish: &Wish<'_>, notes: &mut Vec<String>) -> Vec<String> {
-    let own = |name: &str| {
-        let begins =
-            |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-        NPXCS.contains(&name) || NPXCS_BEGIN.iter().any(|start| begins(start))
-    };
     let mut options = Vec::new();
     for Variable { name, value, handed } in env {
         let option = format!("--env={name}");
@@ -67,8 +130,14 @@ pub(super) fn by_name(env: &[Variable], wish: &Wish<'_>, notes: &mut Vec<String>
         if *handed {
             notes.push(format!("{name} has to be set where the client is started, or npxc does not start"));
         }
-        if own(name) {
-            notes.push(format!("{name} stays with npxc and is not given to the package"));
+        let obeyed = obeyed(name);
+        if obeyed == Some(Obeyed::Programs) && !handed {
+            notes.push(format!("{name} is obeyed by programs that npxc starts outside the sandbox, too"));
+        }
+        if obeyed == Some(Obeyed::Npxc) {
+            notes.push(format!(
+                "{name} is obeyed by npxc itself, outside the sandbox, and not given to the package"
+            ));
         } else if name.parse::<EnvName>().is_err() {
             notes.push(format!("the variable `{name}` has a name that npxc cannot give to the package"));
         } else if !wish.options.iter().any(given) {
@@ -98,6 +167,7 @@ pub(super) fn mounts(
         .map(|mount| PathBuf::from(mount.split(':').next().unwrap_or(mount)))
         .collect();
     let home = (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned());
+    let project = wish.project.map(|project| (wish.real)(project).unwrap_or_else(|| project.to_owned()));
     for arg in program.args[spec..].iter().skip(1) {
         // As the file has it: the client puts the same in its place there.
         let written = match arg.text.split_once('=') {
@@ -110,13 +180,21 @@ pub(super) fn mounts(
             let named = if written.contains(':') { "PATH".to_owned() } else { format!("'{written}'") };
             notes.push(format!("if {written} is a path, it has to be shown: --mount {named}"));
         } else if let Some((path, real)) = unseen.and_then(|path| Some((path.clone(), (wish.real)(&path)?))) {
-            if home.starts_with(real) {
+            if shown.iter().any(|shown| path.starts_with(shown)) {
+                continue;
+            }
+            if home.starts_with(&real) {
                 notes.push(format!(
                     "{written} holds all of your files and is not shown to it; --mount shows it what it needs"
                 ));
+            } else if project.as_ref().is_some_and(|project| !real.starts_with(project)) {
+                // Somebody else may have named it.
+                notes.push(format!(
+                    "{written} is outside of the project and is not shown to it: --mount {written} shows it"
+                ));
             } else if path.to_string_lossy().contains(':') {
                 notes.push(format!("{written} cannot be mounted under this name: --mount HOST:GUEST"));
-            } else if !shown.iter().any(|shown| path.starts_with(shown)) {
+            } else {
                 notes.push(format!(
                     "it can read {written}, and not write there: --mount {written}:rw lets it"
                 ));

@@ -18,7 +18,7 @@ fn there_and_back(place: &str, text: &str) -> Vec<(String, String)> {
     let verdicts = wrapping.verdicts.iter().map(|(server, verdict)| {
         let what = match verdict {
             Verdict::Wrap(_) => "wrapped".to_owned(),
-            Verdict::Already => "already".to_owned(),
+            Verdict::Already(_) => "already".to_owned(),
             Verdict::Leave(why) => why.clone(),
         };
         (server.name().to_owned(), what)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::apply::{applied, put_back, write};
-use super::judge::{Verdict, Wish, command, judge, package};
+use super::judge::{Verdict, Wish, command, is_own, judge, package};
 use super::look::{Choice, Read};
 use super::{Work, shown, unwrap};
 use crate::cli::options::tracing_level::Level;
@@ -65,8 +65,17 @@ fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict
     let home = Path::new("/home/me");
     let known = variables::known(place, home);
     let project = variables::project(place);
-    let wish =
-        Wish { command: "npxc", options: &options, home, real: &real, text: &text, known: &known, project };
+    let wish = Wish {
+        command: "npxc",
+        is_own: &|command| ["npxc", "/usr/local/bin/npxc", "/home/me/.cargo/bin/npxc"].contains(&command),
+        options: &options,
+        home,
+        real: &real,
+        text: &text,
+        known: &known,
+        in_project: place.project,
+        project,
+    };
     let servers = servers::find(place, file).unwrap();
     servers.into_iter().map(|server| (server.clone(), judge(file, &server, &wish))).collect()
 }
@@ -85,7 +94,7 @@ fn wrapped(place: &Place, text: &str, options: &[&str]) -> (String, Vec<Kept>) {
         .iter()
         .filter_map(|(_, verdict)| match verdict {
             Verdict::Wrap(change) => Some(change),
-            Verdict::Already | Verdict::Leave(_) => None,
+            Verdict::Already(_) | Verdict::Leave(_) => None,
         })
         .collect();
     let mut splices: Vec<_> = changes.iter().flat_map(|change| change.splices.clone()).collect();
@@ -115,7 +124,8 @@ fn every_clients_file_is_wrapped_as_shown_and_comes_back_byte_for_byte() {
     for (name, path) in FIXTURES {
         let place = place(path);
         assert!(place.client.is_some(), "{path} is no known place");
-        let work = work(place.clone(), &data(name), &[]);
+        let mut work = work(place.clone(), &data(name), &[]);
+        work.read.original.path = work.read.path.clone();
         said += &shown(&work);
         let text = &work.read.original.text;
         let (new, kept) = wrapped(&place, text, &[]);
@@ -322,7 +332,111 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
         }
     }
     let text = r#"{"mcpServers": {"a": {"command": "/usr/local/bin/npxc", "args": ["a"]}}}"#;
-    assert!(matches!(verdicts(&place, text, &[]).as_slice(), [(_, Verdict::Already)]));
+    assert!(matches!(verdicts(&place, text, &[]).as_slice(), [(_, Verdict::Already(_))]));
+}
+
+#[test]
+fn a_projects_file_shows_nothing_outside_of_the_project() {
+    let words = |arg: &str, options: &[&str]| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{arg}"]}}}}}}"#);
+        match verdicts(&place("/srv/project/.mcp.json"), &text, options).remove(0).1 {
+            Verdict::Wrap(change) => (change.words.join(" "), change.notes.join("\n")),
+            other => panic!("{other:?}"),
+        }
+    };
+    for arg in ["${HOME}/.ssh", "/home/me/.ssh", "/srv/project/../../home/me/x", "--root=/home/other"] {
+        let (line, notes) = words(arg, &[]);
+        assert!(!line.contains("--mount"), "{line}");
+        let path = arg.trim_start_matches("--root=");
+        assert_eq!(
+            notes,
+            format!("{path} is outside of the project and is not shown to it: --mount {path} shows it")
+        );
+    }
+    assert!(words("/srv/project/docs", &[]).0.starts_with("--mount=/srv/project/docs "));
+    assert!(words("/home/me/x", &["--mount=/home/me/x"]).0.starts_with("--mount=/home/me/x a"));
+}
+
+#[test]
+fn a_projects_file_grants_itself_nothing_by_its_variables() {
+    let judged = |path: &str, entry: &str| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a"], {entry}}}}}}}"#);
+        let mut verdicts = verdicts(&place(path), &text, &[]);
+        assert_eq!(verdicts.len(), 1);
+        verdicts.remove(0).1
+    };
+    for (name, npxcs) in [
+        ("NPXC_ALLOW", true),
+        ("NPXC_NETWORK", true),
+        ("NPXC_CONFIG", true),
+        ("XDG_CONFIG_HOME", true),
+        ("npm_config_registry", true),
+        ("NPM_CONFIG_REGISTRY", true),
+        ("PATH", true),
+        ("HOME", true),
+        ("LD_PRELOAD", false),
+        ("NODE_OPTIONS", false),
+        ("OPENSSL_CONF", false),
+        ("https_proxy", false),
+        ("DOCKER_HOST", false),
+        ("BASH_ENV", false),
+        ("VOLTA_HOME", false),
+    ] {
+        let entry = format!(r#""env": {{"TOKEN": "x", "{name}": "y"}}"#);
+        let who =
+            if npxcs { "npxc itself obeys" } else { "programs that npxc starts outside the sandbox obey" };
+        match judged("/srv/project/.mcp.json", &entry) {
+            Verdict::Leave(why) => {
+                assert!(why.starts_with(&format!("its env sets {name}, which {who}")), "{why}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        // What is the user's own is obeyed as the user wishes, and said.
+        let Verdict::Wrap(change) = judged("/home/me/.cursor/mcp.json", &entry) else { panic!("{name}") };
+        assert_eq!(change.notes.len(), 1, "{:?}", change.notes);
+        assert!(change.notes[0].starts_with(&format!("{name} is obeyed by ")), "{:?}", change.notes);
+        assert_eq!(change.words.contains(&format!("--env={name}")), !npxcs, "{:?}", change.words);
+    }
+    for entry in
+        [r#""env": {"NODE_ENV": "x", "NPM_TOKEN": "y", "RUST_LOG": "z"}"#, r#""env": {"PATH": null}"#]
+    {
+        assert!(matches!(judged("/srv/project/.mcp.json", entry), Verdict::Wrap(_)), "{entry}");
+    }
+}
+
+#[test]
+fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
+    let found = |path: &str, command: &str, args: &str, env: &str| {
+        let text = format!(
+            r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}], "env": {{"A": "hunter2"{env}}}}}}}}}"#
+        );
+        match verdicts(&place(path), &text, &[]).remove(0).1 {
+            Verdict::Already(options) => options,
+            Verdict::Leave(why) => format!("left alone: {why}"),
+            Verdict::Wrap(change) => panic!("{change:?}"),
+        }
+    };
+    for path in ["/srv/project/.mcp.json", "/home/me/.cursor/mcp.json"] {
+        for (command, args, expected) in [
+            ("npxc", r#""-y", "a", "--network", "open""#, ""),
+            (
+                "npxc",
+                r#""--network", "open", "--mount", "/home/me", "--", "x""#,
+                "--network open --mount /home/me",
+            ),
+            (
+                "npxc",
+                r#""--env=A=hunter2", "--env", "B=hunter2", "--env=C", "--proxy=http://u:hunter2@p.example", "x""#,
+                "--env=A=… --env B=… --env=C --proxy=…@p.example",
+            ),
+            ("./tools/npxc", r#""x""#, "left alone: ./tools/npxc is another npxc than this one"),
+            ("/srv/project/npxc", r#""x""#, "left alone: /srv/project/npxc is another npxc than this one"),
+        ] {
+            assert_eq!(found(path, command, args, ""), expected);
+        }
+        let open = r#", "NPXC_NETWORK": "open""#;
+        assert_eq!(found(path, "npxc", r#""--persist", "x""#, open), "--persist NPXC_NETWORK=…");
+    }
 }
 
 #[test]
@@ -360,6 +474,18 @@ fn npxc_is_called_by_its_name_only_where_that_leads_to_this_one() {
         (&[&link, &own], true, &linked),
     ] {
         assert_eq!(called(search, desktop).as_ref(), Some(expected), "{search:?}, {desktop}");
+    }
+    for (command, search, is) in [
+        ("npxc", [&empty, &own], true),
+        ("npxc", [&link, &other], true),
+        ("npxc", [&other, &own], false),
+        ("npxc", [&empty, &empty], false),
+        (program.to_str().unwrap(), [&other, &other], true),
+        (linked.to_str().unwrap(), [&other, &other], true),
+        (other.join("npxc").to_str().unwrap(), [&own, &own], false),
+        ("./npxc", [&own, &own], false),
+    ] {
+        assert_eq!(is_own(command, &program, &search.map(Clone::clone)), is, "{command}, {search:?}");
     }
     // What is called otherwise is known by a link of that name, or not at all.
     let renamed = own.join("npxc-0.4");

@@ -115,8 +115,7 @@ fn shown(work: &Work, choice: &Choice) -> Option<String> {
     }
     let secrets: Vec<_> = work.read.servers.iter().flat_map(|server| server.secrets.clone()).collect();
     let diff = unified(&work.read.original.text, &work.splices, &secrets);
-    let title = crate::audit::escape::printable(&work.read.title(), 300);
-    (rows > 0).then(|| format!("{title}\n{}{diff}\n", table.render()))
+    (rows > 0).then(|| format!("{}\n{}{diff}\n", work.read.title(), table.render()))
 }
 
 /// Puts a file back, and removes what is not needed any more: the record, and a copy that the file is again.

@@ -117,3 +117,19 @@ fn a_name_that_is_none_is_warned_of_and_none_reaches_the_package() {
     ));
     assert_eq!((run.warnings.len(), run.env.len()), (2, 0));
 }
+
+#[test]
+fn what_another_npxc_gives_reaches_the_package_alone() {
+    let home = Home::new(&[]);
+    let host = with(
+        &home,
+        &[("NPXC_GIVEN", r#"{"A": "1", "NPXC_NETWORK": "open", "PATH": "/x"}"#), ("A", "2"), ("B", "3")],
+    );
+    let names = ["A", "B"].map(|name| (name.parse().unwrap(), true));
+    let resolved = loaded(&host, Layer { passthrough: names.into(), ..flags() }).unwrap();
+    let env: Vec<_> =
+        resolved.env.iter().map(|(name, value)| (name.as_str(), value.0.to_str().unwrap())).collect();
+    assert_eq!(env, [("A", "1"), ("B", "3")]);
+    assert_eq!(resolved.network.mode, Mode::None);
+    assert_eq!(resolved.warnings, [] as [String; 0]);
+}
