@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::report::{Denied, Reached, Report};
+use crate::policy::Rule;
 
 /// Destinations that are kept as the evidence of one rule.
 const MOST_DESTINATIONS: usize = 16;
@@ -104,14 +105,17 @@ impl Rules {
             (Some(_), None) => Vec::new(),
             // An installation reaches its registry without being told to.
             (None, _) if row.purpose != "run" => Vec::new(),
-            (None, _) => row.rules.iter().map(|rule| (("--allow", rule.as_str()), true)).collect(),
+            (None, _) => {
+                let rules = row.rules.iter().filter(|rule| is_rule(rule));
+                rules.map(|rule| (("--allow", rule.as_str()), true)).collect()
+            }
         };
         for ((option, rule), standing) in found {
             let one = self.rule(&row.purpose, option, rule);
             one.standing = standing;
-            one.flows += row.flows;
-            one.bytes_up += row.bytes_up;
-            one.bytes_down += row.bytes_down;
+            one.flows = one.flows.saturating_add(row.flows);
+            one.bytes_up = one.bytes_up.saturating_add(row.bytes_up);
+            one.bytes_down = one.bytes_down.saturating_add(row.bytes_down);
             one.seen(row.destination(), &row.first, &row.last);
         }
     }
@@ -119,7 +123,7 @@ impl Rules {
     fn denied(&mut self, row: &Denied) -> bool {
         let Some((option, rule)) = row.hint.as_deref().and_then(parts) else { return false };
         let one = self.rule(&row.purpose, option, rule);
-        one.denied += row.count;
+        one.denied = one.denied.saturating_add(row.count);
         one.seen(row.destination.clone(), &row.first, &row.last);
         true
     }
@@ -160,10 +164,16 @@ impl Suggestion {
     }
 }
 
-/// The option and the rule of a hint; hints that are no rule (`--network allowlist`) are none.
+/// The option and the rule of a hint; hints that are no rule (`--network allowlist`) are none, nor is what npxc would not take
+/// for one: somebody else may have written the log.
 fn parts(hint: &str) -> Option<(&str, &str)> {
     let (option, rule) = hint.split_once(' ')?;
-    (matches!(option, "--allow" | "--allow-private") && !rule.contains(' ')).then_some((option, rule))
+    (matches!(option, "--allow" | "--allow-private") && is_rule(rule)).then_some((option, rule))
+}
+
+/// Whether it is a rule in its canonical form.
+fn is_rule(text: &str) -> bool {
+    text.parse::<Rule>().is_ok_and(|rule| rule.to_string() == text)
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use clap::{Parser, Subcommand};
 
 use super::say;
 use super::table::{Table, bytes};
+use crate::audit::chain;
 use crate::audit::escape::printable;
 use crate::audit::report::{self, Denied, Reached, Report};
 use crate::exit::{ExitStatus, Failure};
+use crate::paths::shell_word;
 
 mod diff;
 mod list;
@@ -57,7 +59,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Print this machine's key: `sign = true` below [audit] in npxc.toml has logs signed with it
+    /// Print the key of this machine that signs logs, where `npxc.toml` says so
     Key,
     /// Print the JSON Schema of a log's lines
     Schema,
@@ -88,11 +90,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 }
 
 fn show(path: &Path, json: bool) -> Result<ExitStatus, Failure> {
-    let report = read(path)?;
-    if report.runs.is_empty() && report.unreadable > 0 {
-        let what = format!("{} is no audit log of npxc's: no line of it can be read", path.display());
-        return Err(Failure::new(ExitStatus::Config, what).hint(NEWEST));
-    }
+    let report = believed(path)?;
     if json {
         say::print(&to_json(&report)?);
         return Ok(ExitStatus::Success);
@@ -222,6 +220,24 @@ pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> 
     serde_json::to_string_pretty(value).map(|json| json + "\n").map_err(|error| {
         Failure::new(ExitStatus::Config, format!("the result cannot be written as JSON: {error}"))
     })
+}
+
+/// A log that somebody is shown: a word where it cannot be believed.
+fn believed(path: &Path) -> Result<Report, Failure> {
+    let report = read(path)?;
+    if report.runs.is_empty() && report.unreadable > 0 {
+        let what = format!("{} is no audit log of npxc's: no line of it can be read", path.display());
+        return Err(Failure::new(ExitStatus::Config, what).hint(NEWEST));
+    }
+    let verified = chain::verify(open(path)?).map_err(|error| unreadable(path, &error))?;
+    if let Some(first) = verified.findings.first() {
+        say::warning(&format!(
+            "{} is not as npxc wrote it, or not complete: {first}\nnpxc audit verify {} shows all that is wrong with it",
+            path.display(),
+            shell_word(&path.to_string_lossy())
+        ));
+    }
+    Ok(report)
 }
 
 fn read(path: &Path) -> Result<Report, Failure> {

@@ -13,6 +13,19 @@ pub(super) const TIP: &str = "\n  tip: ";
 
 /// Prints it. A mistake is 1, not clap's 2, which is npxc's status for a missing sandbox.
 pub(super) fn said(error: &clap::Error, argv: &[OsString]) -> ExitStatus {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // What can be said is all that there is to see.
+        say::failure(
+            &Failure::new(ExitStatus::Config, "a command is missing")
+                .hint(format!("`{} --help` shows them; they are:", command(argv))),
+        );
+        let help = error.render().to_string();
+        let list = help.split_once("Commands:\n").map_or(help.as_str(), |(_, list)| list);
+        for line in list.lines().take_while(|line| !line.is_empty()) {
+            say::note(line);
+        }
+        return ExitStatus::Config;
+    }
     if error.use_stderr() {
         let failure = mistake(error, argv);
         say::failure(&failure);

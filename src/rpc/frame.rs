@@ -18,9 +18,6 @@ const MOST_BLANKS: usize = 4096;
 /// to spare when a package never ends its line.
 const MOST_HELD: usize = 256 << 20;
 
-/// From this length on a line that goes through is worth more system calls and fewer copies, bytes: a pipe's capacity.
-const LONG_LINE: usize = 64 << 10;
-
 /// A piece of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -51,8 +48,6 @@ pub struct Splitter {
     /// Of what is held.
     plain: Vec<Range<usize>>,
     line: Line,
-    /// Bytes of this line that went through.
-    gone: usize,
     most: usize,
     /// Messages since the last one that did not fit into [`KEPT`].
     small: u32,
@@ -68,7 +63,7 @@ const PATIENCE: u32 = 64;
 
 impl Default for Splitter {
     fn default() -> Self {
-        Self { held: Vec::new(), plain: Vec::new(), line: Line::Start, gone: 0, most: MOST_HELD, small: 0 }
+        Self { held: Vec::new(), plain: Vec::new(), line: Line::Start, most: MOST_HELD, small: 0 }
     }
 }
 
@@ -101,12 +96,10 @@ impl Splitter {
             if self.line == Line::Through {
                 if !self.held.is_empty() {
                     give(Piece::Through(&self.held, false))?;
-                    self.gone = self.held.len();
                     self.held.clear();
                     self.plain.clear();
                 }
                 give(Piece::Through(part, end.is_some()))?;
-                self.passed(part.len(), end.is_some());
             } else if end.is_none() {
                 self.held.extend_from_slice(part);
                 self.note(part.len(), plain);
@@ -118,21 +111,6 @@ impl Splitter {
             }
         }
         Ok(())
-    }
-
-    /// Whether a long line goes through: what comes next of it may go on without a copy, as soon as it is known
-    /// [where](line_end) the line ends, and is [counted](Self::passed) then instead of being [pushed](Self::push).
-    pub fn passes_long_line(&self) -> bool {
-        self.line == Line::Through && self.gone >= LONG_LINE
-    }
-
-    /// So many bytes have gone through; `ends_line` as in [`Piece::Through`].
-    pub fn passed(&mut self, count: usize, ends_line: EndsLine) {
-        self.gone += count;
-        if ends_line {
-            self.line = Line::Start;
-            self.gone = 0;
-        }
     }
 
     /// The message that is held, with room for at least `size` more bytes, once it is as long as that itself: what is
@@ -181,7 +159,6 @@ impl Splitter {
         let held = std::mem::take(&mut self.held);
         self.plain.clear();
         self.line = Line::Through;
-        self.gone = held.len();
         if held.is_empty() { Ok(()) } else { give(Piece::Through(&held, false)) }
     }
 
@@ -254,7 +231,7 @@ impl Splitter {
 }
 
 /// Where the first line in the bytes ends, behind its terminator.
-pub fn line_end(bytes: &[u8]) -> Option<usize> {
+fn line_end(bytes: &[u8]) -> Option<usize> {
     memchr(b'\n', bytes).map(|at| at + 1)
 }
 

@@ -6,17 +6,20 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::preview::Preview;
 use super::translate::{Files, Translator};
 use super::wire::{Inward, Outward, Wire};
 
-/// Bytes moved at once: what a pipe holds, so that one read empties it.
-const CHUNK: usize = 128 * 1024;
+/// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
+const CHUNK: usize = 64 * 1024;
+
+/// Of each thread, bytes: a list of tools may be nested as deep as its reader allows (128 levels), in a build that is not
+/// optimized, too.
+const STACK: usize = 2 << 20;
 
 /// npxc's ends of the guest's pipes.
 #[derive(Debug)]
@@ -76,7 +79,6 @@ impl Proxy {
         let stdin = File::from(take_stdin()?);
         let stdout = File::from(rustix::io::dup(rustix::stdio::stdout())?);
         let stderr = File::from(rustix::io::dup(rustix::stdio::stderr())?);
-        widen([stdin.as_fd(), stdout.as_fd(), guest.stdin.as_fd(), guest.stdout.as_fd()]);
         let wire = Wire::new(translator, files, stdout);
         let mut inward = Inward::new(&wire, File::from(guest.stdin));
         let mut outward = Outward::new(&wire);
@@ -116,23 +118,8 @@ impl Proxy {
     }
 }
 
-/// Lets pipes hold twice what they do by default (pipe(7)): a long message is in them half as often, and what is in them
-/// still is in a processor's cache. They do without it where it can't be had: sockets, or a user with very many pipes.
-#[cfg(target_os = "linux")]
-fn widen(pipes: [BorrowedFd<'_>; 4]) {
-    use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-    for pipe in pipes {
-        if fcntl_getpipe_size(pipe).is_ok_and(|size| size < CHUNK) {
-            let _ = fcntl_setpipe_size(pipe, CHUNK);
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn widen(_: [BorrowedFd<'_>; 4]) {}
-
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(work)
+    std::thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work)
 }
 
 /// Takes stdin over, so that closing it is seen by whoever writes to it.
@@ -181,19 +168,9 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
 
 fn forward_stdout(mut from: File, to: &mut Outward) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
-    let mut preview = Preview::of(&from);
     loop {
-        let seen = preview.as_mut().filter(|_| to.passes_long_line());
-        let ahead = seen.is_some();
-        let count = match seen {
-            Some(preview) => preview.look(&from, &mut buffer),
-            None => from.read(&mut buffer),
-        };
-        match count {
+        match from.read(&mut buffer) {
             Ok(0) => return to.end(),
-            Ok(count) if ahead => {
-                to.pass(&buffer[..count], |count, client| Preview::pass(&mut from, client, count))?;
-            }
             Ok(count) => to.push(&buffer[..count])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The guest's end; not the client's fault.

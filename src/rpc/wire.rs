@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::frame::{Piece, Splitter, line_end};
+use super::frame::{Piece, Splitter};
 use super::translate::{Answer, Due, Files, MOST_ASKED, Outcome, Translator};
 
 /// How much of a line is held to tell a JSON-RPC message from anything else, as long as there was none.
@@ -76,15 +76,7 @@ impl Wire {
 
 impl Client {
     fn write(&mut self, bytes: &[u8], ends_line: bool) -> io::Result<()> {
-        self.write_with(|out| out.write_all(bytes), ends_line)
-    }
-
-    fn write_with(
-        &mut self,
-        write: impl FnOnce(&mut File) -> io::Result<()>,
-        ends_line: bool,
-    ) -> io::Result<()> {
-        write(&mut self.out)?;
+        self.out.write_all(bytes)?;
         self.at_line_start = ends_line;
         if self.at_line_start { self.between(&[]) } else { Ok(()) }
     }
@@ -217,24 +209,6 @@ impl Outward {
                 splitter.let_go(&mut give)?;
             }
         }
-        Ok(())
-    }
-
-    /// Whether what comes next belongs to a long line that goes through: it need not be [pushed](Self::push).
-    pub(super) fn passes_long_line(&self) -> bool {
-        self.splitter.passes_long_line()
-    }
-
-    /// Has the rest of that line sent to the client, as far as it is in `next`: so many bytes.
-    pub(super) fn pass(
-        &mut self,
-        next: &[u8],
-        send: impl FnOnce(usize, &mut File) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let end = line_end(next);
-        let count = end.unwrap_or(next.len());
-        self.wire.client().write_with(|out| send(count, out), end.is_some())?;
-        self.splitter.passed(count, end.is_some());
         Ok(())
     }
 

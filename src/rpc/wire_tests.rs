@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use std::io::{Read, Write as _};
+use std::io::Read;
 
 use serde_json::json;
 
@@ -133,31 +133,6 @@ fn a_reply_whose_writes_are_lost_is_an_error() {
 }
 
 #[test]
-fn a_refusal_waits_for_the_end_of_a_line_that_is_passed_on() {
-    let mut ends = Ends::new();
-    let start = "x".repeat(40_000);
-    for next in [&start, &start] {
-        assert!(!ends.outward.passes_long_line());
-        ends.outward.push(next.as_bytes()).unwrap();
-        ends.client.read_exact(&mut vec![0; next.len()]).unwrap();
-    }
-    ends.inward.push(call("/no/f").as_bytes()).unwrap();
-    for (next, expected) in [("middle", 6), ("end\n{\"id\":1}\n", 4)] {
-        assert!(ends.outward.passes_long_line());
-        let send = |count: usize, client: &mut File| {
-            assert_eq!(count, expected);
-            client.write_all(&next.as_bytes()[..count])
-        };
-        ends.outward.pass(next.as_bytes(), send).unwrap();
-    }
-    assert!(!ends.outward.passes_long_line());
-    ends.outward.push(b"{\"id\":1}\n").unwrap();
-    let (_, outside) = ends.close();
-    let (refusal, after) = outside.strip_prefix("middleend\n").unwrap().split_once('\n').unwrap();
-    assert!(refusal.contains("npxc: /no/f is not to be had") && after == "{\"id\":1}\n", "{outside}");
-}
-
-#[test]
 fn a_call_that_was_answered_by_a_long_line_holds_no_other() {
     let denials = Denials::default();
     let deny = |destination: &str| {
@@ -173,14 +148,14 @@ fn a_call_that_was_answered_by_a_long_line_holds_no_other() {
     // The answer, and then something that nobody waits for.
     for denied in ["before", "after"] {
         ends.outward.push(start.as_bytes()).unwrap();
-        assert!(ends.outward.passes_long_line(), "{denied}");
+        assert!(ends.outward.splitter.held().is_empty(), "{denied}");
         ends.outward.push(end.as_bytes()).unwrap();
         deny(denied);
     }
     ends.inward.push(call("x").as_bytes()).unwrap();
     deny("meanwhile");
     ends.outward.push(start.as_bytes()).unwrap();
-    assert!(!ends.outward.passes_long_line(), "a call that runs has something to be told");
+    assert!(!ends.outward.splitter.held().is_empty(), "a call that runs has something to be told");
     ends.outward.push(end.as_bytes()).unwrap();
     ends.close();
     assert_eq!(read.join().unwrap(), format!("{start}{end}").repeat(3));

@@ -43,7 +43,7 @@ impl Subject<'_> {
 
     /// In one sentence what there is to know.
     fn verdict(&self) -> String {
-        let denied: u64 = self.report.denied.iter().map(|row| row.count).sum();
+        let denied = self.report.denied.iter().fold(0_u64, |all, row| all.saturating_add(row.count));
         let hosts: BTreeSet<_> = self.report.reached.iter().map(|row| row.host.as_str()).collect();
         format!(
             "It reached {}, was denied {}, and was given {} to read.",

@@ -99,15 +99,16 @@ pub(super) fn timeline(report: &Report) -> String {
 /// How much was sent and received, by destination; empty when there was nothing.
 #[allow(clippy::cast_precision_loss, reason = "lengths in a picture")]
 pub(super) fn traffic(report: &Report) -> String {
-    let mut rows: Vec<_> = report.reached.iter().filter(|row| row.bytes_up + row.bytes_down > 0).collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes_up + row.bytes_down));
+    let mut rows: Vec<_> =
+        report.reached.iter().filter(|row| row.bytes_up > 0 || row.bytes_down > 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.bytes_up.saturating_add(row.bytes_down)));
     rows.truncate(ROWS);
     let Some(most) = rows.iter().map(|row| row.bytes_up.max(row.bytes_down)).max() else {
         return String::new();
     };
     let room = WIDTH - NAMES - 170.0;
     // A wide range: a request beside a download. The scale is logarithmic, and the figures stand beside it.
-    let length = |bytes: u64| ((bytes + 1) as f64).ln() / ((most + 1) as f64).ln() * room;
+    let length = |bytes: u64| (bytes as f64).ln_1p() / (most as f64).ln_1p() * room;
     let mut out =
         open(rows.len(), "Bytes sent to and received from each destination, on a logarithmic scale");
     out.push_str("<text class=\"scale\" x=\"330\" y=\"16\">sent above, received below; logarithmic</text>");

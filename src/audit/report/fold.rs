@@ -10,6 +10,12 @@ use crate::audit::queue::denial;
 /// Rows of each kind that are kept; a guest may try any number of destinations.
 const MAX_ROWS: usize = 10_000;
 
+/// Rules, proxies and claimed names of one row that are kept: somebody else may have written the log.
+const MOST_OF_A_ROW: usize = 64;
+
+/// Kinds of bounds that are kept: npxc has some ten.
+const MAX_LIMITS: usize = 100;
+
 /// Times of one row that are kept: more are no longer told apart in a picture.
 const MOST_TIMES: usize = 500;
 
@@ -49,6 +55,9 @@ impl Fold {
             } => {
                 self.flows.clear();
                 let Header { session, time: started, .. } = header;
+                if self.report.runs.len() >= MAX_ROWS {
+                    self.report.runs.pop();
+                }
                 self.report.runs.push(Run {
                     session,
                     purpose,
@@ -105,8 +114,12 @@ impl Fold {
                     }
                     note(&mut row.times, &header.time);
                     row.last = header.time;
-                    row.rules.insert(rule);
-                    row.via.extend(via);
+                    if row.rules.len() < MOST_OF_A_ROW {
+                        row.rules.insert(rule);
+                    }
+                    if row.via.len() < MOST_OF_A_ROW {
+                        row.via.extend(via);
+                    }
                     row.observed = row.observed.take().or(observed);
                     row.hint = row.hint.take().or(hint);
                 }
@@ -114,9 +127,11 @@ impl Fold {
             Event::FlowClose { flow, bytes_up, bytes_down, sniffed, .. } => {
                 let row = self.flows.remove(&flow).and_then(|at| self.report.reached.get_mut(at));
                 if let Some(row) = row {
-                    row.bytes_up += bytes_up;
-                    row.bytes_down += bytes_down;
-                    row.sniffed.extend(sniffed.filter(|name| *name != row.host));
+                    row.bytes_up = row.bytes_up.saturating_add(bytes_up);
+                    row.bytes_down = row.bytes_down.saturating_add(bytes_down);
+                    if row.sniffed.len() < MOST_OF_A_ROW {
+                        row.sniffed.extend(sniffed.filter(|name| *name != row.host));
+                    }
                 }
             }
             Event::FilePublish { path, .. } => {
@@ -144,7 +159,12 @@ impl Fold {
                 }
             }
             Event::Limit { what, detail, count } => {
-                *self.report.limits.entry(format!("{what}: {detail}")).or_insert(0) += count.max(1);
+                let limits = &mut self.report.limits;
+                let what = format!("{what}: {detail}");
+                if limits.len() < MAX_LIMITS || limits.contains_key(&what) {
+                    let all = limits.entry(what).or_insert(0);
+                    *all = all.saturating_add(count.max(1));
+                }
             }
         }
     }
@@ -232,13 +252,13 @@ impl Fold {
         let destination = if denied.example { String::new() } else { denied.destination.clone() };
         let key = (denied.purpose.clone(), destination, denied.protocol.clone(), denied.code.clone());
         if let Some(row) = self.denied.get(&key).and_then(|at| self.report.denied.get_mut(*at)) {
-            row.count += denied.count;
+            row.count = row.count.saturating_add(denied.count);
             note(&mut row.times, &denied.last);
             row.last = denied.last;
             return;
         }
         if self.report.denied.len() >= MAX_ROWS {
-            self.report.left_out += denied.count;
+            self.report.left_out = self.report.left_out.saturating_add(denied.count);
             return;
         }
         self.denied.insert(key, self.report.denied.len());

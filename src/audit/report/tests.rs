@@ -127,3 +127,28 @@ fn a_log_is_folded_by_destination_and_purpose() {
         ]
     );
 }
+
+#[test]
+fn numbers_that_no_session_has_do_not_overflow() {
+    let close = |flow: u8| {
+        line(&format!(
+            "\"event\":\"flow.close\",\"flow\":{flow},\"bytes_up\":18446744073709551615,\"bytes_down\":18446744073709551615,\
+             \"duration_ms\":5,\"detected\":\"tls\",\"how\":\"finished\""
+        ))
+    };
+    let summary = line(
+        "\"event\":\"flow.deny.summary\",\"count\":18446744073709551615,\"protocol\":\"tcp\",\"code\":\"no-rule\",\
+         \"example\":\"d.example.com:1\"",
+    );
+    let limit = line("\"event\":\"limit\",\"what\":\"w\",\"detail\":\"d\",\"count\":18446744073709551615");
+    let opened = log();
+    let open = opened.split_inclusive('\n').filter(|line| line.contains("flow.open")).collect::<String>();
+    let text = [open, close(1), close(2), summary.clone(), summary, limit.clone(), limit].concat();
+    let report = read(text.as_bytes()).unwrap();
+    assert_eq!((report.reached[0].bytes_up, report.denied[0].count), (u64::MAX, u64::MAX));
+    let suggested = crate::audit::suggest::suggest([&report, &report], &|_| true);
+    assert_eq!(suggested.rules.len(), 0);
+    let subject =
+        crate::audit::page::Subject { report: &report, log: "", findings: &[], hash: "", changes: None };
+    assert!(crate::audit::page::html::page(&subject).contains("</html>"));
+}

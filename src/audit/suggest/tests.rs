@@ -104,3 +104,20 @@ fn several_logs_are_one_evidence() {
     let rules: Vec<_> = suggested.rules.iter().map(|one| (one.option.as_str(), one.rule.as_str())).collect();
     assert_eq!(rules, [("--allow", "api.example.com:443"), ("--allow-install", "binaries.example.com:443")]);
 }
+
+#[test]
+fn what_is_no_rule_is_not_suggested() {
+    let hostile =
+        ["*.com\n", "--no-isolate", "--mount=/root:rw", "a.example.com:443 --network", "A.example.com", "*"];
+    for text in hostile {
+        let report = Report {
+            reached: vec![
+                reached("a.example.com", 443, text, None),
+                reached("a.example.com", 443, "observe", Some(&format!("--allow {text}"))),
+            ],
+            denied: vec![denied("a.example.com:443", Some(&format!("--allow {text}")))],
+            ..Report::default()
+        };
+        assert!(rules(&report).is_empty(), "{text}");
+    }
+}

@@ -72,7 +72,7 @@ fn side(named: &str) -> Result<Side, Failure> {
     for log in which::several(named)? {
         let report = super::read(&log)?;
         let ran = |version: &String| report.runs.iter().any(|run| run.version.as_ref() == Some(version));
-        if Path::new(named).exists() || version.as_ref().is_none_or(ran) {
+        if which::is_path(named) || version.as_ref().is_none_or(ran) {
             found.push((log, report));
         }
     }
@@ -113,7 +113,7 @@ fn sarif(changes: &[Change], log: &Path) -> Value {
     let rules: Vec<_> = Kind::ALL
         .iter()
         .map(|kind| {
-            let text = format!("The package {} something that it did not before", kind.words());
+            let text = format!("New beside an earlier run: what the package {}", kind.words());
             json!({"id": id(*kind), "shortDescription": {"text": text}})
         })
         .collect();

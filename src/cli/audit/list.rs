@@ -111,7 +111,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 fn session(log: Shelved) -> Result<Row, Failure> {
     let written = log.is_written().map_err(|error| super::unreadable(&log.path, &error))?;
     let report: Report = super::read(&log.path)?;
-    let denied = report.denied.iter().map(|row| row.count).sum();
+    let denied = report.denied.iter().fold(0_u64, |all, row| all.saturating_add(row.count));
     let hosts = report.reached.iter().map(|row| row.host.clone()).collect();
     let allowed = report.reached.iter().map(|row| row.flows).sum();
     let run = report.runs.into_iter().next_back().unwrap_or_default();

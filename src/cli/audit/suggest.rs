@@ -36,17 +36,20 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     if logs.is_empty() {
         logs.push(which::one(None)?);
     }
-    let reports = logs.iter().map(|log| super::read(log)).collect::<Result<Vec<_>, _>>()?;
+    let reports = logs.iter().map(|log| super::believed(log)).collect::<Result<Vec<_>, _>>()?;
     let suggested = suggest(&reports, &|host| !args.without.iter().any(|rule| names(rule, host)));
     if args.json {
         say::print(&super::to_json(&suggested)?);
         return Ok(ExitStatus::Success);
     }
     let package = reports.iter().flat_map(|report| &report.runs).next_back().map(|run| run.package.as_str());
-    let out = if args.toml { toml(&suggested, package) } else { words(&suggested, package) };
+    let out = if args.toml { toml(&suggested, package) } else { words(&suggested) };
     say::print(&out);
     if suggested.rules.is_empty() {
         say::note("nothing that a rule could allow was reached or refused");
+        say::hint(
+            "most servers connect only when a tool is called: npxc probe --network observe --call TOOL --args JSON PACKAGE",
+        );
     }
     if reports.iter().any(observes_nothing) {
         say::hint(
@@ -75,7 +78,7 @@ fn names(rule: &Rule, host: &str) -> bool {
 }
 
 /// The rules as a table, and as options to paste.
-fn words(suggested: &Suggested, package: Option<&str>) -> String {
+fn words(suggested: &Suggested) -> String {
     let mut out = String::new();
     let mut table =
         Table::new(&["option", "rule", "flows", "denied", "sent", "received", "evidence"]).uncut();
@@ -94,11 +97,11 @@ fn words(suggested: &Suggested, package: Option<&str>) -> String {
         out.push_str(&table.render());
         let options: Vec<_> =
             suggested.rules.iter().map(|one| format!("{} {}", one.option, shell_word(&one.rule))).collect();
+        // What ran may have been a directory, and its own file says what it is called.
         let _ = writeln!(
             out,
-            "To paste:\n  npxc {} {}",
-            options.join(" "),
-            shell_word(package.unwrap_or("PACKAGE"))
+            "To paste, before the package as you name it:\n  npxc {} PACKAGE",
+            options.join(" ")
         );
     }
     out.push_str(&left(&suggested.left, ""));
@@ -139,9 +142,9 @@ fn toml(suggested: &Suggested, package: Option<&str>) -> String {
 fn evidence(one: &Suggestion) -> String {
     let why = match (one.standing, one.flows, one.denied) {
         (true, ..) => "was allowed".to_owned(),
-        (false, 0, denied) => format!("was refused {denied} times"),
-        (false, flows, 0) => format!("{flows} flows were observed"),
-        (false, flows, denied) => format!("{flows} flows were observed, {denied} refused"),
+        (false, 0, denied) => format!("refused: {denied}"),
+        (false, flows, 0) => format!("observed: {flows}"),
+        (false, flows, denied) => format!("observed: {flows}, refused: {denied}"),
     };
     let any = if one.rule.contains(':') || one.rule.starts_with('@') {
         ""

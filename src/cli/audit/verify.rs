@@ -73,7 +73,10 @@ pub(super) fn execute(path: &Path, wanted: Option<&str>, json: bool) -> Result<E
     for finding in &verified.findings {
         let _ = write!(message, "\n{finding}");
     }
-    Err(Failure::new(ExitStatus::Config, message))
+    Err(Failure::new(ExitStatus::Config, message).hint(
+        "npxc audit show FILE shows what can be read, to be trusted as far as the file; a log that is still written has no \
+         session.end yet",
+    ))
 }
 
 /// By whom, in words: a key says something only to whoever knows it.

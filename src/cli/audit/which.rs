@@ -23,19 +23,14 @@ pub(super) fn one(named: Option<&str>) -> Result<PathBuf, Failure> {
         let directory = own()?;
         return newest(&directory, shelved(&directory)?);
     };
-    let path = Path::new(text);
-    if path.is_dir() {
-        return newest(path, shelved(path)?);
-    }
-    // A file that is missing is better called so than a package.
-    if path.exists()
-        || text.contains(std::path::is_separator) && !text.starts_with('@')
-        || path.extension().is_some()
-    {
-        return Ok(path.to_owned());
+    if is_path(text) {
+        return at(Path::new(text));
     }
     let directory = own()?;
     let matching: Vec<_> = shelved(&directory)?.into_iter().filter(|log| is_meant(log, text)).collect();
+    if matching.is_empty() && Path::new(text).exists() {
+        return at(Path::new(text));
+    }
     match matching.as_slice() {
         [] => Err(Failure::new(
             ExitStatus::Config,
@@ -50,16 +45,29 @@ pub(super) fn one(named: Option<&str>) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Whether it is a path and nothing else. A word is a session or a package first: what lies in a working directory, which may be
+/// somebody else's, does not answer for npxc's own logs.
+pub(super) fn is_path(text: &str) -> bool {
+    let path = Path::new(text);
+    let separated = text.contains(std::path::is_separator) && !text.starts_with('@');
+    separated || matches!(text, "." | "..") || path.extension().is_some_and(|extension| extension == "jsonl")
+}
+
+/// A file, or the newest log in a directory.
+fn at(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() { newest(path, shelved(path)?) } else { Ok(path.to_owned()) }
+}
+
 /// All logs that are meant: those of a directory, of a package, or one.
 pub(super) fn several(named: &str) -> Result<Vec<PathBuf>, Failure> {
     let path = Path::new(named);
-    let logs = if path.is_dir() {
-        shelved(path)?
-    } else if path.exists() {
-        Vec::new()
-    } else {
-        shelved(&own()?)?.into_iter().filter(|log| is_package(log, named)).collect()
-    };
+    let mut logs = Vec::new();
+    if !is_path(named) {
+        logs.extend(shelved(&own()?)?.into_iter().filter(|log| is_package(log, named)));
+    }
+    if logs.is_empty() && path.is_dir() {
+        logs = shelved(path)?;
+    }
     if logs.is_empty() {
         Ok(vec![one(Some(named))?])
     } else {
