@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use memchr::memmem;
+use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 use crate::common::gates::{NPXC, PARSER, PIPE};
 use crate::common::process::Process;
 use crate::common::record::{note, sample};
-use crate::common::scale::Scale;
+use crate::common::scale::{Scale, cores, keep_on};
 
 /// Messages of the large kind, bytes.
 const LARGE: usize = 8 << 20;
@@ -35,8 +36,14 @@ const WARM_UP: usize = 50;
 /// Where a line says what it is.
 const HEAD: usize = 256;
 
+/// The variable that names the core on which a server runs, whatever runs on another one before it.
+pub const CORE: &str = "BENCH_CORE";
+
 /// What the server does.
 pub fn serve() -> Result<()> {
+    if let Ok(core) = std::env::var(CORE) {
+        keep_on(core.parse()?)?;
+    }
     let mut input = BufReader::with_capacity(64 << 10, std::io::stdin().lock());
     let mut output = unbuffered(&std::io::stdout())?;
     let list = tools().to_string();
@@ -124,6 +131,7 @@ fn read(call: &Value) -> Result<Value> {
 
 /// Measures and prints records.
 pub fn run(scale: Scale) -> Result<()> {
+    let all = cores()?;
     scale.pin()?;
     // Where the servers start, so that what is in it may be shared.
     let directory = tempfile::tempdir()?;
@@ -133,11 +141,19 @@ pub fn run(scale: Scale) -> Result<()> {
     let contenders = [(PIPE, &["echo"][..]), (PARSER, &["parse"]), (NPXC, &["session", "echo"])];
     let mut servers = Vec::new();
     for (name, arguments) in contenders {
-        match Server::start(arguments, directory.path()) {
+        match Server::start(arguments, directory.path(), None) {
             Ok(server) => servers.push((name, arguments, server)),
             Err(error) => note(format!("{name}: {error:#}")),
         }
     }
+    // Client and server where they are for a pipe, and what stands between on a core of its own.
+    let apart = match all.as_slice() {
+        [between, .., ends] if scale.pinned => Some((*ends, *between)),
+        _ => {
+            note("large messages on two cores: there is one");
+            None
+        }
+    };
     for round in 0..scale.rounds() {
         eprintln!("bench: rpc, round {} of {}", round + 1, scale.rounds());
         servers.rotate_left(1);
@@ -148,7 +164,7 @@ pub fn run(scale: Scale) -> Result<()> {
             sample(round, "rpc-large", name, server.large().with_context(|| format!("{name}, large"))?);
             sample(round, "rpc-list", name, server.list(time).with_context(|| format!("{name}, list"))?);
             // Files are new to a new session only.
-            let mut server = Server::start(arguments, directory.path())?;
+            let mut server = Server::start(arguments, directory.path(), None)?;
             let mut files =
                 |metric| server.files(directory.path()).map(|time| sample(round, metric, name, time));
             files("rpc-files").with_context(|| format!("{name}, files"))?;
@@ -156,6 +172,15 @@ pub fn run(scale: Scale) -> Result<()> {
             sample(round, "rpc-files-small", name, server.small(time)?);
             // The guest's paths may be in what comes back now: npxc holds it.
             sample(round, "rpc-files-large", name, server.large().with_context(|| format!("{name}, held"))?);
+            if apart.is_some() {
+                let mut server = Server::start(arguments, directory.path(), apart.filter(|_| *name != PIPE))?;
+                sample(
+                    round,
+                    "rpc-large-apart",
+                    name,
+                    server.large().with_context(|| format!("{name}, apart"))?,
+                );
+            }
         }
     }
     Ok(())
@@ -169,11 +194,20 @@ struct Server {
 }
 
 impl Server {
-    /// This program in another role, in a directory.
-    fn start(arguments: &[&str], directory: &Path) -> Result<Self> {
+    /// This program in another role, in a directory; the server on the first of two cores, and what stands before it on the
+    /// second.
+    fn start(arguments: &[&str], directory: &Path, apart: Option<(usize, usize)>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).current_dir(directory);
-        let mut child: Child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let here = sched_getaffinity(None)?;
+        if let Some((ends, between)) = apart {
+            command.env(CORE, ends.to_string());
+            // It is inherited.
+            keep_on(between)?;
+        }
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        sched_setaffinity(None, &here)?;
+        let mut child: Child = child?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("no stdout"))?;
         let output = BufReader::with_capacity(64 << 10, output);
         let mut server = Self { process: Process(child), output, line: Vec::new() };

@@ -21,6 +21,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use crate::datapath::topology::{SERVER, SERVER_NAME};
+use crate::rpc::CORE;
 
 /// Where this program stands inside.
 const INSIDE: &str = "/opt/bench";
@@ -96,7 +97,7 @@ fn launch(role: &str, shared: PathBuf) -> Result<Launch> {
     let program = std::env::current_exe()?;
     Ok(Launch {
         command: vec![INSIDE.into(), role.into()],
-        env: Vec::new(),
+        env: std::env::var_os(CORE).map(|core| (CORE.into(), core)).into_iter().collect(),
         cwd: PathBuf::from("/"),
         mounts: vec![
             Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly },

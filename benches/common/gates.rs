@@ -88,6 +88,11 @@ pub const METRICS: &[Metric] = &[
     metric("grants", "`npxc inspect --no-start`; beside it `--version` of npx and node", "ms"),
     metric("rpc-small", "small JSON-RPC message there and back", "µs"),
     metric("rpc-large", "8 MB JSON-RPC message there and back", "MB/s"),
+    metric(
+        "rpc-large-apart",
+        "8 MB JSON-RPC message there and back, what stands between on a core of its own",
+        "MB/s",
+    ),
     metric("rpc-list", "`tools/list` of 120 KB", "µs"),
     metric("rpc-files", "call that names a file of 32 KiB, 200 in a session", "µs"),
     metric("rpc-files-again", "the same files, named again", "µs"),
@@ -206,7 +211,15 @@ pub const GATES: &[(&str, &[Gate])] = &[
         "rpc",
         &[
             most("small message there and back, added", Figure::Minus("rpc-small", PIPE, "µs"), 60.0, 25.0),
-            least("8 MB message there and back, of a pipe's", Figure::Over("rpc-large", PIPE), 0.6, 0.9),
+            // Client and server share a core, as beside a pipe, and what stands between has its own. On one core it is a figure
+            // without a gate: whoever reads and writes everything adds four copies to a pipe's four, and a program that
+            // does nothing but hold each line and send it on reaches 0.57 to 0.61 of a pipe there.
+            least(
+                "8 MB message there and back, of a pipe's",
+                Figure::Over("rpc-large-apart", PIPE),
+                0.6,
+                0.9,
+            ),
         ],
     ),
     (

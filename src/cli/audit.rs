@@ -231,11 +231,9 @@ fn believed(path: &Path) -> Result<Report, Failure> {
     }
     let verified = chain::verify(open(path)?).map_err(|error| unreadable(path, &error))?;
     if let Some(first) = verified.findings.first() {
-        say::warning(&format!(
-            "{} is not as npxc wrote it, or not complete: {first}\nnpxc audit verify {} shows all that is wrong with it",
-            path.display(),
-            shell_word(&path.to_string_lossy())
-        ));
+        say::warning(&format!("{} is not as npxc wrote it, or not complete: {first}", path.display()));
+        let log = shell_word(&path.to_string_lossy());
+        say::hint(&format!("npxc audit verify {log} shows all that is wrong with it"));
     }
     Ok(report)
 }

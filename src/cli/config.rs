@@ -185,7 +185,7 @@ fn check_files(all: &[Written]) -> ExitStatus {
             Ok(notes) => {
                 say::print(&format!("{}: ok\n", file.path().display()));
                 for note in &notes {
-                    say::warning(note);
+                    say::advice(note);
                 }
             }
             Err(error) => {
@@ -240,7 +240,7 @@ fn check_packages(
         match config::load(asked, host) {
             Ok(resolved) => {
                 for warning in &resolved.warnings {
-                    say::warning(warning);
+                    say::advice(warning);
                 }
                 say::print(&format!("{spec}: ok\n"));
             }

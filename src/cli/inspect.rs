@@ -21,7 +21,6 @@ use super::{grants, log_to_stderr, own_program, parse_keeping, resolve, say};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
-use crate::package::Progress as _;
 use crate::rpc::identify::{NoPath, Other, Reason, ToolSchema, embedded};
 use crate::rpc::translate::{Explained, Refusal, Translator};
 use crate::runtime::Access;
@@ -109,7 +108,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     if args.no_start {
         for warning in &resolved.warnings {
-            voice.warning(warning);
+            voice.advice(warning);
         }
         if args.json {
             say::print(&super::audit::to_json(&json!({ "grants": grants::json(&rows) }))?);

@@ -46,7 +46,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     for mut resolved in resolved {
         resolved.request.bin = None;
         for warning in &resolved.warnings {
-            voice.warning(warning);
+            voice.advice(warning);
         }
         if let Some(title) = session::install(&resolved, args.force, &voice)? {
             voice.say(&format!("{title} is installed already"));

@@ -12,7 +12,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let voice = Stderr::at(level);
     let resolved = resolve(&args.options, &args.words)?;
     for warning in &resolved.warnings {
-        voice.warning(warning);
+        voice.advice(warning);
     }
     warn_of_slips(&args.words, args.marked, &resolved, voice);
     if args.dry_run {

@@ -18,8 +18,14 @@ pub fn failure(failure: &Failure) {
     write(&mut io::stderr().lock(), mark(), failure);
 }
 
-/// Something the user should know although it stops nothing; what stands on a second line is the hint to it.
+/// Something the user should know although it stops nothing.
 pub fn warning(text: &str) {
+    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", text);
+}
+
+/// The same of npxc's own configuration, where a second line is the hint to it. Never with words of a package's: a line feed
+/// in them would let it say what to type.
+pub fn advice(text: &str) {
     let (what, hint) = text.split_once('\n').map_or((text, None), |(what, hint)| (what, Some(hint)));
     line(&mut io::stderr().lock(), mark(), "npxc: warning: ", what);
     if let Some(text) = hint {
@@ -58,6 +64,15 @@ impl Stderr {
 
     fn speaks(self) -> bool {
         self.level >= Level::Warn
+    }
+}
+
+impl Stderr {
+    /// As [`advice`].
+    pub(super) fn advice(self, text: &str) {
+        if self.speaks() {
+            advice(text);
+        }
     }
 }
 

@@ -90,7 +90,7 @@ fn one(
 ) -> Result<Updated, Failure> {
     resolved.request.bin = None;
     for warning in &resolved.warnings {
-        voice.warning(warning);
+        voice.advice(warning);
     }
     voice.say(&format!("looking for a newer {title} ..."));
     session::update(&resolved, &voice, &async |changes: &Changes| {
