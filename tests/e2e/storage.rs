@@ -119,6 +119,8 @@ fn memory_works_without_an_option_and_what_is_lost_is_said() {
 #[test]
 fn memory_is_kept_with_persist() {
     let entity = json!({"name": "Ferris", "entityType": "crab", "observations": ["is still here"]});
+    // Whoever comes first installs it, and is told how not to wait for that.
+    assert!(world().command(&["install", MEMORY]).status().unwrap().success());
     let mut client = Client::start(world().npxc(&["--persist", MEMORY]));
     let before = store("server-memory");
     client.text("create_entities", json!({"entities": [entity]}));
