@@ -211,15 +211,7 @@ pub const GATES: &[(&str, &[Gate])] = &[
         "rpc",
         &[
             most("small message there and back, added", Figure::Minus("rpc-small", PIPE, "µs"), 60.0, 25.0),
-            // Client and server share a core, as beside a pipe, and what stands between has its own. On one core it is a figure
-            // without a gate: whoever reads and writes everything adds four copies to a pipe's four, and a program that
-            // does nothing but hold each line and send it on reaches 0.57 to 0.61 of a pipe there.
-            least(
-                "8 MB message there and back, of a pipe's",
-                Figure::Over("rpc-large-apart", PIPE),
-                0.6,
-                0.9,
-            ),
+            least("8 MB message there and back, of a pipe's", Figure::Over("rpc-large", PIPE), 0.6, 0.9),
         ],
     ),
     (
