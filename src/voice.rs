@@ -11,11 +11,17 @@ use uuid::Uuid;
 /// The variable that names the word.
 pub(crate) const VARIABLE: &str = "NPXC_VOICE";
 
-/// What each line of npxc's own begins with, before its usual prefix: nothing, unless another npxc listens.
+/// What each line of npxc's own begins with, before its usual prefix: nothing, unless another npxc listens. Then it ends the
+/// line that the package may have left unfinished; an empty one is nothing to who listens.
 pub(crate) fn mark() -> &'static str {
     static MARK: LazyLock<String> =
-        LazyLock::new(|| std::env::var(VARIABLE).ok().and_then(|word| marked(&word)).unwrap_or_default());
+        LazyLock::new(|| std::env::var(VARIABLE).ok().and_then(|word| said(&word)).unwrap_or_default());
     &MARK
+}
+
+/// For this word.
+pub(crate) fn said(word: &str) -> Option<String> {
+    marked(word).map(|mark| format!("\n{mark}"))
 }
 
 /// A new word, and what lines begin with for it.
@@ -38,7 +44,8 @@ mod tests {
         let ((one, mark), (other, _)) = (word(), word());
         assert_ne!(one, other);
         assert_eq!(mark, format!("{one} "));
-        assert_eq!(marked(""), None);
-        assert_eq!(marked("npxc: "), None);
+        assert_eq!(said(&one), Some(format!("\n{mark}")), "whatever the package has begun");
+        assert_eq!(said(""), None);
+        assert_eq!(said("npxc: "), None);
     }
 }

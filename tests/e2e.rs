@@ -24,11 +24,13 @@ mod e2e {
     mod files;
     mod full;
     mod install;
+    mod live;
     mod loopback;
     #[path = "../support/machine.rs"]
     mod machine;
     mod mcp;
     mod mistakes;
+    mod otel;
     mod paths;
     #[path = "../support/patience.rs"]
     mod patience;
@@ -42,6 +44,7 @@ mod e2e {
     mod storage;
     mod suites;
     mod transfer;
+    mod unfinished;
     mod update;
     mod user;
     mod words;

@@ -54,6 +54,12 @@ pub enum AuditError {
         /// Why.
         source: io::Error,
     },
+    /// This npxc cannot send events to a collector.
+    #[error("[audit] says `otel = true`, and this npxc is built without OpenTelemetry")]
+    NoExport,
+    /// Events cannot be sent to a collector.
+    #[error("events cannot be sent to an OpenTelemetry collector: {0}")]
+    Export(String),
     /// The thread could not be started.
     #[error("the thread that writes the audit log cannot be started: {0}")]
     Thread(io::Error),
@@ -86,6 +92,11 @@ impl AuditError {
             Self::Key { path, .. } => {
                 format!("see who owns {}; `sign = false` below [audit] does without", path.display())
             }
+            Self::NoExport => {
+                "build it with `cargo build --release --features otel`, or take the key out of npxc.toml"
+                    .to_owned()
+            }
+            Self::Export(_) => "see the OTEL_EXPORTER_OTLP_ variables that npxc is started with".to_owned(),
             Self::Thread(_) => return None,
         })
     }

@@ -77,6 +77,9 @@ pub enum Event {
         /// The options that would have allowed it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+        /// The tools whose calls were under way, the latest eight: whatever happened may have come of one of them, or not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<String>,
     },
     /// A flow was allowed. Its upstream connection stands, unless the `flow.close` that follows at once says how
     /// dialling it failed.
@@ -110,6 +113,9 @@ pub enum Event {
         /// In observe mode: the options that would have allowed it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+        /// The tools whose calls were under way, at most eight: whatever happened may have come of one of them, or not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<String>,
     },
     /// A flow was refused.
     #[serde(rename = "flow.deny")]
@@ -133,6 +139,9 @@ pub enum Event {
         reason: String,
         /// The options that would have allowed it, where some exist.
         hint: Option<String>,
+        /// The tools whose calls were under way, at most eight: whatever happened may have come of one of them, or not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<String>,
     },
     /// Denials that were not written one by one because there were too many; none is lost.
     #[serde(rename = "flow.deny.summary")]
@@ -162,14 +171,26 @@ pub enum Event {
         /// The name that the first bytes claimed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         sniffed: Option<String>,
-        /// `finished`, `reset by guest`, `reset by peer`, `refused`, `idle`, `session ended` or `internal error`; for
-        /// a flow whose upstream could not be dialled `refused by peer`, `network unreachable`, `host unreachable`,
-        /// `timed out` or `npxc is out of sockets`; where a proxy did not, `refused by the proxy: 403 Forbidden` and the
-        /// like.
+        /// `finished`, `reset by guest`, `reset by peer`, `refused`, `idle`, `no longer allowed`, `session ended` or
+        /// `internal error`; for a flow whose upstream could not be dialled `refused by peer`, `network unreachable`,
+        /// `host unreachable`, `timed out` or `npxc is out of sockets`; where a proxy did not, `refused by the proxy: 403
+        /// Forbidden` and the like.
         how: String,
         /// What the user can do about a proxy that did not connect it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hint: Option<String>,
+    },
+    /// The user changed the policy of the running session: it holds from here on, for flows that are open, too.
+    #[serde(rename = "policy.change")]
+    PolicyChange {
+        /// What was changed: `allow RULE`, `allow-private RULE` or `deny RULE`.
+        change: String,
+        /// The allow rules from here on, as in `session.start`.
+        allow: Vec<String>,
+        /// The allow rules that may also reach private addresses.
+        allow_private: Vec<String>,
+        /// The deny rules.
+        deny: Vec<String>,
     },
     /// A file that the client named was copied for the guest.
     #[serde(rename = "file.publish")]
@@ -236,4 +257,78 @@ pub enum Event {
         /// Flows allowed in the whole session.
         allowed: u64,
     },
+    /// The last line of a file that has no room for more: the log goes on in another.
+    #[serde(rename = "log.rotate")]
+    LogRotate {
+        /// The name of the file that it goes on in, beside this one.
+        next: String,
+    },
+}
+
+/// What was denied, of an event that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial<'a> {
+    /// `tcp`, `udp`, `dns`, ...
+    pub protocol: &'a str,
+    /// Identifier of the reason; of a question, how it was answered.
+    pub code: &'a str,
+    /// As people say it: `NAME:PORT`, `ADDRESS:PORT`, or the name that was asked for.
+    pub destination: String,
+    /// The reason, as a sentence.
+    pub reason: &'a str,
+    /// The options that would have allowed it, where some exist.
+    pub hint: Option<&'a str>,
+    /// Tools whose calls were under way.
+    pub calls: &'a [String],
+}
+
+impl Event {
+    /// Names the tools whose calls are under way, where that is worth a word.
+    pub fn during(&mut self, tools: Vec<String>) {
+        if let Self::Dns { calls, .. } | Self::FlowOpen { calls, .. } | Self::FlowDeny { calls, .. } = self {
+            *calls = tools;
+        }
+    }
+
+    /// The denial in it, if it is one.
+    pub fn denial(&self) -> Option<Denial<'_>> {
+        match self {
+            Self::FlowDeny { protocol, code, name, guest_destination, reason, hint, calls, .. } => {
+                Some(Denial {
+                    protocol,
+                    code,
+                    destination: destination(name.as_deref(), *guest_destination),
+                    reason,
+                    hint: hint.as_deref(),
+                    calls,
+                })
+            }
+            Self::Dns { name, answer, reason: Some(reason), hint, calls, .. } => Some(Denial {
+                protocol: "dns",
+                code: answer,
+                destination: name.clone(),
+                reason,
+                hint: hint.as_deref(),
+                calls,
+            }),
+            Self::Dns { reason: None, .. }
+            | Self::SessionStart { .. }
+            | Self::FlowOpen { .. }
+            | Self::FlowDenySummary { .. }
+            | Self::FlowClose { .. }
+            | Self::PolicyChange { .. }
+            | Self::FilePublish { .. }
+            | Self::FileCollect { .. }
+            | Self::FileLeave { .. }
+            | Self::FileRefuse { .. }
+            | Self::Limit { .. }
+            | Self::SessionEnd { .. }
+            | Self::LogRotate { .. } => None,
+        }
+    }
+}
+
+/// Where a flow goes, as people say it: by the name that the guest's address stands for, if it stands for one.
+pub fn destination(name: Option<&str>, address: SocketAddr) -> String {
+    name.map_or_else(|| address.to_string(), |name| format!("{name}:{}", address.port()))
 }

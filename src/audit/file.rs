@@ -1,7 +1,7 @@
 //! Where a log goes, and opening it so that nobody else reads it and nothing else is written to.
 //!
 //! A directory gets a file of its own per session. A named file is created, or continued: the chain then goes on
-//! from its last line. Anything that is not a regular file (a symbolic link, a pipe, a device) is refused.
+//! from its last line, in the [file](super::segments) that is the last one. Anything that is not a regular file (a symbolic link, a pipe, a device) is refused.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
+use super::Event;
 use super::chain;
 use super::error::AuditError;
+use super::segments;
 
 /// Where a session's log goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +68,37 @@ impl Sink for File {
 /// An open log file and the `prev` of the next line.
 pub(super) struct Opened {
     pub(super) file: File,
+    /// The file in which the log begins.
     pub(super) path: PathBuf,
     pub(super) prev: String,
+    pub(super) files: Files,
+}
+
+/// The files that a log is written to, one after the other.
+pub(super) struct Files {
+    /// Where it begins.
+    first: PathBuf,
+    /// That file, locked as long as the log is written.
+    _lock: File,
+    /// Which one is written.
+    number: u32,
+    /// Its size.
+    pub(super) size: u64,
+}
+
+impl Files {
+    /// Makes the next one, and says its name.
+    pub(super) fn next(&mut self) -> io::Result<(File, String)> {
+        let path = segments::numbered(&self.first, self.number + 1);
+        // One that is empty is of an npxc that was killed before it could say that it goes on there.
+        let file = options().create(true).truncate(false).open(&path)?;
+        if !file.metadata().is_ok_and(|found| found.is_file() && found.len() == 0) {
+            return Err(io::Error::other(format!("{} is there already", path.display())));
+        }
+        lock(&file, &path).map_err(io::Error::other)?;
+        self.number += 1;
+        Ok((file, segments::name(&path)))
+    }
 }
 
 impl Target {
@@ -99,7 +130,10 @@ impl Target {
                     .open(&path)
                     .map_err(|source| AuditError::Open { path: path.clone(), source })?;
                 lock(&file, &path)?;
-                Ok(Opened { file, path, prev: chain::START.to_owned() })
+                let held =
+                    file.try_clone().map_err(|source| AuditError::Open { path: path.clone(), source })?;
+                let files = Files { first: path.clone(), _lock: held, number: 1, size: 0 };
+                Ok(Opened { file, path, prev: chain::START.to_owned(), files })
             }
             Self::File(path) => continued(path),
         }
@@ -125,19 +159,38 @@ fn continued(path: &Path) -> Result<Opened, AuditError> {
         return Err(odd());
     }
     lock(&file, path)?;
-    let prev = match last_line(&mut file).map_err(failed)? {
-        Last::None => chain::START.to_owned(),
-        Last::Whole(line) if serde_json::from_slice::<chain::Header>(&line).is_ok() => chain::hash(&line),
-        Last::Torn(line) if line.starts_with(b"{\"v\":") => {
-            // The machine stopped in the middle of a line. It stays, closed, for `audit verify` to find.
-            file.write_all(b"\n").map_err(failed)?;
-            chain::hash(&line)
-        }
-        Last::Whole(_) | Last::Torn(_) => {
-            return Err(AuditError::NotALog { path: path.to_owned() });
-        }
-    };
-    Ok(Opened { file, path: path.to_owned(), prev })
+    let held = file.try_clone().map_err(failed)?;
+    let mut files = Files { first: path.to_owned(), _lock: held, number: 1, size: 0 };
+    loop {
+        let written = segments::numbered(path, files.number);
+        let prev = match last_line(&mut file).map_err(failed)? {
+            Last::None if files.number == 1 => chain::START.to_owned(),
+            Last::Whole(line) if serde_json::from_slice::<chain::Header>(&line).is_ok() => {
+                if matches!(serde_json::from_slice(&line), Ok(Event::LogRotate { .. })) {
+                    files.number += 1;
+                    let next = segments::numbered(path, files.number);
+                    file = options().create(true).truncate(false).open(&next).map_err(failed)?;
+                    let found = file.metadata().map_err(failed)?;
+                    if !found.is_file() {
+                        return Err(AuditError::NotAFile { path: next });
+                    }
+                    lock(&file, &next)?;
+                    if found.len() > 0 {
+                        continue;
+                    }
+                }
+                chain::hash(&line)
+            }
+            Last::Torn(line) if line.starts_with(b"{\"v\":") => {
+                // The machine stopped in the middle of a line. It stays, closed, for `audit verify` to find.
+                file.write_all(b"\n").map_err(failed)?;
+                chain::hash(&line)
+            }
+            Last::None | Last::Whole(_) | Last::Torn(_) => return Err(AuditError::NotALog { path: written }),
+        };
+        files.size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        return Ok(Opened { file, path: path.to_owned(), prev, files });
+    }
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), AuditError> {

@@ -3,6 +3,7 @@
 //! The queue is filled in tiers, so that a flood of denials cannot keep a flow from being allowed, and flows that
 //! were allowed can always report their end. What is over a denial's tier is counted, exactly, in a [`Tally`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,41 +61,6 @@ impl Tally {
     }
 }
 
-/// What a denial is counted by.
-pub(super) struct Denial<'a> {
-    pub(super) protocol: &'a str,
-    pub(super) code: &'a str,
-    pub(super) destination: String,
-}
-
-/// The denial in an event, if it is one.
-pub(super) fn denial(event: &Event) -> Option<Denial<'_>> {
-    match event {
-        Event::FlowDeny { protocol, code, name, guest_destination, .. } => Some(Denial {
-            protocol,
-            code,
-            destination: name.as_ref().map_or_else(
-                || guest_destination.to_string(),
-                |name| format!("{name}:{}", guest_destination.port()),
-            ),
-        }),
-        Event::Dns { name, answer, reason: Some(_), .. } => {
-            Some(Denial { protocol: "dns", code: answer, destination: name.clone() })
-        }
-        Event::Dns { reason: None, .. }
-        | Event::SessionStart { .. }
-        | Event::FlowOpen { .. }
-        | Event::FlowDenySummary { .. }
-        | Event::FlowClose { .. }
-        | Event::FilePublish { .. }
-        | Event::FileCollect { .. }
-        | Event::FileLeave { .. }
-        | Event::FileRefuse { .. }
-        | Event::Limit { .. }
-        | Event::SessionEnd { .. } => None,
-    }
-}
-
 /// What the writer takes out in one go.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -110,6 +76,8 @@ pub(super) struct Batch {
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
+    /// The first batch is written, or never will be.
+    begun: Condvar,
     healthy: AtomicBool,
 }
 
@@ -117,11 +85,18 @@ pub(super) struct Queue {
 struct State {
     batch: Batch,
     totals: Totals,
+    taken: bool,
+    written: bool,
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), healthy: AtomicBool::new(true) }
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            begun: Condvar::new(),
+            healthy: AtomicBool::new(true),
+        }
     }
 
     pub(super) fn healthy(&self) -> bool {
@@ -130,7 +105,18 @@ impl Queue {
 
     /// From now on every [`push`](Self::push) fails.
     pub(super) fn fail(&self) {
+        let _state = self.lock();
         self.healthy.store(false, Ordering::Release);
+        self.begun.notify_all();
+    }
+
+    /// Waits until what was pushed first is written. False if it cannot be.
+    pub(super) fn begun(&self) -> bool {
+        let mut state = self.lock();
+        while !state.written && self.healthy() {
+            state = self.begun.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.healthy()
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -139,37 +125,28 @@ impl Queue {
 
     pub(super) fn push(&self, event: Event) -> Result<(), Unavailable> {
         let mut state = self.lock();
-        let denied = denial(&event);
-        if let Event::FlowDenySummary { count, protocol, code, example } = &event {
+        let counted = counted(&event);
+        if let Some((_, _, count, _)) = &counted {
+            // Whether the log takes it or not.
             state.totals.denied += count;
-            if !self.healthy() || state.batch.closed {
-                return Err(Unavailable);
-            }
-            if state.batch.events.len() >= DENIALS {
-                state.batch.uncounted.add(protocol, code, *count, example);
-                return Ok(());
-            }
-        } else if let Some(denied) = &denied {
-            state.totals.denied += 1;
-            if !self.healthy() || state.batch.closed {
-                return Err(Unavailable);
-            }
-            if state.batch.events.len() >= DENIALS {
-                state.batch.uncounted.add(denied.protocol, denied.code, 1, &denied.destination);
+        }
+        if !self.healthy() || state.batch.closed {
+            return Err(Unavailable);
+        }
+        let waiting = state.batch.events.len();
+        if let Some((protocol, code, count, example)) = counted {
+            if waiting >= DENIALS {
+                state.batch.uncounted.add(protocol, code, count, &example);
                 return Ok(());
             }
         } else {
             let allows = matches!(event, Event::FlowOpen { .. } | Event::Dns { .. });
-            if !self.healthy() || state.batch.closed {
-                return Err(Unavailable);
-            }
-            if state.batch.events.len() >= if allows { ALLOWS } else { CAPACITY } {
+            if waiting >= if allows { ALLOWS } else { CAPACITY } {
                 state.batch.lost += u64::from(!allows);
                 return Err(Unavailable);
             }
             state.totals.allowed += u64::from(matches!(event, Event::FlowOpen { .. }));
         }
-        drop(denied);
         state.batch.events.push((Timestamp::now(), event));
         let first = state.batch.events.len() == 1;
         // Woken while the lock is held, the writer would only wait for it.
@@ -180,9 +157,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Everything that waits; waits itself, at most `most` where given, when that is nothing.
+    /// Everything that waits; waits itself, at most `most` where given, when that is nothing. What was taken before is
+    /// written by now.
     pub(super) fn take(&self, most: Option<Duration>) -> Batch {
         let mut state = self.lock();
+        if state.taken && !state.written {
+            state.written = true;
+            self.begun.notify_all();
+        }
         while state.batch.events.is_empty() && !state.batch.closed {
             if let Some(most) = most {
                 state = self.filled.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
@@ -190,12 +172,14 @@ impl Queue {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if !state.batch.closed {
+        // A session waits for its first line.
+        if !state.batch.closed && state.taken {
             state = self.filled.wait_timeout(state, GATHER).unwrap_or_else(PoisonError::into_inner).0;
         }
         let closed = state.batch.closed;
         let batch = std::mem::take(&mut state.batch);
         state.batch.closed = closed;
+        state.taken = true;
         batch
     }
 
@@ -212,4 +196,13 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Protocol, code, number and an example of the denials that an event stands for.
+fn counted(event: &Event) -> Option<(&str, &str, u64, Cow<'_, str>)> {
+    if let Event::FlowDenySummary { count, protocol, code, example } = event {
+        return Some((protocol, code, *count, example.into()));
+    }
+    let denial = event.denial()?;
+    Some((denial.protocol, denial.code, 1, denial.destination.into()))
 }

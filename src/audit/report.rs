@@ -84,6 +84,8 @@ pub struct Run {
     pub mounts: Vec<String>,
     /// Names of the environment variables it got.
     pub env: Vec<String>,
+    /// How the user changed the policy while it ran: when, RFC 3339, and `allow RULE` or the like.
+    pub changes: Vec<(String, String)>,
     /// When it started, RFC 3339.
     pub started: String,
     /// When it ended; `None` when it did not end in order.
@@ -126,6 +128,8 @@ pub struct Reached {
     pub via: BTreeSet<String>,
     /// Names the guest claimed that are not the host's own.
     pub sniffed: BTreeSet<String>,
+    /// Tools whose calls were under way at the time.
+    pub calls: BTreeSet<String>,
     /// When it was reached first and last, RFC 3339.
     pub first: String,
     /// As above.
@@ -155,6 +159,8 @@ pub struct Denied {
     pub count: u64,
     /// The destination is one out of many.
     pub example: bool,
+    /// Tools whose calls were under way at the time.
+    pub calls: BTreeSet<String>,
     /// When it was refused first and last, RFC 3339.
     pub first: String,
     /// As above.
@@ -164,7 +170,40 @@ pub struct Denied {
     pub times: Vec<String>,
 }
 
+impl Report {
+    /// Keeps those rows alone of what was reached and refused for which this is so: by destination and the tools whose calls were
+    /// under way.
+    pub fn retain(&mut self, is_meant: impl Fn(&str, &BTreeSet<String>) -> bool) {
+        self.reached.retain(|row| is_meant(&row.destination(), &row.calls));
+        // What was only counted names one of many destinations and no call: nobody can say that it is not meant.
+        self.denied.retain(|row| row.example || is_meant(&row.destination, &row.calls));
+    }
+}
+
+impl Denied {
+    /// In which kind of run, and during which calls.
+    pub fn during(&self) -> String {
+        during(&self.purpose, &self.calls)
+    }
+}
+
+fn during(purpose: &str, calls: &BTreeSet<String>) -> String {
+    if calls.is_empty() {
+        return purpose.to_owned();
+    }
+    let calls: Vec<_> = calls
+        .iter()
+        .map(|call| if call.contains([',', '"']) { format!("{call:?}") } else { call.clone() })
+        .collect();
+    format!("{purpose}: {}", calls.join(", "))
+}
+
 impl Reached {
+    /// In which kind of run, and during which calls.
+    pub fn during(&self) -> String {
+        during(&self.purpose, &self.calls)
+    }
+
     /// `host:port`.
     pub fn destination(&self) -> String {
         destination(&self.host, self.port)

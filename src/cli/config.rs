@@ -9,14 +9,16 @@ use std::process;
 
 use clap::{Parser, Subcommand};
 
-use super::say;
+use super::{question, say};
 use crate::config::load::Asked;
 use crate::config::schema::spec_fault;
 use crate::config::{self, ConfigError, Directories, Fault, files, json_schema, schema};
 use crate::exit::{ExitStatus, Failure};
-use crate::package::{HostEnv, PackageName, PackageSpec};
-use crate::paths::shell_word;
+use crate::package::{HostEnv, PackageName, PackageSpec, Store};
+use crate::paths::quoted;
 use crate::rpc::identify::shape::percent_encode;
+
+mod names;
 
 /// What stands in a new file of a package.
 pub(super) const TEMPLATE: &str = include_str!("config/package.toml");
@@ -86,7 +88,16 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             let found = found()?;
             let mut all = found.all()?;
             all.extend(found.named.map(Written::Named));
-            Ok(check_files(&all))
+            let (wrong, notes) = names::strays(&found.directory);
+            let mut status = check_files(&all, &installed(&host));
+            for note in &notes {
+                say::advice(note);
+            }
+            for error in wrong {
+                say::failure(&error.into());
+                status = ExitStatus::Config;
+            }
+            Ok(status)
         }
         Action::Check { specs } => check_packages(specs, args.config.as_ref(), &host),
         Action::Schema { global } => {
@@ -175,13 +186,13 @@ fn spec(word: &OsString) -> Result<PackageSpec, ConfigError> {
 }
 
 /// Reads each file by itself; what it names on the disk need not be there.
-fn check_files(all: &[Written]) -> ExitStatus {
+fn check_files(all: &[Written], installed: &[PackageName]) -> ExitStatus {
     let mut status = ExitStatus::Success;
     if all.is_empty() {
         say::note("there is no configuration file");
     }
     for file in all {
-        match check_file(file) {
+        match check_file(file, installed) {
             Ok(notes) => {
                 say::print(&format!("{}: ok\n", file.path().display()));
                 for note in &notes {
@@ -197,7 +208,7 @@ fn check_files(all: &[Written]) -> ExitStatus {
     status
 }
 
-fn check_file(file: &Written) -> Result<Vec<String>, ConfigError> {
+fn check_file(file: &Written, installed: &[PackageName]) -> Result<Vec<String>, ConfigError> {
     let path = file.path();
     let text = files::read(path)?.unwrap_or_default();
     let (layer, package) = match file {
@@ -209,22 +220,24 @@ fn check_file(file: &Written) -> Result<Vec<String>, ConfigError> {
         }
     };
     let mut notes = layer.notes;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let is_name = |name: &PackageName| name.path_component() == *stem;
-    let name: Option<PackageName> = stem.strip_prefix('@').map_or_else(
-        || stem.parse().ok(),
-        |scoped| format!("@{}", scoped.replacen('+', "/", 1)).parse().ok(),
-    );
-    if package.is_none() && !name.as_ref().is_some_and(is_name) {
-        notes.push(format!("{}: no package has this name, so the file is not read", path.display()));
+    if package.is_none() {
+        names::unread(path).map_or(Ok(()), Err)?;
+        notes.extend(names::of_another(path, installed));
     }
     Ok(notes)
+}
+
+/// The packages that are installed, as far as that can be read.
+fn installed(host: &HostEnv) -> Vec<PackageName> {
+    let entries = data(host).ok().and_then(|data| Store::at(&data).list().ok()).unwrap_or_default();
+    let requests = entries.into_iter().filter_map(|entry| Some(entry.manifest?.request)).flatten();
+    requests.filter_map(|request| request.parse::<PackageSpec>().ok()?.name().cloned()).collect()
 }
 
 /// What is wrong with the files that are there, for `npxc doctor`.
 pub(super) fn wrong_files(host: &HostEnv) -> Result<Vec<ConfigError>, Failure> {
     let all = Found::of(None, host)?.all()?;
-    Ok(all.iter().filter_map(|file| check_file(file).err()).collect())
+    Ok(all.iter().filter_map(|file| check_file(file, &[]).err()).collect())
 }
 
 /// Everything that would be granted, the disk included.
@@ -243,6 +256,11 @@ fn check_packages(
                     say::advice(warning);
                 }
                 say::print(&format!("{spec}: ok\n"));
+                if let Ok(own) = Found::of(config.map(String::as_str), host)?.file(Some(word))
+                    && !own.exists()
+                {
+                    say::note(&format!("it has no file of its own; that would be {}", own.display()));
+                }
             }
             Err(error) => {
                 say::failure(&error.into());
@@ -259,7 +277,9 @@ fn edit(
     config: Option<&String>,
     host: &HostEnv,
 ) -> Result<ExitStatus, Failure> {
-    let Some(editor) = host.text("VISUAL").or_else(|| host.text("EDITOR")) else {
+    let named = host.text("VISUAL").or_else(|| host.text("EDITOR")).map(str::to_owned);
+    // On a terminal it is one that people have, as git does it.
+    let Some(editor) = named.or_else(|| usual_editor(host).filter(|_| question::is_possible())) else {
         return Err(Failure::new(ExitStatus::Config, "neither VISUAL nor EDITOR is set")
             .hint(format!("EDITOR=nano npxc config edit ..., or open {} yourself", path.display())));
     };
@@ -268,7 +288,7 @@ fn edit(
         say::note(&format!("{} is new; every key stands in it, commented out", path.display()));
     }
     // As git and others do it: the variable may hold options, so a shell takes it apart.
-    let command = format!("{editor} {}", shell_word(&path.to_string_lossy()));
+    let command = format!("{editor} {}", quoted(&path.to_string_lossy()));
     let ended = process::Command::new("sh").args(["-c", &command]).status();
     let ended = ended.map_err(|error| cannot("start an editor for", path, &error))?;
     if !ended.success() {
@@ -280,7 +300,14 @@ fn edit(
     // What `--config` names is a package's, if it is a file.
     let is_named = Found::of(config.map(String::as_str), host)?.named.is_some();
     let kind = if is_named { Written::Named } else { Written::Global };
-    Ok(check_files(&[kind(path.to_owned())]))
+    Ok(check_files(&[kind(path.to_owned())], &[]))
+}
+
+/// The first of the editors that a distribution puts there for whoever has not chosen one.
+fn usual_editor(host: &HostEnv) -> Option<String> {
+    let search: Vec<PathBuf> = std::env::split_paths(host.var("PATH")?).collect();
+    let is_there = |name: &&str| search.iter().any(|directory| directory.join(name).is_file());
+    ["sensible-editor", "editor", "nano", "vi"].into_iter().find(is_there).map(str::to_owned)
 }
 
 /// Makes the file if there is none, with this line in front; says whether it did.

@@ -13,7 +13,6 @@ use clap::Parser;
 use serde::Serialize;
 
 use super::audit::to_json;
-use super::online;
 use super::own_program;
 use super::say;
 use crate::audit::escape::printable;
@@ -25,7 +24,7 @@ use crate::policy::HOST_NAME;
 #[cfg(target_os = "linux")]
 use crate::runtime::engine::Found;
 use crate::runtime::{self, Outcome, StepReport};
-use crate::session;
+use crate::session::{self, online};
 
 /// How long one address of the registry may take to answer.
 const DIAL: Duration = Duration::from_secs(5);

@@ -4,6 +4,8 @@
 //! The server is asked for its tools as `npxc probe` does it; what is said of a call is decided by the code that decides it
 //! for a client.
 
+mod calls;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,19 +19,13 @@ use super::probe::show::ROWS;
 use super::probe::{Plan, client};
 use super::say::Stderr;
 use super::table::Table;
-use super::{grants, log_to_stderr, own_program, parse_keeping, resolve, say};
+use super::{grants, log_to_stderr, own_program, parse_keeping, resolve, say, server};
 use crate::config::Resolved;
 use crate::config::error::nearest;
 use crate::exit::{ExitStatus, Failure};
-use crate::rpc::identify::{NoPath, Other, Reason, ToolSchema, embedded};
-use crate::rpc::translate::{Explained, Refusal, Translator};
-use crate::runtime::Access;
-use crate::session::{self, Sight, Sights};
-
-/// Characters of a value that are shown to a person.
-const SHOWN: usize = 80;
-/// Tools that are named where one is asked for that does not exist.
-const NAMED_TOOLS: usize = 50;
+use crate::rpc::identify::{Reason, ToolSchema, embedded};
+use crate::rpc::translate::Translator;
+use crate::session;
 
 /// Shows what it is granted and by whom, and which arguments of its tools are taken for paths and why
 #[derive(Debug, Parser)]
@@ -47,10 +43,10 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["tool", "arguments"])]
     resolve: bool,
     /// Show what would become of a call of this tool
-    #[arg(long, value_name = "TOOL", requires = "arguments")]
+    #[arg(long, visible_alias = "call", value_name = "TOOL", requires = "arguments")]
     tool: Option<String>,
     /// The call's arguments, a JSON object
-    #[arg(long, value_name = "JSON", requires = "tool")]
+    #[arg(long, visible_alias = "args", value_name = "JSON", requires = "tool")]
     arguments: Option<String>,
     /// Longest time from its start until the server answers `initialize`
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -92,14 +88,16 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let level = args.options.level()?;
     log_to_stderr(level);
     if args.words.is_empty() && args.options.package.is_empty() {
-        return Err(Failure::new(ExitStatus::Config, "no package is named")
-            .hint("npxc inspect [OPTIONS] PACKAGE [ARGS...]; npxc inspect --help shows the options"));
+        return Err(server::no_package("inspect"));
     }
     let resolved = resolve(&args.options, &args.words)?;
     let voice = Stderr::at(level);
     super::warn_of_slips(&args.words, args.marked, &resolved, voice);
     let call = match (&args.tool, &args.arguments) {
-        (Some(tool), Some(text)) => Some((tool.as_str(), arguments(text)?)),
+        (Some(tool), Some(text)) => {
+            let arguments = server::arguments("--arguments", text, "{\"path\": \"report.pdf\"}")?;
+            Some((tool.as_str(), Value::Object(arguments)))
+        }
         _ => None,
     };
     let rows = if call.is_none() { grants(args, &resolved)? } else { Vec::new() };
@@ -124,7 +122,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let text = match call {
         Some((tool, arguments)) => {
             is_known(tool, &tools, &resolved)?;
-            of_call(&translator, &resolved, tool, &arguments, args.json)?
+            calls::text(&translator, &resolved, tool, &arguments, args.json)?
         }
         None => of_tools(&translator, &resolved, &tools, args.json.then_some(&rows))?,
     };
@@ -142,14 +140,6 @@ fn grants(args: &Args, resolved: &Resolved) -> Result<Vec<grants::Row>, Failure>
         (Err(_), true) => session::look_up(resolved, &session::no_presets())?,
     };
     Ok(grants::rows(resolved, &survey, &found))
-}
-
-fn arguments(text: &str) -> Result<Value, Failure> {
-    let parsed: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(text);
-    parsed.map(Value::Object).map_err(|error| {
-        Failure::new(ExitStatus::Config, format!("--arguments: not a JSON object: {error}"))
-            .hint("for example --arguments '{\"path\": \"report.pdf\"}'")
-    })
 }
 
 /// The server's tools, with their input schemas.
@@ -180,94 +170,9 @@ fn is_known(tool: &str, tools: &[(String, Value)], resolved: &Resolved) -> Resul
     {
         return Ok(());
     }
-    let names: Vec<&str> = listed.clone().take(NAMED_TOOLS).collect();
-    let more = if tools.len() > NAMED_TOOLS { ", ..." } else { "" };
-    let mut failure = Failure::new(ExitStatus::Config, format!("--tool: the server has no tool `{tool}`"));
-    if let Some(near) = nearest(tool, listed) {
-        failure = failure.hint(format!("did you mean `{near}`?"));
-    }
-    Err(if names.is_empty() {
-        failure
-    } else {
-        failure.hint(format!("its tools are {}{more}", names.join(", ")))
-    })
-}
-
-/// What becomes of a call's strings.
-fn of_call(
-    translator: &Translator,
-    resolved: &Resolved,
-    tool: &str,
-    arguments: &Value,
-    as_json: bool,
-) -> Result<String, Failure> {
-    let sights = Sights::of(resolved)?;
-    let rows = translator.explain(tool, arguments);
-    let rows: Vec<(Explained, Option<Sight>)> = rows
-        .into_iter()
-        .map(|row| {
-            let sight = row.path.as_ref().ok().map(|named| sights.of_path(named, row.decides));
-            (row, sight)
-        })
-        .collect();
-    if as_json {
-        let rows: Vec<Value> = rows.iter().map(|(row, sight)| as_value(row, sight.as_ref())).collect();
-        return super::audit::to_json(&json!({"tool": tool, "strings": rows}));
-    }
-    let mut table = Table::new(&["argument", "value", "path", "why", "what becomes of it"]).uncut();
-    for (row, sight) in &rows {
-        let (is, why) = match &row.path {
-            Ok(named) => ("yes", named.reason.to_string()),
-            Err(why) => ("no", why_not(*why, &row.value)),
-        };
-        let value = row.path.as_ref().map_or(&row.value, |named| &named.text);
-        let value: String = value.chars().take(SHOWN).collect();
-        let becomes = sight.as_ref().map_or_else(String::new, words);
-        table.row(vec![row.argument.clone(), value, is.to_owned(), why, becomes]);
-    }
-    Ok(if rows.is_empty() { "there is no string in these arguments\n".to_owned() } else { table.render() })
-}
-
-/// Of `A1:B1` nobody wants to hear that it might be a URL.
-fn why_not(why: Other, value: &str) -> String {
-    match why {
-        Other::Value(NoPath::Url) if !value.contains("://") => "not a path".to_owned(),
-        _ => why.to_string(),
-    }
-}
-
-fn words(sight: &Sight) -> String {
-    match sight {
-        Sight::Copy(Access::ReadOnly) => "shared as a read-only copy".to_owned(),
-        Sight::Copy(Access::ReadWrite) => "shared as a copy, and brought back".to_owned(),
-        Sight::New => "may be made there, and is brought back".to_owned(),
-        Sight::Mount(guest) => format!("{guest}, in a mount"),
-        Sight::Left(why) => format!("left as it is: {why}"),
-        Sight::Refused(Refusal { reason, hint, .. }) => {
-            let hint = hint.as_ref().map_or_else(String::new, |hint| format!(" ({hint})"));
-            format!("the call is refused: it {reason}{hint}")
-        }
-    }
-}
-
-fn as_value(row: &Explained, sight: Option<&Sight>) -> Value {
-    let (why, path) = match &row.path {
-        Ok(named) => (named.reason.to_string(), Some(&named.text)),
-        Err(why) => (why_not(*why, &row.value), None),
-    };
-    let (place, detail, hint) = match sight {
-        None => (None, None, None),
-        Some(Sight::Copy(Access::ReadOnly)) => (Some("copy"), Some("read-only"), None),
-        Some(Sight::Copy(Access::ReadWrite)) => (Some("copy"), Some("brought back"), None),
-        Some(Sight::New) => (Some("new"), None, None),
-        Some(Sight::Mount(guest)) => (Some("mount"), Some(guest.as_str()), None),
-        Some(Sight::Left(why)) => (Some("left"), Some(why.as_str()), None),
-        Some(Sight::Refused(refusal)) => {
-            (Some("refused"), Some(refusal.reason.as_str()), refusal.hint.as_ref())
-        }
-    };
-    json!({"argument": row.argument, "value": row.value, "path": path, "why": why, "place": place, "detail": detail,
-        "hint": hint})
+    let near = nearest(tool, listed.clone()).map(|near| format!("did you mean `{near}`?"));
+    let hints = near.into_iter().chain(server::its_tools(listed));
+    Err(Failure::new(ExitStatus::Config, server::no_tool("--tool", tool)).hints(hints))
 }
 
 /// The arguments that are taken for paths whatever their values are.

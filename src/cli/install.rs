@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::Parser;
 
 use super::options::Options;
-use super::say::Stderr;
+use super::say::{self, Stderr};
 use super::{log_to_stderr, resolve};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
@@ -43,16 +43,29 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     let resolved: Vec<_> =
         requests.iter().map(|words| resolve(&args.options, words)).collect::<Result<_, _>>()?;
+    let wanted = resolved.len();
+    let mut failed: Vec<(String, ExitStatus)> = Vec::new();
     for mut resolved in resolved {
         resolved.request.bin = None;
         for warning in &resolved.warnings {
             voice.advice(warning);
         }
-        if let Some(title) = session::install(&resolved, args.force, &voice)? {
-            voice.say(&format!("{title} is installed already"));
+        match session::install(&resolved, args.force, &voice) {
+            Ok(None) => {}
+            Ok(Some(title)) => voice.say(&format!("{title} is installed already")),
+            Err(failure) if wanted < 2 || failure.status == ExitStatus::Interrupted => return Err(failure),
+            // The others can be installed all the same.
+            Err(failure) => {
+                say::failure(&failure);
+                failed.push((resolved.request.to_string(), failure.status));
+            }
         }
     }
-    Ok(ExitStatus::Success)
+    let Some((_, status)) = failed.first() else { return Ok(ExitStatus::Success) };
+    let titles: Vec<&str> = failed.iter().map(|(title, _)| title.as_str()).collect();
+    let others = if failed.len() < wanted { "the others are installed; " } else { "" };
+    let what = format!("not installed, for the reasons above: {}", titles.join(", "));
+    Err(Failure::new(*status, what).hint(format!("{others}npxc install PACKAGE tries one again")))
 }
 
 /// The command line that installs ahead what `npxc OPTIONS FIRST` would install when it runs it.

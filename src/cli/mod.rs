@@ -16,12 +16,14 @@ mod doctor;
 mod grants;
 mod inspect;
 mod install;
-mod online;
+pub mod level;
+mod live;
 pub mod options;
 mod probe;
 mod question;
 mod run;
 pub mod say;
+mod server;
 mod shell;
 mod slips;
 mod store;
@@ -42,25 +44,58 @@ use crate::package::{HostEnv, Progress as _};
 use options::Options;
 use say::Stderr;
 
-/// npxc's own commands.
-pub const NAMES: [&str; 16] = [
-    "probe",
-    "inspect",
-    "install",
-    "build",
-    "rebuild",
-    "update",
-    "list",
-    "clean",
-    "wrap",
-    "unwrap",
-    "config",
-    "doctor",
-    "audit",
-    "completions",
-    "man",
-    "help",
+/// One of npxc's own commands.
+struct Own {
+    name: &'static str,
+    /// Reads its arguments; the first is what its help calls it.
+    parse: fn(&[OsString]) -> Result<Command, clap::Error>,
+    parser: fn() -> clap::Command,
+}
+
+/// The command of a name, the function that reads its arguments, and what they become.
+macro_rules! own {
+    ($name:literal, $args:ty, $read:ident, $command:ident) => {
+        Own {
+            name: $name,
+            parse: |argv| <$args>::$read(argv).map(Command::$command),
+            parser: <$args>::command,
+        }
+    };
+}
+
+/// All of them but `help`.
+const OWN: [Own; 19] = [
+    own!("probe", probe::Args, parse, Probe),
+    own!("inspect", inspect::Args, parse, Inspect),
+    own!("install", install::Args, try_parse_from, Install),
+    own!("build", install::Args, try_parse_from, Install),
+    own!("rebuild", install::Args, try_parse_from, Install),
+    own!("update", update::Args, try_parse_from, Update),
+    own!("list", store::ListArgs, try_parse_from, List),
+    own!("clean", store::CleanArgs, try_parse_from, Clean),
+    own!("wrap", wrap::Args, parse, Wrap),
+    own!("unwrap", wrap::UnwrapArgs, try_parse_from, Unwrap),
+    own!("config", config::Args, try_parse_from, Config),
+    own!("doctor", doctor::Args, try_parse_from, Doctor),
+    own!("audit", audit::Args, try_parse_from, Audit),
+    own!("ps", live::PsArgs, try_parse_from, Ps),
+    own!("watch", live::WatchArgs, try_parse_from, Watch),
+    own!("allow", live::AllowArgs, try_parse_from, Allow),
+    own!("deny", live::DenyArgs, try_parse_from, Deny),
+    own!("completions", shell::CompletionsArgs, try_parse_from, Completions),
+    own!("man", shell::ManArgs, try_parse_from, Man),
 ];
+
+/// The names of npxc's own commands.
+pub const NAMES: [&str; OWN.len() + 1] = {
+    let mut names = ["help"; OWN.len() + 1];
+    let mut at = 0;
+    while at < OWN.len() {
+        names[at] = OWN[at].name;
+        at += 1;
+    }
+    names
+};
 
 const COMMANDS: &str = "\
 Commands:
@@ -78,6 +113,9 @@ Commands:
   doctor                    Try what npxc needs, and explain what is missing
   audit list|show|verify|report|diff|suggest [LOG]
                             What packages did: for reviewers, and for your rules
+  ps, watch [SESSION]       What runs, and what a running package reaches, as it happens
+  allow, deny SESSION RULE...
+                            Change what a running package may reach, until it ends
   completions SHELL, man    For bash, zsh and fish; manual pages
   Each has its own --help. To run a package of such a name: npxc -- probe
 
@@ -99,6 +137,9 @@ pub struct Args {
     /// Show everything that would be granted, and start nothing
     #[arg(long)]
     dry_run: bool,
+    /// As npm and npx have it
+    #[arg(short = 'v', id = "npm's version", action = clap::ArgAction::Version, hide = true)]
+    version: Option<bool>,
     /// The package and its arguments
     #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC", hide = true)]
     words: Vec<OsString>,
@@ -124,6 +165,10 @@ enum Command {
     Config(config::Args),
     Doctor(doctor::Args),
     Audit(audit::Args),
+    Ps(live::PsArgs),
+    Watch(live::WatchArgs),
+    Allow(live::AllowArgs),
+    Deny(live::DenyArgs),
 }
 
 /// Runs npxc. `argv` has the program's own name first.
@@ -157,10 +202,35 @@ fn execute(command: Command) -> Result<ExitStatus, Failure> {
         Command::Config(args) => config::execute(&args),
         Command::Doctor(args) => doctor::execute(&args),
         Command::Audit(args) => audit::execute(&args),
+        Command::Ps(args) => live::ps(&args),
+        Command::Watch(args) => live::watch(&args),
+        Command::Allow(args) => live::allow(&args),
+        Command::Deny(args) => live::deny(&args),
     }
 }
 
 fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
+    let command = understood(argv)?;
+    // What is behind the package is its own.
+    let behind = match &command {
+        // Without a package that is what has to be said.
+        Command::Run(args) if args.words.is_empty() => return Ok(command),
+        Command::Run(args) => args.words.len(),
+        Command::Probe(args) => args.words.len(),
+        _ => 0,
+    };
+    let own = argv.get(..argv.len() - behind).unwrap_or_default();
+    match slips::taken_for_rule(own) {
+        Some((option, word)) => {
+            let (what, tips) = slips::about_rule(option, &word);
+            Err(mistake(&what, &tips))
+        }
+        None => Ok(command),
+    }
+}
+
+/// The command of a line, without a look at whether its options' values are what was meant.
+fn understood(argv: &[OsString]) -> Result<Command, clap::Error> {
     let mut args = Args::try_parse_from(argv)?;
     let at = argv.len() - args.words.len();
     args.marked = is_marked(argv, &args.words);
@@ -172,9 +242,10 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     if instead.is_some() {
         return Err(unavailable(name, instead));
     }
-    if !NAMES.contains(&name) {
-        return Ok(Command::Run(args));
+    if name == "help" {
+        return parse(&asking_for_help(&args.words));
     }
+    let Some(own) = own(name) else { return Ok(Command::Run(args)) };
     // The command's own parser reads everything but its name, options before it included.
     let title = match name {
         "build" | "rebuild" => "install",
@@ -190,56 +261,28 @@ fn parse(argv: &[OsString]) -> Result<Command, clap::Error> {
     if name == "rebuild" {
         rest.insert(1, "--force".into());
     }
-    match title {
-        "probe" => probe::Args::parse(&rest).map(Command::Probe),
-        "inspect" => inspect::Args::parse(&rest).map(Command::Inspect),
-        "install" => install::Args::try_parse_from(rest).map(Command::Install),
-        "update" => update::Args::try_parse_from(rest).map(Command::Update),
-        "completions" => shell::CompletionsArgs::try_parse_from(rest).map(Command::Completions),
-        "man" => shell::ManArgs::try_parse_from(rest).map(Command::Man),
-        "list" => store::ListArgs::try_parse_from(rest).map(Command::List),
-        "clean" => store::CleanArgs::try_parse_from(rest).map(Command::Clean),
-        "wrap" => wrap::Args::parse(&rest).map(Command::Wrap),
-        "unwrap" => wrap::UnwrapArgs::try_parse_from(rest).map(Command::Unwrap),
-        "config" => config::Args::try_parse_from(rest).map(Command::Config),
-        "doctor" => doctor::Args::try_parse_from(rest).map(Command::Doctor),
-        "audit" => audit::Args::try_parse_from(rest).map(Command::Audit),
-        "help" => parse(&asking_for_help(&args.words)),
-        other => Err(unavailable(other, None)),
-    }
+    (own.parse)(&rest)
+}
+
+fn own(name: &str) -> Option<&'static Own> {
+    OWN.iter().find(|own| own.name == name)
 }
 
 /// The parser of one of npxc's commands; `help` has none.
 fn own_command(name: &str) -> Option<clap::Command> {
-    Some(match name {
-        "probe" => probe::Args::command(),
-        "inspect" => inspect::Args::command(),
-        "install" | "build" | "rebuild" => install::Args::command(),
-        "update" => update::Args::command(),
-        "wrap" => wrap::Args::command(),
-        "unwrap" => wrap::UnwrapArgs::command(),
-        "list" => store::ListArgs::command(),
-        "clean" => store::CleanArgs::command(),
-        "config" => config::Args::command(),
-        "doctor" => doctor::Args::command(),
-        "audit" => audit::Args::command(),
-        "completions" => shell::CompletionsArgs::command(),
-        "man" => shell::ManArgs::command(),
-        _ => return None,
-    })
+    own(name).map(|own| (own.parser)())
 }
 
 /// A word that is no command of npxc's, and is too likely one to install a package of that name.
 fn unavailable(name: &str, instead: Option<String>) -> clap::Error {
-    let mut text = format!("npxc has no command `{name}`\n");
-    for tip in instead
-        .into_iter()
-        .chain([format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest")])
-    {
-        text.push_str(usage::TIP);
-        text.push_str(&tip);
-    }
-    Args::command().error(ErrorKind::InvalidSubcommand, text)
+    let own = format!("to run the package of that name: npxc -- {name}, or npxc {name}@latest");
+    mistake(&format!("npxc has no command `{name}`"), &instead.into_iter().chain([own]).collect::<Vec<_>>())
+}
+
+/// A mistake with what to type instead, in clap's form.
+fn mistake(what: &str, tips: &[String]) -> clap::Error {
+    let tips: String = tips.iter().flat_map(|tip| [usage::TIP, tip]).collect();
+    Args::command().error(ErrorKind::InvalidSubcommand, format!("{what}\n{tips}"))
 }
 
 /// `npxc help [COMMAND...]` as the command line whose answer is that help. A word that is no command's gets npxc's own.
@@ -276,13 +319,13 @@ fn warn_of_slips(words: &[OsString], marked: bool, resolved: &Resolved, voice: S
     }
     // What is shared because it is an argument, under whatever name, is seen.
     let unseen = |path: &Path| path.exists() && !crate::session::is_shared(resolved, path);
-    if let Some(path) = slips::unseen(words, &resolved.mounts, unseen) {
+    if let Some(path) = slips::unseen(words, &resolved.mounts, &resolved.directories.home, unseen) {
         voice.hint(&slips::about_path(&path));
     }
 }
 
 /// Starts npxc's own log on stderr.
-fn log_to_stderr(level: options::tracing_level::Level) {
+fn log_to_stderr(level: level::Level) {
     let filter = tracing_subscriber::filter::LevelFilter::from(level);
     // Colours only for people.
     let colours = rustix::termios::isatty(std::io::stderr());

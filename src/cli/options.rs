@@ -9,14 +9,16 @@ use std::ffi::OsString;
 
 use clap::Args as _;
 
+use super::level::Level;
 use crate::config::error::Place;
+use crate::config::layer::Logs;
 use crate::config::load::Asked;
 use crate::config::options::{all, one, rules};
 use crate::config::schema::spec_fault;
 use crate::config::values::{self, EnvName, EnvValue};
-use crate::config::variables::LOG_LEVEL;
-use crate::config::{ConfigError, Fault, Layer, MountSpec, Origin, ProxyChoice};
+use crate::config::{Choice as _, ConfigError, Fault, Layer, MountSpec, Origin, ProxyChoice};
 use crate::package::PackageSpec;
+use crate::policy::Mode;
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
 
@@ -106,7 +108,7 @@ pub struct Options {
     pub audit_log: Option<String>,
     /// off, error, warn, info, debug or trace; off and error: nothing but why npxc failed [default: warn]
     #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
-    pub log_level: Option<tracing_level::Level>,
+    pub log_level: Option<Level>,
 
     /// Another package to install; with it, the first word is the bin to run
     #[arg(short, long, value_name = "NAME", help_heading = "As npx has them")]
@@ -116,49 +118,10 @@ pub struct Options {
     pub yes: u8,
 }
 
-/// The levels of `--log-level`.
-pub mod tracing_level {
-    /// How much npxc says about its own work on stderr.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum)]
-    #[allow(missing_docs, reason = "the words say it")]
-    pub enum Level {
-        Off,
-        Error,
-        #[default]
-        Warn,
-        Info,
-        Debug,
-        Trace,
-    }
-
-    impl From<Level> for tracing_subscriber::filter::LevelFilter {
-        fn from(level: Level) -> Self {
-            match level {
-                Level::Off => Self::OFF,
-                Level::Error => Self::ERROR,
-                Level::Warn => Self::WARN,
-                Level::Info => Self::INFO,
-                Level::Debug => Self::DEBUG,
-                Level::Trace => Self::TRACE,
-            }
-        }
-    }
-}
-
 impl Options {
-    /// How much npxc says: by the option, else by [`LOG_LEVEL`].
-    pub fn level(&self) -> Result<tracing_level::Level, ConfigError> {
-        if let Some(level) = self.log_level {
-            return Ok(level);
-        }
-        let Some(text) = std::env::var_os(LOG_LEVEL).filter(|text| !text.is_empty()) else {
-            return Ok(tracing_level::Level::default());
-        };
-        let text = text.to_string_lossy();
-        <tracing_level::Level as clap::ValueEnum>::from_str(&text, false).map_err(|_| {
-            let fault = Fault::new("expected one of off, error, warn, info, debug, trace");
-            ConfigError::option(LOG_LEVEL, &text, fault)
-        })
+    /// How much npxc says: by the option, else by npxc's variable.
+    pub fn level(&self) -> Result<Level, ConfigError> {
+        Level::chosen(self.log_level)
     }
 
     /// Those of them that matter to an installation: which package, and how it gets here.
@@ -240,7 +203,7 @@ impl Options {
             heuristic: None,
             path_arguments: Arguments::new(),
             non_path_arguments: Arguments::new(),
-            mode: one("--network", self.network.as_ref(), values::mode)?,
+            mode: one("--network", self.network.as_ref(), Mode::from_word)?,
             mode_place: Some(Place::Option("--network".to_owned())),
             allow: rules("--allow", &self.allow)?,
             allow_private: rules("--allow-private", &self.allow_private)?,
@@ -267,8 +230,7 @@ impl Options {
             memory: one("--memory", self.memory.as_ref(), values::memory)?,
             cpus: one("--cpus", self.cpus.as_ref(), values::cpus)?,
             pids: one("--pids", self.pids.as_ref(), values::pids)?,
-            sign: None,
-            keep_logs: None,
+            logs: Logs::default(),
             notes: Vec::new(),
         })
     }

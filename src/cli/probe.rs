@@ -9,8 +9,6 @@ mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,13 +18,16 @@ use uuid::Uuid;
 use self::client::Outcome;
 use super::options::{Options, again};
 use super::say::Stderr;
-use super::{is_marked, log_to_stderr, own_program, parse_keeping, resolve, say, warn_of_slips};
-use crate::audit::report::{self, Report};
-use crate::audit::{AuditError, Target};
+use super::{
+    is_marked, log_to_stderr, own_program, parse_keeping, resolve, say, server, slips, warn_of_slips,
+};
+use crate::audit::report::Report;
+use crate::audit::{AuditError, Segments, Target};
 use crate::config::Resolved;
 use crate::config::values::EnvValue;
 use crate::config::variables::GIVEN;
 use crate::exit::{ExitStatus, Failure};
+use crate::package::Progress as _;
 use crate::session;
 
 /// Longest time until a server answers `initialize`, and how long it is watched, unless something else is said.
@@ -43,10 +44,10 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// Call this tool, too
-    #[arg(long, value_name = "TOOL")]
+    #[arg(long, visible_alias = "tool", value_name = "TOOL")]
     call: Option<String>,
     /// The tool's arguments, a JSON object
-    #[arg(long = "args", value_name = "JSON", requires = "call")]
+    #[arg(long = "args", visible_alias = "arguments", value_name = "JSON", requires = "call")]
     arguments: Option<String>,
     /// Longest time from its start until the server answers `initialize`
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -56,7 +57,7 @@ pub(super) struct Args {
     wait: u64,
     /// The package and its arguments
     #[arg(trailing_var_arg = true, value_name = "PACKAGE-SPEC")]
-    words: Vec<OsString>,
+    pub(super) words: Vec<OsString>,
     /// The options as they were given.
     #[arg(skip)]
     again: Vec<OsString>,
@@ -89,15 +90,23 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let level = args.options.level()?;
     log_to_stderr(level);
     if args.words.is_empty() && args.options.package.is_empty() {
-        return Err(Failure::new(ExitStatus::Config, "no package is named")
-            .hint("npxc probe [OPTIONS] PACKAGE [ARGS...]; npxc probe --help shows the options"));
+        return Err(server::no_package("probe"));
     }
     // Mistakes are told here, once, before anything is started.
     let mut resolved = resolve(&args.options, &args.words)?;
     let voice = Stderr::at(level);
     warn_of_slips(&args.words, args.marked, &resolved, voice);
+    if !args.marked
+        && let Some((warning, hint)) = slips::probe_behind_spec(&args.words)
+    {
+        voice.warning(&warning);
+        voice.hint(&hint);
+    }
     let call = match &args.call {
-        Some(name) => Some((name.clone(), arguments(args.arguments.as_deref())?)),
+        Some(name) => {
+            let text = args.arguments.as_deref().unwrap_or("{}");
+            Some((name.clone(), server::arguments("--args", text, "{\"query\": \"example\"}")?))
+        }
         None => None,
     };
     let program = own_program()?;
@@ -112,7 +121,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     words.push("--".into());
     words.extend(args.words.iter().cloned());
 
-    let before = log.metadata().map_or(0, |metadata| metadata.len());
+    let before = length(&log);
     let timeout = Duration::from_secs(args.timeout);
     let plan = Plan {
         program,
@@ -159,7 +168,7 @@ pub(super) fn denied(
     word.push(&log);
     let words = std::iter::once(word).chain(words.iter().map(OsString::from)).collect();
     installed(&mut resolved, &log, voice)?;
-    let before = log.metadata().map_or(0, |metadata| metadata.len());
+    let before = length(&log);
     let plan = Plan { program, args: words, env, call: None, timeout: TIMEOUT, wait: WAIT, voice };
     let outcome = client::run(&plan)?;
     let hints = read(&log, before)?.denied.into_iter().filter_map(|denied| denied.hint);
@@ -189,11 +198,9 @@ fn failed(failure: Failure) -> Outcome {
     Outcome { failure: Some(failure), ..Outcome::default() }
 }
 
-fn arguments(text: Option<&str>) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
-    serde_json::from_str(text.unwrap_or("{}")).map_err(|error| {
-        Failure::new(ExitStatus::Config, format!("--args: not a JSON object: {error}"))
-            .hint("for example --args '{\"query\": \"example\"}'")
-    })
+/// How much the log says by now.
+fn length(log: &Path) -> u64 {
+    Segments::of(log).and_then(|log| log.length()).unwrap_or(0)
 }
 
 /// What the log says from byte `start` on; empty when npxc did not get as far as a log.
@@ -202,13 +209,10 @@ fn read(log: &Path, start: u64) -> Result<Report, Failure> {
         let error = AuditError::Open { path: log.to_owned(), source };
         Failure::new(ExitStatus::Config, error.to_string()).hints(error.hint())
     };
-    let mut file = match File::open(log) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Report::default()),
-        Err(error) => return Err(failed(error)),
-    };
-    file.seek(SeekFrom::Start(start)).map_err(failed)?;
-    report::read(BufReader::new(file)).map_err(failed)
+    match Segments::of(log).and_then(|log| log.read(start)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Report::default()),
+        read => read.map_err(failed),
+    }
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 //!
 //! stdout belongs to the package; only the results of npxc's own commands go there ([`print()`]).
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 
-use super::options::tracing_level::Level;
+use super::level::Level;
 use crate::audit::escape::printable;
 use crate::exit::Failure;
 use crate::package::Progress;
+use crate::patient::Patient;
 use crate::voice::mark;
 
 /// Longest line that is said, characters.
@@ -15,19 +18,19 @@ const LINE: usize = 4000;
 
 /// Says why a command failed and what to do.
 pub fn failure(failure: &Failure) {
-    write(&mut io::stderr().lock(), mark(), failure);
+    write(&mut stderr(), mark(), failure);
 }
 
 /// Something the user should know although it stops nothing.
 pub fn warning(text: &str) {
-    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", text);
+    line(&mut stderr(), mark(), "npxc: warning: ", text);
 }
 
 /// The same of npxc's own configuration, where a second line is the hint to it. Never with words of a package's: a line feed
 /// in them would let it say what to type.
 pub fn advice(text: &str) {
     let (what, hint) = text.split_once('\n').map_or((text, None), |(what, hint)| (what, Some(hint)));
-    line(&mut io::stderr().lock(), mark(), "npxc: warning: ", what);
+    line(&mut stderr(), mark(), "npxc: warning: ", what);
     if let Some(text) = hint {
         self::hint(text);
     }
@@ -35,18 +38,28 @@ pub fn advice(text: &str) {
 
 /// What npxc is doing.
 pub fn note(text: &str) {
-    line(&mut io::stderr().lock(), mark(), "npxc: ", text);
+    line(&mut stderr(), mark(), "npxc: ", text);
 }
 
 /// What to type or change.
 pub fn hint(text: &str) {
-    line(&mut io::stderr().lock(), mark(), "npxc: hint: ", text);
+    line(&mut stderr(), mark(), "npxc: hint: ", text);
 }
 
 /// The result of one of npxc's own commands, on stdout. A reader that went away is no error.
 pub fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    is_read(text);
+}
+
+/// The same; whether anybody reads on.
+pub(super) fn is_read(text: &str) -> bool {
+    // Not by way of its buffer, which forgets what a full pipe has not taken.
+    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    out.and_then(|out| Patient(out).write_all(text.as_bytes())).is_ok()
+}
+
+fn stderr() -> Patient<io::StderrLock<'static>> {
+    Patient(io::stderr().lock())
 }
 
 /// npxc's words beside a package's: what it is doing, and what stops nothing. Of those, `--log-level error` and `off`

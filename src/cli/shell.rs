@@ -20,8 +20,18 @@ fish: npxc completions fish >~/.config/fish/completions/npxc.fish"
 )]
 pub(super) struct CompletionsArgs {
     /// The shell
-    #[arg(value_enum)]
-    shell: Known,
+    #[arg(value_enum, required_unless_present = "option")]
+    shell: Option<Known>,
+    /// The same, as some programs take it
+    #[arg(
+        long = "shell",
+        id = "option",
+        value_name = "SHELL",
+        value_enum,
+        hide = true,
+        conflicts_with = "shell"
+    )]
+    option: Option<Known>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -46,10 +56,11 @@ pub(super) struct ManArgs {
 }
 
 pub(super) fn completions(args: &CompletionsArgs) -> ExitStatus {
-    let shell = match args.shell {
-        Known::Bash => Shell::Bash,
-        Known::Zsh => Shell::Zsh,
-        Known::Fish => Shell::Fish,
+    let shell = match args.shell.or(args.option) {
+        // clap has seen to it that there is one.
+        Some(Known::Bash) | None => Shell::Bash,
+        Some(Known::Zsh) => Shell::Zsh,
+        Some(Known::Fish) => Shell::Fish,
     };
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut whole(), "npxc", &mut text);

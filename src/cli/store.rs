@@ -137,7 +137,7 @@ pub(super) fn clean(args: &CleanArgs) -> Result<ExitStatus, Failure> {
     let (host, data) = (HostEnv::current(), directories()?.data);
     let kept: BTreeSet<PathBuf> = gone.iter().filter_map(|entry| kept_of(entry, &host, &data)).collect();
     if args.all {
-        failures.extend(store.tarballs().clear().err().map(Failure::from));
+        failures.extend(store.clear_tarballs().err().map(Failure::from));
     }
     say::print(&said);
     for place in kept {

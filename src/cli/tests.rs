@@ -79,6 +79,8 @@ fn commands_and_the_packages_of_the_same_name() {
     assert!(matches!(parsed("update -y --allow-install @npm a"), Ok(Command::Update(_))));
     assert!(matches!(parsed("config check a"), Ok(Command::Config(_))));
     assert!(matches!(parsed("completions fish"), Ok(Command::Completions(_))));
+    assert!(matches!(parsed("completions --shell fish"), Ok(Command::Completions(_))));
+    assert!(parsed("completions").is_err() && parsed("completions fish --shell fish").is_err());
     assert!(matches!(parsed("man inspect"), Ok(Command::Man(_))));
     for name in super::NAMES {
         assert!(name == "help" || super::own_command(name).is_some(), "{name}");
@@ -98,6 +100,29 @@ fn commands_and_the_packages_of_the_same_name() {
     assert_eq!(words("-- uninstall cowsay"), ["uninstall", "cowsay"]);
     assert_eq!(words("run@latest cowsay"), ["run@latest", "cowsay"]);
     assert_eq!(words("-p x exec cowsay"), ["exec", "cowsay"]);
+}
+
+#[test]
+fn probe_and_inspect_know_each_others_names_for_a_call() {
+    for line in ["--call echo --args {}", "--tool echo --arguments {}", "--call echo --arguments {}"] {
+        assert!(matches!(parsed(&format!("probe {line} server")), Ok(Command::Probe(_))), "{line}");
+        assert!(matches!(parsed(&format!("inspect {line} server")), Ok(Command::Inspect(_))), "{line}");
+    }
+}
+
+#[test]
+fn a_package_in_the_place_of_a_rule_is_not_installed_over() {
+    for line in ["--allow cowsay hi", "probe --allow cowsay hi", "install hi --allow cowsay"] {
+        let said = parsed(line).unwrap_err().to_string();
+        assert!(said.contains("--allow took `cowsay` for its rule"), "{said}");
+        assert!(
+            said.contains("\n  tip: if that is the package, the rule is missing: npxc --allow RULE cowsay")
+        );
+        assert!(said.contains("\n  tip: if it is a host: --allow=cowsay, or --allow cowsay:443"), "{said}");
+    }
+    assert_eq!(words("--allow=cowsay hi"), ["hi"]);
+    assert_eq!(words("server --allow cowsay hi"), ["server", "--allow", "cowsay", "hi"]);
+    assert!(matches!(parsed("probe server --allow cowsay hi"), Ok(Command::Probe(_))));
 }
 
 #[test]
@@ -134,6 +159,13 @@ fn usage_mistakes_are_status_1_and_help_is_0() {
             "npxc inspect has no option `--root`",
             &["the package's own stand behind `--`: npxc inspect PACKAGE -- --root"],
         ),
+        ("--verbose server", "unexpected argument '--verbose' found", &["write --log-level info"]),
+        ("probe -q server", "unexpected argument '-q' found", &["write --log-level error"]),
+        (
+            "prob cowsay",
+            "npxc has no command `prob`",
+            &["npxc probe cowsay", "to run the package of that name: npxc -- prob, or npxc prob@latest"],
+        ),
         (
             "uninstall cowsay",
             "npxc has no command `uninstall`",
@@ -151,6 +183,7 @@ fn usage_mistakes_are_status_1_and_help_is_0() {
     }
     assert_eq!(parsed("--help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
     assert_eq!(parsed("--version").unwrap_err().kind(), clap::error::ErrorKind::DisplayVersion);
+    assert_eq!(parsed("-v").unwrap_err().to_string(), parsed("--version").unwrap_err().to_string());
     assert_eq!(parsed("help").unwrap_err().kind(), clap::error::ErrorKind::DisplayHelp);
     assert!(!parsed("help").unwrap_err().use_stderr());
     assert!(parsed("--allwo x server").unwrap_err().to_string().contains("--allow"));

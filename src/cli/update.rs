@@ -44,8 +44,11 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let several = wanted.len() > 1;
     let unanswered = Cell::new(false);
     let mut failed: Vec<(String, ExitStatus)> = Vec::new();
-    for (title, resolved) in wanted {
-        match resolved.and_then(|resolved| one(&title, resolved, args, voice, &unanswered)) {
+    let count = wanted.len();
+    for (index, (title, resolved)) in wanted.into_iter().enumerate() {
+        let which = if several { format!(" ({} of {count})", index + 1) } else { String::new() };
+        let looking = format!("looking for a newer {title}{which} ...");
+        match resolved.and_then(|resolved| one(&title, &looking, resolved, args, voice, &unanswered)) {
             Ok(Updated::Same(installed)) => voice.say(&format!("{installed} is what there is")),
             Ok(Updated::Declined | Updated::Done(_)) => {}
             // Of all that is installed, this is for another runtime or image.
@@ -83,6 +86,7 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
 /// Looks for what is newer than one package, and updates it if that is wanted.
 fn one(
     title: &str,
+    looking: &str,
     mut resolved: Resolved,
     args: &Args,
     voice: Stderr,
@@ -92,7 +96,7 @@ fn one(
     for warning in &resolved.warnings {
         voice.advice(warning);
     }
-    voice.say(&format!("looking for a newer {title} ..."));
+    voice.say(looking);
     session::update(&resolved, &voice, &async |changes: &Changes| {
         say::print(&describe(title, changes));
         if args.dry_run || args.options.yes > 0 {

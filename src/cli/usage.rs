@@ -8,6 +8,15 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::{Args, NAMES, say};
 use crate::exit::{ExitStatus, Failure};
 
+/// What other programs call it, and the level of `--log-level` that it is.
+const LEVELS: [(&str, &str); 5] = [
+    ("--verbose", "info"),
+    ("--debug", "debug"),
+    ("--quiet", "error"),
+    ("--silent", "error"),
+    ("-q", "error"),
+];
+
 /// How a line with advice begins in an error that npxc made for clap.
 pub(super) const TIP: &str = "\n  tip: ";
 
@@ -60,7 +69,11 @@ pub(super) fn mistake(error: &clap::Error, argv: &[OsString]) -> Failure {
         matches!(error.kind(), ErrorKind::InvalidValue)
             && first_of(error, ContextKind::InvalidValue).is_none_or(|value| value.is_empty())
     });
+    let unknown =
+        first_of(error, ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument);
+    let level = unknown.and_then(|word| LEVELS.into_iter().find(|(option, _)| word == *option));
     match (near, missing) {
+        _ if level.is_some() => failure.hints(level.map(|(_, level)| format!("write --log-level {level}"))),
         (Some(near), _) => {
             failure.hint(format!("did you mean `{near}`? `{command} --help` shows what there is"))
         }

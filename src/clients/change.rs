@@ -61,6 +61,16 @@ pub fn wrap(text: &str, program: &Program, npx: Npx, plan: &Plan) -> Option<Vec<
     Some(both(text, program, npx.spec, &quoted(&plan.command), &head))
 }
 
+/// The replacement that gives a server which is npxc's already more options; `spec` is the package among its arguments.
+pub fn add(text: &str, program: &Program, spec: usize, options: &[String]) -> Splice {
+    // A `--` in front of the package ends them.
+    let at = if spec > 0 && program.args[spec - 1].text == "--" { spec - 1 } else { spec };
+    let separator = separator(text, program, at);
+    let with: String = options.iter().flat_map(|option| [quoted(option), separator.clone()]).collect();
+    let start = program.args[at].span.start;
+    Splice { span: start..start, with: with.into_bytes() }
+}
+
 /// The replacements that put a server back. `spec` is the package among its arguments.
 pub fn unwrap(text: &str, program: &Program, spec: usize, kept: &Kept) -> Vec<Splice> {
     both(text, program, spec, &kept.command, &kept.head)

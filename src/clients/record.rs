@@ -62,10 +62,10 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 impl Record {
-    /// Reads a record. One that is not there, or is none, is empty: then there is nothing to put back.
+    /// Reads a record. One that is not there is empty: then there is nothing to put back.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be read, or is none.
     pub fn read(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
             // Taken for none, the next one would be written over it, and what it knows would not come back.

@@ -8,7 +8,7 @@ use crate::policy::Mode;
 use crate::runtime::Access;
 
 /// A value that is one of a few words. What is taken, what a mistake is told and what the JSON Schema says come from here.
-pub(super) trait Choice: Copy + PartialEq + 'static {
+pub trait Choice: Copy + PartialEq + 'static {
     /// The words, with what they mean.
     const ALL: &'static [(&'static str, Self)];
 
@@ -110,6 +110,17 @@ impl LinkChoice {
     }
 }
 
+/// One way to find paths in messages: the words of `[paths] strategies`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strategy {
+    /// By `[path_arguments]`.
+    Config,
+    /// By the tools' schemas.
+    Schema,
+    /// By what values look like.
+    Heuristic,
+}
+
 impl Choice for Addresses {
     const ALL: &'static [(&'static str, Self)] = &[("virtual", Self::Virtual), ("real", Self::Real)];
 }
@@ -127,6 +138,11 @@ impl Choice for RuntimeChoice {
 impl Choice for LinkChoice {
     const ALL: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("tun", Self::Tun), ("wireguard", Self::Wireguard), ("socket", Self::Socket)];
+}
+
+impl Choice for Strategy {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("config", Self::Config), ("schema", Self::Schema), ("heuristic", Self::Heuristic)];
 }
 
 impl Choice for Mode {
@@ -160,7 +176,7 @@ macro_rules! in_words {
     )* };
 }
 
-in_words!(Addresses, RuntimeChoice, LinkChoice);
+in_words!(Addresses, RuntimeChoice, LinkChoice, Strategy);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -199,6 +215,7 @@ mod tests {
         each::<Addresses>();
         each::<RuntimeChoice>();
         each::<LinkChoice>();
+        each::<Strategy>();
         each::<Mode>();
         each::<Access>();
         assert_ne!(RuntimeChoice::HERE.to_string(), "auto");

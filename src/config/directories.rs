@@ -72,6 +72,11 @@ impl Directories {
         self.data.join("audit.key")
     }
 
+    /// The sockets of running sessions: whoever reaches one changes what that session may.
+    pub fn control(&self) -> PathBuf {
+        self.state.join("control")
+    }
+
     /// What packages wrote and could not be put where it belongs.
     pub fn kept(&self) -> PathBuf {
         self.state.join("kept")

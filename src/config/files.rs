@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::layer::Layer;
-use super::load::path;
+use super::mounts::HostPath;
 use super::{former, schema, variables};
 use crate::package::{HostEnv, PackageName, PackageSpec, VersionSpec};
 
@@ -41,7 +41,7 @@ pub fn named(
     else {
         return Ok(None);
     };
-    let config = path(option, text, host)?.as_path().to_owned();
+    let config = HostPath::named_by(option, text, host)?.as_path().to_owned();
     if config.is_dir() {
         directories.config = config;
         return Ok(None);

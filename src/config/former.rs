@@ -7,10 +7,10 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::{fs, mem};
 
+use super::choices::Choice as _;
 use super::error::{ConfigError, Fault};
 use super::schema::Source;
 use super::tables::{Defaults, MountTable, Tables};
-use super::values;
 use super::written::{Text, Word};
 use crate::package::PackageName;
 use crate::policy::Mode;
@@ -89,7 +89,7 @@ pub(super) fn mode(text: &str) -> Result<Mode, Fault> {
         return Err(Fault::new(format!("`{text}` was a network without a filter, and is no mode"))
             .hint("name what is needed in `allow`; mode = \"open\" lets every public destination through"));
     }
-    values::mode(text)
+    Mode::from_word(text)
 }
 
 /// The name that 0.3 gave to a package's file and directory: `@a/b` and `a-b` had the same.

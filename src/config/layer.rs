@@ -2,17 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::choices::{Addresses, LinkChoice, RuntimeChoice};
+use super::choices::{Addresses, LinkChoice, RuntimeChoice, Strategy};
 use super::error::Place;
 use super::mounts::MountSpec;
-use super::paths::Strategy;
 use super::proxy::ProxyChoice;
 use super::values::{AddHost, EnvName, EnvValue, Publish};
+use crate::audit::shelf::Keep;
 use crate::policy::{Mode, Rule};
 use crate::rpc::identify::Arguments;
 use crate::runtime::Access;
+
+/// `[audit]`: what becomes of logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// Whether they are signed.
+    pub sign: bool,
+    /// Which ones in npxc's own directory are kept; all where nobody said.
+    pub keep: Option<Keep>,
+    /// Most bytes of a file; one file for each where nobody said.
+    pub max_size: Option<u64>,
+    /// Whether their events are sent to an OpenTelemetry collector as well.
+    pub otel: bool,
+}
 
 /// Where a value came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,10 +109,8 @@ pub struct Layer {
     pub cpus: Option<f64>,
     /// `--pids`.
     pub pids: Option<u64>,
-    /// `[audit] sign`: whether logs are signed.
-    pub sign: Option<bool>,
-    /// `[audit] keep`: how long they are kept.
-    pub keep_logs: Option<Duration>,
+    /// `[audit]`: what becomes of logs; only the file for all packages says so.
+    pub logs: Logs,
     /// What a person should know about the file, and stops nothing; a second line is what to do about it.
     pub notes: Vec<String>,
 }

@@ -7,7 +7,7 @@ use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
 use super::files::{self, Layers};
 use super::former;
-use super::layer::Layer;
+use super::layer::{Layer, Logs};
 use super::mounts::{self, GuestPath, HostPath, MountSpec};
 use super::proxy::{self, Chosen};
 use super::resolve::{Resolved, RuntimeOptions, add_host, combine, runtime};
@@ -117,8 +117,7 @@ pub fn load(asked: Asked, host: &HostEnv) -> Result<Resolved, ConfigError> {
         cwd: cwd.as_path().to_owned(),
         guest_cwd,
         audit,
-        sign: stack.iter().find_map(|layer| layer.sign).unwrap_or(false),
-        keep_logs: stack.iter().find_map(|layer| layer.keep_logs),
+        logs: stack.iter().map(|layer| layer.logs).find(|logs| *logs != Logs::default()).unwrap_or_default(),
         directories,
         files,
         warnings,
@@ -150,15 +149,10 @@ fn of_all(host: &HostEnv) -> Result<(Directories, Vec<Layer>), ConfigError> {
     Ok((directories, stack))
 }
 
-/// A path that an option names, relative to the directory that npxc was started in.
-pub(super) fn path(option: &str, text: &str, host: &HostEnv) -> Result<HostPath, ConfigError> {
-    HostPath::new(text, &host.cwd, &host.home).map_err(|fault| ConfigError::option(option, text, fault))
-}
-
 /// The directory that relative paths of mounts start from.
 fn working_directory(asked: Option<&(&str, String)>, host: &HostEnv) -> Result<HostPath, ConfigError> {
     let (option, text) = asked.map_or(("--cwd", "."), |(option, text)| (*option, text.as_str()));
-    let cwd = path(option, text, host)?;
+    let cwd = HostPath::named_by(option, text, host)?;
     if !cwd.as_path().is_dir() {
         return Err(ConfigError::option(
             option,
@@ -224,7 +218,7 @@ fn audit_log(
     mounts: &[Mount],
     host: &HostEnv,
 ) -> Result<audit::Target, ConfigError> {
-    let log = path(option, text, host)?.as_path().to_owned();
+    let log = HostPath::named_by(option, text, host)?.as_path().to_owned();
     let parent = log.parent().and_then(|parent| parent.canonicalize().ok()).unwrap_or_default();
     let real = if log.is_dir() { log.canonicalize().unwrap_or_default() } else { parent };
     let writable =

@@ -25,7 +25,6 @@ pub mod load;
 mod masked;
 pub mod mounts;
 pub mod options;
-pub mod paths;
 pub mod proxy;
 pub mod resolve;
 pub mod schema;
@@ -34,7 +33,7 @@ pub mod values;
 pub mod variables;
 mod written;
 
-pub use choices::{Addresses, LinkChoice, RuntimeChoice};
+pub use choices::{Addresses, Choice, LinkChoice, RuntimeChoice, Strategy};
 pub use directories::Directories;
 pub use error::{ConfigError, Fault};
 pub use layer::{Layer, Origin};

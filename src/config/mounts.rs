@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
+use crate::package::HostEnv;
 use crate::paths::{absolute, shell_word, tidy};
 use crate::runtime::{Access, Mount};
 
@@ -51,6 +52,11 @@ impl HostPath {
             return Err(Fault::new("`~name` is not expanded; only `~/` is, to your own home directory"));
         }
         Ok(Self(absolute(text, base, home)))
+    }
+
+    /// A path that an option names, relative to the directory that npxc was started in.
+    pub(super) fn named_by(option: &str, text: &str, host: &HostEnv) -> Result<Self, ConfigError> {
+        Self::new(text, &host.cwd, &host.home).map_err(|fault| ConfigError::option(option, text, fault))
     }
 
     /// The path.

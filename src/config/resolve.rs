@@ -3,14 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::choices::{Addresses, LinkChoice, RuntimeChoice};
+use super::choices::{Addresses, LinkChoice, RuntimeChoice, Strategy};
 use super::directories::Directories;
 use super::error::{ConfigError, Fault, Place};
-use super::layer::{Layer, Origin};
+use super::layer::{Layer, Logs, Origin};
 use super::mounts::{GuestPath, HostPath, MountSpec};
-use super::paths::Strategy;
 use super::values::{AddHost, EnvName, EnvValue, Publish};
 use super::{proxy, variables};
 use crate::audit;
@@ -57,10 +55,8 @@ pub struct Resolved {
     pub guest_cwd: Option<PathBuf>,
     /// Where its log goes.
     pub audit: audit::Target,
-    /// Whether the log is signed.
-    pub sign: bool,
-    /// How long logs in npxc's own directory are kept; for ever where nobody said.
-    pub keep_logs: Option<Duration>,
+    /// What becomes of logs.
+    pub logs: Logs,
     /// npxc's own directories.
     pub directories: Directories,
     /// The files the configuration came from. The package must not be able to change them either.

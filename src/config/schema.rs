@@ -8,9 +8,10 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use super::choices::Choice as _;
 use super::error::{ConfigError, Fault, Place, nearest};
 use super::former;
-use super::layer::{Layer, Origin};
+use super::layer::{Layer, Logs, Origin};
 use super::masked;
 use super::mounts::MountSpec;
 use super::proxy::ProxyChoice;
@@ -33,8 +34,12 @@ pub fn global(path: &Path, text: &str) -> Result<Layer, ConfigError> {
     tables.paths = paths.over(tables.paths);
     tables.runtime.image = tables.runtime.image.or(image);
     let mut layer = source.layer(tables, Origin::Global(path.to_owned()), notes)?;
-    layer.sign = audit.sign;
-    layer.keep_logs = source.one(audit.keep.as_ref(), values::age)?;
+    layer.logs = Logs {
+        sign: audit.sign.unwrap_or(false),
+        keep: source.scalar(audit.keep.as_ref(), values::keep)?,
+        max_size: source.scalar(audit.max_size.as_ref(), values::log_size)?,
+        otel: audit.otel.unwrap_or(false),
+    };
     Ok(layer)
 }
 
@@ -207,7 +212,7 @@ impl Source<'_> {
             passthrough: passthrough.into_iter().map(|name| (name, false)).collect(),
             persist: table.storage.persist,
             mounts: table.mounts.iter().map(|mount| self.mount(mount)).collect::<Result<_, _>>()?,
-            mount_mode: self.one(table.paths.mount_mode.as_ref(), values::access)?,
+            mount_mode: self.one(table.paths.mount_mode.as_ref(), Access::from_word)?,
             strategies: table.paths.strategies.as_ref().map(|all| self.all(all, str::parse)).transpose()?,
             heuristic: table.paths.heuristic.enabled,
             path_arguments: self.arguments(&table.path_arguments)?,
@@ -228,8 +233,7 @@ impl Source<'_> {
             cpus: self.scalar(runtime.cpus.as_ref(), values::cpus)?,
             pids: self.scalar(runtime.pids.as_ref(), values::pids)?,
             // Of the file for all packages only.
-            sign: None,
-            keep_logs: None,
+            logs: Logs::default(),
             notes,
         })
     }
@@ -242,7 +246,7 @@ impl Source<'_> {
             place: self.place(mount.host.span().start),
             host: mount.host.get_ref().clone(),
             guest: self.one(mount.guest.as_ref(), str::parse)?,
-            access: self.one(mount.access.as_ref(), values::access)?.unwrap_or(Access::ReadOnly),
+            access: self.one(mount.access.as_ref(), Access::from_word)?.unwrap_or(Access::ReadOnly),
         })
     }
 

@@ -102,8 +102,14 @@ pub(super) struct GlobalFile {
 pub(super) struct AuditTable {
     /// Whether the last line of a log is signed, with a key that is made for it.
     pub(super) sign: Option<bool>,
-    /// How long logs in npxc's own directory are kept: a number with h, d or w. Without it: for ever.
-    pub(super) keep: Option<Text>,
+    /// Which logs in npxc's own directory are kept: those of so long, a number with h, d or w, or a number of sessions, the newest.
+    /// Without it: all.
+    pub(super) keep: Option<Amount>,
+    /// Most that a file of a log has, such as 64M: a session that needs more goes on in another one. Without it: one file.
+    pub(super) max_size: Option<Amount>,
+    /// Whether the events go to an OpenTelemetry collector as well, which `OTEL_EXPORTER_OTLP_ENDPOINT` of npxc's environment names.
+    /// Only npxc with the cargo feature `otel` can.
+    pub(super) otel: Option<bool>,
 }
 
 file! {

@@ -7,16 +7,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::choices::Choice;
 use super::error::{Fault, nearest};
-use crate::policy::{HostName, HostPattern, Mode, Rule};
-use crate::runtime::Access;
+use crate::audit::shelf::Keep;
+use crate::policy::{HostName, HostPattern, Rule};
 
 /// Least memory that node starts in, with room to do something.
 pub const LEAST_MEMORY: u64 = 64 << 20;
 
 /// Least number of processes and threads: node alone has some 11.
 pub const LEAST_PIDS: u64 = 16;
+
+/// Least size of a file of a log, so that a session's files can be counted.
+pub const LEAST_LOG: u64 = 64 << 10;
 
 /// How the names of npxc's own variables begin.
 pub const OWN_VARIABLES: &str = "NPXC_";
@@ -41,16 +43,6 @@ pub fn program(text: &str) -> Result<PathBuf, Fault> {
         return Err(Fault::new("expected the name of a program, or an absolute path"));
     }
     Ok(path)
-}
-
-/// The network mode.
-pub fn mode(text: &str) -> Result<Mode, Fault> {
-    Mode::from_word(text)
-}
-
-/// What may be done with a file.
-pub fn access(text: &str) -> Result<Access, Fault> {
-    Access::from_word(text)
 }
 
 /// Rules, separated by commas, whose presets exist.
@@ -114,6 +106,29 @@ pub fn age(text: &str) -> Result<Duration, Fault> {
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(hours * 3600));
     seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Which logs are kept: an age, or a number of sessions.
+pub fn keep(text: &str) -> Result<Keep, Fault> {
+    match text.parse() {
+        Ok(0) => Err(Fault::new("at least one session's log is kept, the one that is being written")),
+        Ok(sessions) => Ok(Keep::Newest(sessions)),
+        Err(_) => age(text).map(Keep::For).map_err(|fault| {
+            fault.hint(
+                "write a number with h, d or w, for example 30d, or a number of sessions, for example 200",
+            )
+        }),
+    }
+}
+
+/// The size of a file of a log.
+pub fn log_size(text: &str) -> Result<u64, Fault> {
+    match size(text)? {
+        bytes if bytes < LEAST_LOG => {
+            Err(Fault::new("less than 64K, which is a file for some hundred lines"))
+        }
+        bytes => Ok(bytes),
+    }
 }
 
 /// A size that node can run in.

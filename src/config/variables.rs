@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use super::choices::Choice as _;
 use super::error::{ConfigError, Fault, nearest};
 use super::layer::{Layer, Origin};
 use super::options::{one, rules};
 use super::values::{self, OWN_VARIABLES};
 use crate::config::error::Place;
 use crate::package::HostEnv;
+use crate::policy::Mode;
 
 /// The variable of `--config`.
 pub const CONFIG: &str = "NPXC_CONFIG";
@@ -86,7 +88,7 @@ pub fn read(host: &HostEnv) -> Result<Variables, ConfigError> {
     }
     let layer = Layer {
         origin: Origin::Variable,
-        mode: value!("NPXC_NETWORK", values::mode),
+        mode: value!("NPXC_NETWORK", Mode::from_word),
         mode_place: Some(Place::Option("NPXC_NETWORK".to_owned())),
         allow: list("NPXC_ALLOW")?,
         allow_private: list("NPXC_ALLOW_PRIVATE")?,

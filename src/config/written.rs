@@ -9,8 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::choices::{Addresses, Choice, LinkChoice, RuntimeChoice};
-use super::paths::Strategy;
+use super::choices::{Addresses, Choice, LinkChoice, RuntimeChoice, Strategy};
 use crate::policy::Mode;
 use crate::runtime::Access;
 

@@ -50,8 +50,7 @@ pub type Pinned = BTreeMap<HostName, Vec<IpAddr>>;
 /// Starts answering lookups on the current tokio runtime. Returns what [`super::driver::Datapath::start`] wants.
 pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
     let (lookups, mut received) = mpsc::channel::<(Token, Lookup)>(MOST_LOOKUPS);
-    let resolver =
-        Arc::new(Resolver { pinned, files: Files::default(), rounds: ROUNDS, current: Mutex::default() });
+    let resolver = Resolver::of(pinned);
     let runtime = tokio::runtime::Handle::current();
     move |handle: Handle| -> Resolve {
         let answers = handle.clone();
@@ -63,9 +62,7 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
                         LookupKind::Known => GIVE_UP_KNOWN,
                         LookupKind::Address | LookupKind::Records(_) => GIVE_UP,
                     };
-                    let outcome = tokio::time::timeout(patience, resolver.lookup(lookup)).await;
-                    let late = || LookupOutcome::Failed("the host's resolver did not answer".to_owned());
-                    handle.resolved(token, outcome.unwrap_or_else(|_| late()));
+                    handle.resolved(token, within(patience, resolver.lookup(lookup)).await);
                 });
             }
         });
@@ -79,20 +76,18 @@ pub fn start(pinned: Pinned) -> impl FnOnce(Handle) -> Resolve {
 
 /// The addresses of names, as a session would find them, in their order.
 pub async fn addresses(names: Vec<HostName>, pinned: Pinned) -> Vec<LookupOutcome> {
-    let resolver =
-        Arc::new(Resolver { pinned, files: Files::default(), rounds: ROUNDS, current: Mutex::default() });
+    let resolver = Resolver::of(pinned);
     let mut all = Vec::with_capacity(names.len());
     let lookups: Vec<_> = names
         .into_iter()
         .map(|name| {
             let resolver = Arc::clone(&resolver);
             let lookup = Lookup { name, kind: LookupKind::Address };
-            tokio::spawn(async move { tokio::time::timeout(GIVE_UP, resolver.lookup(lookup)).await })
+            tokio::spawn(async move { within(GIVE_UP, resolver.lookup(lookup)).await })
         })
         .collect();
     for lookup in lookups {
-        let late = || LookupOutcome::Failed("the host's resolver did not answer".to_owned());
-        all.push(lookup.await.ok().and_then(Result::ok).unwrap_or_else(late));
+        all.push(lookup.await.unwrap_or_else(|_| unanswered()));
     }
     all
 }
@@ -129,7 +124,20 @@ struct Current {
     stamps: [Option<Stamp>; 2],
 }
 
+/// What a lookup comes to in this time.
+async fn within(patience: Duration, lookup: impl Future<Output = LookupOutcome>) -> LookupOutcome {
+    tokio::time::timeout(patience, lookup).await.unwrap_or_else(|_| unanswered())
+}
+
+fn unanswered() -> LookupOutcome {
+    LookupOutcome::Failed("the host's resolver did not answer".to_owned())
+}
+
 impl Resolver {
+    fn of(pinned: Pinned) -> Arc<Self> {
+        Arc::new(Self { pinned, files: Files::default(), rounds: ROUNDS, current: Mutex::default() })
+    }
+
     async fn lookup(&self, lookup: Lookup) -> LookupOutcome {
         if lookup.name.is_host() {
             return match lookup.kind {
@@ -153,11 +161,10 @@ impl Resolver {
         let mut last = LookupOutcome::Failed("the host has no name server".to_owned());
         for patience in self.rounds {
             for server in servers.iter() {
-                last = match tokio::time::timeout(patience, ask(server, &lookup)).await {
+                last = match within(patience, ask(server, &lookup)).await {
                     // It could not say: the next one may.
-                    Ok(outcome @ LookupOutcome::Failed(_)) => outcome,
-                    Ok(outcome) => return outcome,
-                    Err(_) => LookupOutcome::Failed("the host's resolver did not answer".to_owned()),
+                    outcome @ LookupOutcome::Failed(_) => outcome,
+                    outcome => return outcome,
                 };
             }
         }

@@ -69,6 +69,8 @@ pub enum How {
     Refused,
     /// It was half closed and silent for too long.
     Idle,
+    /// The policy changed, and no longer allows it.
+    Revoked,
     /// The session ended.
     SessionEnded,
     /// The TCP stack failed on it.
@@ -84,6 +86,7 @@ impl How {
             How::ResetByPeer => "reset by peer",
             How::Refused => "refused",
             How::Idle => "idle",
+            How::Revoked => "no longer allowed",
             How::SessionEnded => "session ended",
             How::InternalError => "internal error",
         }

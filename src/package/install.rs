@@ -34,6 +34,9 @@ use crate::policy::Rule;
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a long step says that it goes on: npm says nothing by itself, and silence looks like a hang.
 const STILL_INTERVAL: Duration = Duration::from_secs(5);
+/// What a long step is for, in these words: to compare, npm downloads everything into a place of its own.
+const INSTALLING: &str = "installing";
+const COMPARING: &str = "downloading, to compare with what is installed:";
 /// How often the size of what is being installed is looked at: a fast disk takes a gigabyte in that time.
 const SIZE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -124,7 +127,7 @@ impl<R: StepRunner> Installer<'_, R> {
         // Opened anew: another npxc may have replaced it meanwhile.
         let Some(old) = self.store.lookup(resolved, self.node)? else { return Ok(Updated::Missing) };
         self.store.sweep();
-        let fetched = self.fetch(resolved, options, progress).await?;
+        let fetched = self.fetch(resolved, options, COMPARING, progress).await?;
         let changes = Changes::between(&old.manifest, &fetched.lock);
         if changes.is_empty() {
             return Ok(Updated::Same(old.manifest.title()));
@@ -161,7 +164,7 @@ impl<R: StepRunner> Installer<'_, R> {
         progress: &dyn Progress,
     ) -> Result<Entry, PackageError> {
         progress.say(&format!("installing {} ...", resolved.request));
-        let fetched = self.fetch(resolved, options, progress).await?;
+        let fetched = self.fetch(resolved, options, INSTALLING, progress).await?;
         self.finish(fetched, resolved, options, progress).await
     }
 
@@ -169,6 +172,7 @@ impl<R: StepRunner> Installer<'_, R> {
         &self,
         resolved: &Resolved,
         options: &InstallOptions,
+        doing: &str,
         progress: &dyn Progress,
     ) -> Result<Fetched, PackageError> {
         let started = Instant::now();
@@ -181,10 +185,11 @@ impl<R: StepRunner> Installer<'_, R> {
 
         // npm's cache while it downloads, removed afterwards.
         let cache = self.store.stage()?;
-        let tarballs = self.store.tarballs();
+        let tarballs = self.store.tarballs(self.config.realm());
         let mut fetch = self.fetch_step(resolved, options, staging.path(), cache.path())?;
         fetch.mounts.extend(tarballs.lend(cache.path()));
-        let outcome = self.run(fetch, &title, &[staging.path(), cache.path()], started, progress).await?;
+        let still = (doing, started);
+        let outcome = self.run(fetch, &title, &[staging.path(), cache.path()], still, progress).await?;
         if !outcome.success {
             return Err(failure::of_fetch(&title, &outcome));
         }
@@ -211,7 +216,8 @@ impl<R: StepRunner> Installer<'_, R> {
             let names: Vec<&str> = lock.install_scripts.iter().map(|path| lock::name_of(path)).collect();
             progress.say(&format!("running install scripts of {}", shorten(&names)));
             let step = self.build_step(resolved, options, staging.path());
-            let outcome = self.run(step, &title, &[staging.path()], started, progress).await?;
+            let still = (INSTALLING, started);
+            let outcome = self.run(step, &title, &[staging.path()], still, progress).await?;
             if !outcome.success {
                 return Err(failure::of_build(&title, &outcome, self.nodedir().is_some()));
             }
@@ -251,7 +257,7 @@ impl<R: StepRunner> Installer<'_, R> {
         step: Step,
         title: &str,
         written: &[&Path],
-        started: Instant,
+        (doing, started): (&str, Instant),
         progress: &dyn Progress,
     ) -> Result<StepOutcome, PackageError> {
         let mut run = std::pin::pin!(self.runner.run(step));
@@ -267,7 +273,7 @@ impl<R: StepRunner> Installer<'_, R> {
                     }
                     if said.elapsed() >= STILL_INTERVAL {
                         said = Instant::now();
-                        progress.say(&format!("still installing {title} ({} s)", started.elapsed().as_secs()));
+                        progress.say(&format!("still {doing} {title} ({} s)", started.elapsed().as_secs()));
                     }
                 }
             }

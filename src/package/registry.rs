@@ -14,12 +14,15 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use sha2::{Digest as _, Sha256};
+
 use super::GUEST_HOME;
 use super::error::PackageError;
 use super::host::HostEnv;
 use super::ini;
 use super::node::Node;
 use super::npmrc::{Settings, absolute};
+use super::request::hex;
 use crate::net::proxy::{Bypass, ProxyError, Proxying};
 use crate::policy::{HOST_NAME, Rule, RuleError};
 
@@ -211,6 +214,21 @@ impl NpmConfig {
         }
         files.push((PathBuf::from(GUEST_HOME).join(".npmrc"), text.into_bytes()));
         Ok(files)
+    }
+
+    /// What can be downloaded, as one word of hexadecimal digits: another one for other registries or credentials. It tells
+    /// none of them.
+    pub(super) fn realm(&self) -> String {
+        let mut hash = Sha256::new();
+        let registries = self.registries().map(|registry| ("", registry.in_guest()));
+        let credentials = self.credentials.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        for (key, value) in registries.chain(credentials) {
+            for part in [key, &value] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        hex(&hash.finalize())[..16].to_owned()
     }
 
     fn registries(&self) -> impl Iterator<Item = &RegistryUrl> {

@@ -31,6 +31,8 @@ use super::tree;
 
 /// Longest manifest that is read, in bytes: 20 000 packages with their integrity fit.
 const MAX_MANIFEST: u64 = 8 << 20;
+/// Where tarballs are shared, below the store.
+const TARBALLS: &str = "tarballs";
 /// How often an entry that is replaced while it is being opened is looked at again.
 const OPEN_ATTEMPTS: usize = 8;
 
@@ -79,9 +81,14 @@ impl Store {
         Self { root: data.join("store") }
     }
 
-    /// The tarballs that installs share.
-    pub fn tarballs(&self) -> Tarballs {
-        Tarballs::at(self.root.join("tarballs"))
+    /// The tarballs that installs of this [realm](super::NpmConfig::realm) share.
+    pub(super) fn tarballs(&self, realm: String) -> Tarballs {
+        Tarballs::at(self.root.join(TARBALLS), realm)
+    }
+
+    /// Removes all tarballs that installs share.
+    pub fn clear_tarballs(&self) -> Result<(), PackageError> {
+        tree::remove(&self.root.join(TARBALLS))
     }
 
     /// The directory that an entry has or will have.

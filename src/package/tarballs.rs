@@ -1,6 +1,7 @@
 //! Tarballs that every install may take: what one package has downloaded, the next one need not.
 //!
-//! One directory below the store, one file for each tarball, by the SHA-512 of its content in hexadecimal digits. An install
+//! One directory below the store, one file for each tarball, by what npm is configured for (registries and credentials) and the
+//! SHA-512 of its content, in hexadecimal digits. An install
 //! has the directory read-only, and in its own npm cache a link for each file, where npm looks for what has the digest that
 //! the registry names (cacache's `content-v2`); npm checks that digest as it reads. In comes only what the lock file names,
 //! and npxc has the digest calculated itself. Nothing else of npm's cache is kept: what a registry answers is asked each time.
@@ -17,7 +18,6 @@ use data_encoding::{BASE64, HEXLOWER};
 use rustix::fs::{Mode, OFlags, openat};
 use sha2::{Digest, Sha512};
 
-use super::tree;
 use crate::runtime::{Access, Mount};
 
 /// Where they are inside the guest.
@@ -34,16 +34,28 @@ const PART: &str = ".part";
 /// When nobody finishes it any more.
 const PART_LASTS: Duration = Duration::from_hours(1);
 
-/// The shared tarballs.
+/// The tarballs that installs from one realm share.
 #[derive(Debug, Clone)]
 pub struct Tarballs {
     directory: PathBuf,
+    realm: String,
 }
 
 impl Tarballs {
-    /// In this directory, which need not be there.
-    pub(super) fn at(directory: PathBuf) -> Self {
-        Self { directory }
+    /// In this directory, which need not be there. `realm` says what may be downloaded at all, in hexadecimal digits: whoever
+    /// knows a digest gets what has it, and should get nothing that was downloaded with a token that is not theirs.
+    pub(super) fn at(directory: PathBuf, realm: String) -> Self {
+        Self { directory, realm }
+    }
+
+    /// The file of what has this digest.
+    fn own(&self, digest: &str) -> PathBuf {
+        self.directory.join(format!("{}-{digest}", self.realm))
+    }
+
+    /// Where npm's cache has what is in a file of this name; none for a file of another realm.
+    fn place_of(&self, name: &str) -> Option<PathBuf> {
+        place(name.strip_prefix(&self.realm)?.strip_prefix('-')?)
     }
 
     /// Puts links to all of them into an npm cache that is empty; what has to be mounted for them to lead anywhere.
@@ -53,7 +65,7 @@ impl Tarballs {
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o755))?;
         for file in fs::read_dir(&self.directory)?.take(2 * MOST_FILES) {
             let name = file?.file_name();
-            let Some(place) = name.to_str().and_then(place) else { continue };
+            let Some(place) = name.to_str().and_then(|name| self.place_of(name)) else { continue };
             let link = cache.join(CONTENT).join(place);
             fs::create_dir_all(link.parent().unwrap_or(cache))?;
             std::os::unix::fs::symlink(Path::new(GUEST_TARBALLS).join(name), link)?;
@@ -79,7 +91,7 @@ impl Tarballs {
         let mut left = MOST_BYTES;
         let mut failed = Ok(());
         for digest in integrities.filter_map(digest) {
-            let own = self.directory.join(&digest);
+            let own = self.own(&digest);
             let Some(place) = place(&digest) else { continue };
             match open_inside(&content, &Path::new(CONTENT).join(place)) {
                 // Also when it is known: then what was known was damaged, and npm has replaced the link to it.
@@ -150,11 +162,6 @@ impl Tarballs {
             (bytes, count) = (bytes - length, count - 1);
         }
         Ok(())
-    }
-
-    /// Removes all of them.
-    pub fn clear(&self) -> Result<(), super::PackageError> {
-        tree::remove(&self.directory)
     }
 }
 

@@ -39,7 +39,7 @@ pub use host::{HOST_NAME, HostName, HostNameError};
 pub use protocol::{Ports, Protocol};
 pub use reason::DenyReason;
 pub use rule::{HostPattern, Rule, RuleError};
-pub use spec::{Mode, PolicyError, PolicySpec};
+pub use spec::{Change, Mode, PolicyError, PolicySpec};
 pub use verdict::{Destination, Dialable, Permit, Request, Tunnel, Verdict};
 
 use ruleset::RuleSet;

@@ -68,6 +68,52 @@ pub struct PolicySpec {
     pub presets: BTreeMap<String, Vec<Rule>>,
 }
 
+/// What a user changes about a policy that is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// As `--allow`; takes back a `Deny` of the same rule.
+    Allow(Rule),
+    /// As `--allow-private`; takes back a `Deny` of the same rule.
+    AllowPrivate(Rule),
+    /// As `--deny`; takes the same rule out of those that allow.
+    Deny(Rule),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow(rule) => write!(f, "allow {rule}"),
+            Self::AllowPrivate(rule) => write!(f, "allow-private {rule}"),
+            Self::Deny(rule) => write!(f, "deny {rule}"),
+        }
+    }
+}
+
+impl PolicySpec {
+    /// The rules once `change` is made. An allow rule changes nothing about what another deny rule covers.
+    #[must_use]
+    pub fn changed(&self, change: &Change) -> Self {
+        let mut spec = self.clone();
+        let (list, rule) = match change {
+            Change::Allow(rule) => (&mut spec.allow, rule),
+            Change::AllowPrivate(rule) => (&mut spec.allow_private, rule),
+            Change::Deny(rule) => (&mut spec.deny, rule),
+        };
+        if !list.contains(rule) {
+            list.push(rule.clone());
+        }
+        match change {
+            Change::Allow(_) | Change::AllowPrivate(_) => spec.deny.retain(|denied| denied != rule),
+            Change::Deny(_) => {
+                spec.allow.retain(|allowed| allowed != rule);
+                spec.allow_private.retain(|allowed| allowed != rule);
+            }
+        }
+        spec
+    }
+}
+
 /// Why a policy cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -118,5 +164,28 @@ impl PolicyError {
             Self::EmptyPreset { .. } => Some("name the preset without protocol and port".to_owned()),
             Self::UnknownPreset { .. } | Self::NestedPreset { .. } | Self::TooManyRules { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_takes_its_opposite_back_and_nothing_else() {
+        let rule = |text: &str| text.parse::<Rule>().unwrap();
+        let given = PolicySpec {
+            allow: vec![rule("a.example.com"), rule("b.example.com:443")],
+            deny: vec![rule("*.example.com")],
+            ..PolicySpec::default()
+        };
+        let denied = given.changed(&Change::Deny(rule("a.example.com")));
+        assert_eq!(denied.allow, [rule("b.example.com:443")]);
+        assert_eq!(denied.deny, [rule("*.example.com"), rule("a.example.com")]);
+        assert_eq!(denied.changed(&Change::Deny(rule("a.example.com"))), denied);
+        let again = denied.changed(&Change::AllowPrivate(rule("a.example.com")));
+        assert_eq!((&again.deny, &again.allow_private), (&given.deny, &vec![rule("a.example.com")]));
+        assert_eq!(again.changed(&Change::Deny(rule("a.example.com"))).allow_private, []);
     }
 }

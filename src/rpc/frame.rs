@@ -11,7 +11,7 @@ use memchr::{memchr, memchr3};
 
 use super::json::{LONG, Plain};
 
-/// Blanks before a message that are held; more than this is not a message.
+/// Blanks before a message that are held, so that it comes out with them; more than these go through before it.
 const MOST_BLANKS: usize = 4096;
 
 /// The longest line that is held, bytes: far more than any message that is known (8 MB), and not more than a machine has
@@ -82,7 +82,7 @@ impl Splitter {
         let mut rest = bytes;
         while !rest.is_empty() {
             if self.line == Line::Start {
-                self.line = self.begin(rest, holds);
+                self.line = Self::begin(rest, holds);
             }
             let (end, plain) = match self.line {
                 Line::Through => (line_end(rest), false),
@@ -102,7 +102,12 @@ impl Splitter {
                 give(Piece::Through(part, end.is_some()))?;
             } else if end.is_none() {
                 self.held.extend_from_slice(part);
-                self.note(part.len(), plain);
+                if self.line == Line::Start && self.held.len() > MOST_BLANKS {
+                    give(Piece::Through(&self.held, false))?;
+                    self.held.clear();
+                } else {
+                    self.note(part.len(), plain);
+                }
             } else {
                 self.whole(part, give)?;
             }
@@ -220,12 +225,11 @@ impl Splitter {
     }
 
     /// What a line becomes with these bytes.
-    fn begin(&self, bytes: &[u8], holds: &mut dyn FnMut() -> bool) -> Line {
+    fn begin(bytes: &[u8], holds: &mut dyn FnMut() -> bool) -> Line {
         match bytes.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) {
             Some(b'{' | b'[') if holds() => Line::Message,
-            Some(b'\n') => Line::Start,
-            None if self.held.len() + bytes.len() <= MOST_BLANKS => Line::Start,
-            Some(_) | None => Line::Through,
+            Some(b'\n') | None => Line::Start,
+            Some(_) => Line::Through,
         }
     }
 }
@@ -324,6 +328,25 @@ mod tests {
         splitter.push(&[b' '; 2 * MOST_BLANKS], &mut || true, &mut give).unwrap();
         assert_eq!(splitter.held(), b"");
         assert_eq!(seen.len(), 6 + 2 * MOST_BLANKS);
+    }
+
+    #[test]
+    fn a_message_behind_any_number_of_blanks_is_one() {
+        for blanks in [MOST_BLANKS, MOST_BLANKS + 1, 5 * MOST_BLANKS] {
+            let stream = [&vec![b' '; blanks][..], b"{\"a\":1}\n"].concat();
+            for size in [100, MOST_BLANKS + 1, stream.len()] {
+                let pieces = pieces(&stream, size, true);
+                let (last, before) = pieces.split_last().unwrap();
+                assert!(last.0 && last.1.ends_with(b"{\"a\":1}\n"), "{blanks} in chunks of {size}");
+                assert!(before.iter().all(|(message, bytes)| !message && bytes.trim_ascii().is_empty()));
+                assert_eq!(pieces.iter().map(|(_, bytes)| bytes.len()).sum::<usize>(), stream.len());
+            }
+        }
+        let mut splitter = Splitter::default();
+        for _ in 0..10 {
+            splitter.push(&[b'\t'; MOST_BLANKS], &mut || true, &mut |_| Ok::<(), ()>(())).unwrap();
+            assert!(splitter.held().len() <= MOST_BLANKS);
+        }
     }
 
     #[test]

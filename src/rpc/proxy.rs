@@ -1,18 +1,20 @@
 //! The shell of path B: moves the client's stdin, the guest's stdout and its stderr, each on a thread of its own.
 //!
 //! Threads and blocking calls on purpose: npxc's stdio may be a terminal or a pipe that it shares with others,
-//! so its descriptors must not be made non-blocking, and a thread that reads and writes is backpressure in both
-//! directions without a queue.
+//! so its descriptors must not be made non-blocking (nor blocking, where they are not), and a thread that reads and writes is
+//! backpressure in both directions without a queue.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::JoinHandle;
 
+use rustix::event::PollFlags;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::translate::{Files, Translator};
 use super::wire::{Inward, Outward, Wire};
+use crate::patient::{Patient, wait};
 
 /// Bytes moved at once: a pipe's capacity, so that one read empties it (pipe(7)).
 const CHUNK: usize = 64 * 1024;
@@ -104,7 +106,7 @@ impl Proxy {
         })?;
         let err = spawn("stderr", move || {
             // Words for nobody: the guest must not stall because npxc's stderr is closed.
-            let _ = forward_or_discard(File::from(guest.stderr), stderr);
+            let _ = forward_or_discard(File::from(guest.stderr), Patient(stderr));
         })?;
         Ok(Self { outputs: vec![out, err] })
     }
@@ -151,6 +153,10 @@ fn forward_stdin(mut from: File, to: &mut Inward) -> Source {
                 reads = reads && to.push(&buffer[..count]).is_ok();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match wait(&from, PollFlags::IN) {
+                Ok(()) => continue,
+                Err(_) => break,
+            },
             Err(_) => break,
         }
         // The guest reads no more. A client has not left for that: its own end is waited for. To a
@@ -179,7 +185,7 @@ fn forward_stdout(mut from: File, to: &mut Outward) -> io::Result<()> {
     }
 }
 
-fn forward(mut from: File, mut to: File) -> io::Result<()> {
+fn forward(mut from: File, mut to: Patient<File>) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     loop {
         match from.read(&mut buffer) {
@@ -192,7 +198,7 @@ fn forward(mut from: File, mut to: File) -> io::Result<()> {
     }
 }
 
-fn forward_or_discard(from: File, to: File) -> io::Result<()> {
+fn forward_or_discard(from: File, to: Patient<File>) -> io::Result<()> {
     let rest = from.try_clone()?;
     if forward(from, to).is_err() {
         io::copy(&mut { rest }, &mut io::sink())?;
@@ -203,7 +209,7 @@ fn forward_or_discard(from: File, to: File) -> io::Result<()> {
 /// Returns when the reader of a pipe or socket has gone. Other kinds of files have none: then this never returns
 /// or fails.
 fn wait_for_hangup(fd: &OwnedFd) -> io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::event::{PollFd, poll};
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
     if !matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket) {
         return Err(io::ErrorKind::Unsupported.into());
@@ -295,6 +301,49 @@ mod tests {
         assert!(forwarded(File::from(OwnedFd::from(write)), &mut read) == output(), "a pipe");
         let (mut read, write) = std::os::unix::net::UnixStream::pair().unwrap();
         assert!(forwarded(File::from(OwnedFd::from(write)), &mut read) == output(), "a socket");
+        // Less than one write: the next one finds no room.
+        let (mut read, write) = std::io::pipe().unwrap();
+        #[cfg(target_os = "linux")]
+        rustix::pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+        rustix::io::ioctl_fionbio(&write, true).unwrap();
+        assert!(forwarded(File::from(OwnedFd::from(write)), &mut read) == output(), "a non-blocking pipe");
+    }
+
+    #[test]
+    fn stderr_may_be_non_blocking() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        #[cfg(target_os = "linux")]
+        rustix::pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+        rustix::io::ioctl_fionbio(&write, true).unwrap();
+        let (from, mut guest) = std::io::pipe().unwrap();
+        let moved = std::thread::spawn(move || {
+            forward_or_discard(File::from(OwnedFd::from(from)), Patient(File::from(OwnedFd::from(write))))
+        });
+        let writer = std::thread::spawn(move || guest.write_all(&output()).unwrap());
+        let mut received = Vec::new();
+        read.read_to_end(&mut received).unwrap();
+        assert!(received == output());
+        writer.join().unwrap();
+        moved.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_non_blocking_stdin_has_not_ended_when_it_is_empty() {
+        let (from, mut client) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&from, true).unwrap();
+        let (mut guest, to) = std::io::pipe().unwrap();
+        let moved = std::thread::spawn(move || {
+            forward_stdin(File::from(OwnedFd::from(from)), &mut inward(File::from(OwnedFd::from(to))))
+        });
+        // It is empty again and again.
+        for byte in 0..100 {
+            let mut seen = [255];
+            client.write_all(&[byte]).unwrap();
+            guest.read_exact(&mut seen).unwrap();
+            assert_eq!(seen, [byte]);
+        }
+        drop(client);
+        assert_eq!(moved.join().unwrap(), Source::Other);
     }
 
     /// What comes out of `read` when the output goes to `out`.

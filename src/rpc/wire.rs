@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::{Piece, Splitter};
 use super::translate::{Answer, Due, Files, MOST_ASKED, Outcome, Translator};
+use crate::patient::Patient;
 
 /// How much of a line is held to tell a JSON-RPC message from anything else, as long as there was none.
 const FIRST_LINE: usize = 4096;
@@ -46,7 +47,7 @@ pub(super) struct Wire {
 /// The client's end: the server's bytes, and npxc's errors between its lines.
 #[derive(Debug)]
 struct Client {
-    out: File,
+    out: Patient<File>,
     at_line_start: bool,
     /// npxc's lines, as long as the server is in the middle of one.
     waiting: Vec<u8>,
@@ -56,7 +57,7 @@ struct Client {
 
 impl Wire {
     pub(super) fn new(translator: Translator, files: Box<dyn Files>, out: File) -> Arc<Self> {
-        let client = Client { out, at_line_start: true, waiting: Vec::new(), ended: false };
+        let client = Client { out: Patient(out), at_line_start: true, waiting: Vec::new(), ended: false };
         Arc::new(Self {
             spoken: AtomicBool::new(false),
             translator: Mutex::new(translator),

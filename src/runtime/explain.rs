@@ -3,6 +3,7 @@
 use std::fs;
 
 use npxc_guest::step::{Failure, Step};
+use rustix::io::Errno;
 
 use crate::paths::shell_word;
 
@@ -109,10 +110,11 @@ impl Host {
 }
 
 fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
-    let errno = rustix::io::Errno::from_raw_os_error(failure.errno);
-    let refused = matches!(errno, rustix::io::Errno::PERM | rustix::io::Errno::ACCESS);
+    // Not every failure has a number, and only a real one is an `Errno`.
+    let is = |errno: Errno| failure.errno == errno.raw_os_error();
+    let refused = is(Errno::PERM) || is(Errno::ACCESS);
     let text = match failure.step {
-        Step::Namespaces if host.max_user_namespaces.as_deref() == Some("0") || errno == rustix::io::Errno::NOSPC => {
+        Step::Namespaces if host.max_user_namespaces.as_deref() == Some("0") || is(Errno::NOSPC) => {
             "user namespaces are switched off or used up; raise the number: \
              `sudo sysctl -w user.max_user_namespaces=15000`"
                 .into()
@@ -122,7 +124,7 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
              allows it"
                 .into()
         }
-        Step::Namespaces if errno == rustix::io::Errno::INVAL || errno == rustix::io::Errno::NOSYS => {
+        Step::Namespaces if is(Errno::INVAL) || is(Errno::NOSYS) => {
             "this kernel was built without some kind of namespaces; run npxc on one with user, pid, net, mount, ipc, uts \
              and cgroup namespaces"
                 .into()
@@ -134,25 +136,26 @@ fn hint_on(failure: &Failure, host: &Host) -> Option<String> {
              `--security-opt seccomp=unconfined` or use a container engine from outside; else ask who \
              administrates this machine"
             .into(),
-        Step::TunOpen if matches!(errno, rustix::io::Errno::NOENT | rustix::io::Errno::NODEV | rustix::io::Errno::NXIO) => {
+        Step::TunOpen if [Errno::NOENT, Errno::NODEV, Errno::NXIO].into_iter().any(is) => {
             "load the module with `sudo modprobe tun`; in a container, start it with `--device /dev/net/tun`".into()
         }
-        Step::TunOpen if refused => "the device is usually open to everyone: `sudo chmod 0666 /dev/net/tun`; in a \
-             container, start it with `--device /dev/net/tun`"
+        Step::TunOpen if refused => "the device is usually open to everyone: `sudo chmod 0666 /dev/net/tun`, until this \
+             machine starts again, and for good a udev rule, KERNEL==\"tun\", MODE=\"0666\"; in a container, start it with \
+             `--device /dev/net/tun`"
             .into(),
         Step::Proc if refused => "in a container whose /proc is masked the kernel refuses a new one; start it with \
              `--security-opt unmask=ALL` (podman) or `--security-opt systempaths=unconfined` (docker)"
             .into(),
-        Step::Root | Step::System if errno == rustix::io::Errno::NOSYS => {
+        Step::Root | Step::System if is(Errno::NOSYS) => {
             "the native runtime needs Linux 5.12 or newer".into()
         }
-        Step::Exec if errno == rustix::io::Errno::NOENT => {
+        Step::Exec if is(Errno::NOENT) => {
             "programs are looked up inside the sandbox, which sees the host's /usr and what is mounted".into()
         }
         Step::Handshake => "a firewall on the host may drop UDP that comes from containers: allow it on the interface of \
              the container's network, or use `--link socket`"
             .into(),
-        Step::User if errno == rustix::io::Errno::INVAL => "the container has no such user id: with a rootless engine, \
+        Step::User if is(Errno::INVAL) => "the container has no such user id: with a rootless engine, \
              give your user subordinate ids (`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`)"
             .into(),
         Step::Start | Step::Namespaces | Step::IdentityMap | Step::Fork | Step::Root | Step::System | Step::Etc | Step::Proc | Step::Dev | Step::Scratch | Step::Loopback | Step::TunOpen | Step::TunCreate | Step::Addresses | Step::Ipv6 | Step::Mounts | Step::Files | Step::Pivot | Step::Limits | Step::Capabilities | Step::Landlock | Step::Seccomp | Step::User | Step::Tunnel | Step::HandOver | Step::WorkingDirectory | Step::Exec => return None,
@@ -233,6 +236,16 @@ mod tests {
 
     fn failure(step: Step, errno: i32) -> Failure {
         Failure { step, errno, detail: "/dev/net/tun".into() }
+    }
+
+    /// A guest that is killed while it starts has no number to give.
+    #[test]
+    fn a_failure_without_a_number_has_a_sentence_and_hints_like_any_other() {
+        for errno in [0, -1, 5000, i32::MIN] {
+            assert_eq!(hint_on(&failure(Step::Start, errno), &Host::default()), None);
+            assert!(hint_on(&failure(Step::Handshake, errno), &Host::default()).is_some());
+        }
+        assert_eq!(sentence(&failure(Step::Namespaces, 0)), "cannot create the sandbox's namespaces");
     }
 
     #[test]

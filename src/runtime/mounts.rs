@@ -32,6 +32,8 @@ pub struct KnownDirectories {
     pub trusted: Vec<PathBuf>,
     /// They hold npxc's own state: a mount that contains one is refused.
     pub protected: Vec<PathBuf>,
+    /// The sockets of running sessions are in them: nothing of them is shown, however little the package may do there.
+    pub sockets: Vec<PathBuf>,
 }
 
 impl KnownDirectories {
@@ -40,7 +42,8 @@ impl KnownDirectories {
         let resolve = |paths: &[PathBuf]| -> Vec<PathBuf> {
             paths.iter().map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.clone())).collect()
         };
-        let (trusted, protected) = (resolve(&self.trusted), resolve(&self.protected));
+        let [trusted, protected, sockets] =
+            [&self.trusted, &self.protected, &self.sockets].map(|all| resolve(all));
         let mut left = MOST_ENTRIES;
         let mut checked = Checked { binds: Vec::new(), warnings: Vec::new() };
         for mount in mounts {
@@ -57,6 +60,9 @@ impl KnownDirectories {
             }
             if MACHINE.iter().any(|machine| host.starts_with(machine)) {
                 return Err(refuse("devices and kernel interfaces cannot be shared"));
+            }
+            if sockets.iter().any(|sockets| host.starts_with(sockets)) {
+                return Err(refuse("whoever reaches npxc's sockets in it changes what sessions may"));
             }
             if let Some(state) = protected.iter().find(|state| state.starts_with(&host)) {
                 return Err(refuse(&format!("it contains npxc's own files ({})", state.display())));

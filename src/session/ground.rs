@@ -123,6 +123,7 @@ fn directories(resolved: &Resolved, chosen: impl IntoIterator<Item = PathBuf>) -
     KnownDirectories {
         trusted: [resolved.directories.data.clone()].into_iter().chain(chosen).collect(),
         protected: resolved.directories.own().into_iter().cloned().collect(),
+        sockets: vec![resolved.directories.control()],
     }
 }
 

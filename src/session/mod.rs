@@ -6,8 +6,9 @@
 //!
 //! [`run()`] is the main job, `step` a sandboxed step of an install. What goes into them: `host` what is found on the host
 //! (`ground` the runtime and its node), `network` what was configured about it, `arguments` the paths that a package is started
-//! with, `files` what its client may share, `keeping` what it may write. `record` writes the log's first and last line,
-//! `refusals` says what a proxy did not do, `foreground` how a run ends, `survey`, `inspect` and `lookup` what a run would find.
+//! with, `files` what its client may share, `keeping` what it may write. `record` writes the log's first and last line, `live`
+//! lets its user ask and change it meanwhile, `observed` counts what observe mode let through, `refusals` says what a proxy did
+//! not do, `foreground` how a run ends, `survey`, `inspect` and `lookup` what a run would find.
 
 mod arguments;
 mod files;
@@ -16,10 +17,13 @@ mod ground;
 mod host;
 mod inspect;
 mod keeping;
+mod live;
 mod lookup;
 #[allow(unsafe_code)] // the allocator's setting has no safe wrapper
 mod memory;
 mod network;
+mod observed;
+pub mod online;
 mod record;
 mod refusals;
 mod run;
@@ -46,7 +50,7 @@ pub use self::network::no_presets;
 pub use self::run::{install, run, until_signal, update};
 pub use self::survey::{Installed, Survey, survey};
 use crate::audit::{AuditError, Event, Recorder};
-use crate::egress::driver::{Datapath, Published};
+use crate::egress::driver::{self, Datapath, Published};
 use crate::egress::resolver::{self, Pinned};
 use crate::exit::{ExitStatus, Failure};
 use crate::net::dns::{self, Responder};
@@ -158,6 +162,11 @@ impl Session {
     /// What it writes into a layer that ends with it, once ([`Guest::take_written`]).
     pub fn take_written(&mut self) -> Option<OwnedFd> {
         self.guest.take_written()
+    }
+
+    /// What tells the datapath things; none once it has ended.
+    fn datapath(&self) -> Option<driver::Handle> {
+        self.datapath.as_ref().map(Datapath::handle)
     }
 
     /// Starts the command.

@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::SessionError;
 use super::foreground::Cause;
+use crate::audit::shelf::{self, Shelved};
 use crate::audit::signature::Key;
-use crate::audit::{AuditError, Event, Log, Recorder, shelf};
+use crate::audit::{AuditError, Event, Log, Options, Recorder, otel};
 use crate::config::Resolved;
 use crate::package::Entry;
+use crate::paths::shell_word;
 use crate::policy::Policy;
 use crate::runtime::{Access, Ended, Launch, LimitHit, Mount, Runtime, Status};
 
@@ -60,22 +62,33 @@ impl<'a> Opening<'a> {
     /// Writes it, the first time.
     pub(super) fn write(&self, link: &str) -> Result<(), SessionError> {
         let Some(start) = self.start.take() else { return Ok(()) };
-        self.recorder.record(over(start, link)).map_err(|_| SessionError::Unrecorded(self.log.to_owned()))
+        self.recorder.begin(over(start, link)).map_err(|_| SessionError::Unrecorded(self.log.to_owned()))
     }
 }
 
 /// Opens the log, and lets go of those that are older than anybody wants.
 pub(super) fn open(resolved: &Resolved, session: Uuid) -> Result<(Log, Recorder), AuditError> {
     let path = resolved.directories.audit_key();
-    let key = resolved.sign.then(|| Key::at(&path)).transpose();
+    let key = resolved.logs.sign.then(|| Key::at(&path)).transpose();
     let key = key.map_err(|source| AuditError::Key { path, source })?;
-    let opened = Log::signed(&resolved.audit, session, key)?;
-    if let Some(age) = resolved.keep_logs {
+    let mirror = resolved.logs.otel.then(otel::mirror).transpose()?;
+    let options = Options { key, max_size: resolved.logs.max_size, mirror };
+    let opened = Log::with(&resolved.audit, session, options)?;
+    if let Some(keep) = resolved.logs.keep {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // What cannot be removed now is next time, and stops nothing.
-        let _ = shelf::sweep(&resolved.directories.audit(), now.saturating_sub(age).as_secs());
+        let _ = shelf::sweep(&resolved.directories.audit(), keep, now);
     }
     Ok(opened)
+}
+
+/// What `npxc audit` takes for a session's log: the id that its name has, in short, where it lies in npxc's own directory.
+pub(super) fn called(log: &Path, resolved: &Resolved) -> String {
+    let own = log.parent() == Some(&resolved.directories.audit());
+    match Shelved::of(log.to_owned()).filter(|_| own) {
+        Some(log) => log.short(),
+        None => shell_word(&log.to_string_lossy()),
+    }
 }
 
 /// `session.start`. `mounts` are those worth a reviewer's attention.

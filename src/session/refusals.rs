@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Said;
-use crate::audit::Event;
+use crate::audit::event::{self, Event};
 use crate::net::router::Journal;
 
 /// Different things that are said in one session; the log has them all.
@@ -59,10 +59,7 @@ impl<J: Journal> Journal for Telling<J> {
 /// Where an opened flow goes, as people say it.
 fn destination(event: &Event) -> Option<String> {
     let Event::FlowOpen { name, guest_destination, .. } = event else { return None };
-    Some(match name {
-        Some(name) => format!("{name}:{}", guest_destination.port()),
-        None => guest_destination.to_string(),
-    })
+    Some(event::destination(name.as_deref(), *guest_destination))
 }
 
 #[cfg(test)]
@@ -101,6 +98,7 @@ mod tests {
                 via: Some("http://192.0.2.1:3128 by name".to_owned()),
                 observed: None,
                 hint: None,
+                calls: Vec::new(),
             });
             telling.record(Event::FlowClose {
                 flow: 1,

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::foreground::{self, Cause, Conclusion, Signals};
 use super::host::Host;
 use super::keeping::{self, Keeping};
+use super::live::Live;
+use super::observed::Observed;
 use super::record::{self, Opening, Subject};
 use super::refusals::Telling;
 use super::witness::Witness;
@@ -20,6 +22,7 @@ use crate::config::Resolved;
 use crate::exit::{ExitStatus, Failure};
 use crate::package::{Changes, Entry, Progress, Updated};
 use crate::policy::Mode;
+use crate::rpc::calls::Calls;
 use crate::rpc::denials::Denials;
 use crate::rpc::proxy::{GuestEnds, Proxy};
 use crate::rpc::translate::Translator;
@@ -150,7 +153,8 @@ async fn start(
     let mut launch = host.launch(resolved, entry, &granted)?;
     keeping.add_to(&mut launch);
     launch.mounts.push(files::mount(&shelf));
-    let policy = network::policy(resolved.network.policy(network::presets(&host.npm)))?;
+    let spec = resolved.network.policy(network::presets(&host.npm));
+    let policy = network::policy(spec.clone())?;
     let published = network::listen(resolved)?;
     if let Some(proxying) = &resolved.network.proxy
         && resolved.network.mode != Mode::None
@@ -169,8 +173,8 @@ async fn start(
         opening.write(runtime.link())?;
     }
     let names = files::names(&resolved.mounts);
-    let denials = Denials::default();
-    let mut translator = Translator::new(resolved.arguments.clone()).mounts(names);
+    let (denials, observed, calls) = (Denials::default(), Observed::default(), Calls::default());
+    let mut translator = Translator::new(resolved.arguments.clone()).mounts(names).noting(calls.clone());
     if resolved.explain {
         translator = translator.explaining(denials.clone());
     }
@@ -185,10 +189,21 @@ async fn start(
         pinned: network::pinned(&resolved.network),
         proxy: resolved.network.proxy.clone(),
         published,
-        journal: Box::new(Telling::new(Witness::new(recorder.clone(), denials, say.clone()), say)),
+        journal: Box::new(Telling::new(
+            Witness::new(recorder.clone(), denials, (observed.clone(), calls), say.clone()),
+            say,
+        )),
+    };
+    let live = Live {
+        directory: resolved.directories.control(),
+        session: id,
+        package: entry.manifest.title(),
+        spec,
+        recorder: recorder.clone(),
+        log: log.path().to_owned(),
     };
     let messages = (translator, files.clone(), &mut said);
-    let relayed = relay(runtime, parts, messages, &opening, words, signals).await;
+    let relayed = relay(runtime, parts, messages, (&opening, live), words, signals).await;
     let (conclusion, written) =
         relayed.unwrap_or_else(|error| (Conclusion { ended: Err(error), cause: Cause::Itself }, None));
 
@@ -200,14 +215,23 @@ async fn start(
     keeping::tell(written, entry, resolved.persist, words);
     opening.write(runtime.link())?;
     let end = record::end(&conclusion.ended, conclusion.cause, &recorder);
-    let (denied, path) = (recorder.totals().denied, log.path().to_owned());
+    let (denied, called) = (recorder.totals().denied, record::called(log.path(), resolved));
     if let Err(error) = log.finish(end) {
         words.warning(&error.to_string());
     }
     if denied > 0 {
         let times = if denied == 1 { "once".to_owned() } else { format!("{denied} times") };
         words.say(&format!("the package was denied {times}"));
-        words.hint(&format!("npxc audit show {}", path.display()));
+        words.hint(&format!("npxc audit show {called}"));
+    }
+    if resolved.network.mode == Mode::Observe {
+        match observed.words() {
+            Some(destinations) => {
+                words.say(&format!("the package was let through to {destinations} would have been denied"));
+                words.hint(&format!("npxc audit suggest {called}"));
+            }
+            None => words.say("nothing was let through that would have been denied"),
+        }
     }
     conclude(conclusion, &resolved.limits)
 }
@@ -218,7 +242,7 @@ async fn relay(
     runtime: &dyn Runtime,
     parts: Parts,
     (translator, files, said): (Translator, Handle, &mut UnboundedReceiver<Said>),
-    opening: &Opening<'_>,
+    (opening, live): (&Opening<'_>, Live),
     words: &dyn Progress,
     signals: &mut Signals,
 ) -> Result<(Conclusion, Option<OwnedFd>), SessionError> {
@@ -231,6 +255,7 @@ async fn relay(
     }
     let (notices, mut received) = unbounded_channel();
     let proxy = Proxy::start(ends, translator, Box::new(files), notices).map_err(SessionError::Stdio)?;
+    let _live = live.listen(&session, runtime, words);
     session.release()?;
     let written = session.take_written();
     let conclusion = {

@@ -95,7 +95,7 @@ impl<'a> Steps<'a> {
         let session = Session::start(self.runtime, parts, stdio);
         let used = session.as_ref().map_or_else(|_| self.runtime.link(), Session::link);
         recorder
-            .record(record::over(start, used))
+            .begin(record::over(start, used))
             .map_err(|_| StepError::new("the audit log cannot be written", None))?;
         let mut session = session.map_err(failed)?;
         let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
@@ -165,12 +165,7 @@ impl Kept {
     }
 
     fn keep(&self, event: &Event) {
-        if matches!(
-            event,
-            Event::FlowDeny { .. }
-                | Event::Dns { reason: Some(_), .. }
-                | Event::FlowClose { hint: Some(_), .. }
-        ) {
+        if event.denial().is_some() || matches!(event, Event::FlowClose { hint: Some(_), .. }) {
             let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < MAX_DENIALS {
                 kept.push(event.clone());

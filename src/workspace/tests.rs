@@ -3,9 +3,13 @@
 mod directory;
 #[path = "host_tests.rs"]
 mod host;
+#[path = "late_tests.rs"]
+mod late;
 #[cfg(target_os = "linux")] // others have no rename that exchanges everywhere
 #[path = "race_tests.rs"]
 mod race;
+#[path = "spared_tests.rs"]
+mod spared;
 #[path = "whole_tests.rs"]
 mod whole_directory;
 #[path = "writing_tests.rs"]

@@ -1,8 +1,7 @@
 //! What the guest makes of its copies, and what of that reaches the host.
 
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 
-use super::stamp::Seen;
 use super::*;
 
 /// What a call of these paths would have collected.
@@ -110,109 +109,6 @@ fn a_new_file_is_made_where_it_was_named() {
 }
 
 #[test]
-fn nothing_is_written_over_what_changed_meanwhile() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let file = world.cwd.join("in.txt");
-    let changed = share(&mut workspace, "in.txt");
-    let made = share(&mut workspace, "new.txt");
-    for answer in [&changed, &made] {
-        fs::write(copy(&workspace, answer), "the package's").unwrap();
-    }
-    fs::write(&file, "USERS!").unwrap();
-    fs::write(world.cwd.join("new.txt"), "the user's").unwrap();
-    let unsaved = collect(&mut workspace, &[&changed, &made]);
-    assert_eq!(codes(&unsaved), ["changed-meanwhile"; 2]);
-    assert_eq!(unsaved[0].path, file.display().to_string());
-    let kept = world.cwd.join("in.txt.npxc-1");
-    assert!(unsaved[0].refusal.reason.contains(kept.to_str().unwrap()), "{:?}", unsaved[0]);
-    assert_eq!(fs::read_to_string(&kept).unwrap(), "the package's");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "USERS!");
-    assert_eq!(fs::read_to_string(world.cwd.join("new.txt")).unwrap(), "the user's");
-    assert_eq!(names(&world.cwd), ["in.txt", "in.txt.npxc-1", "new.txt", "new.txt.npxc-1"]);
-    // Not again, until the package changes it again.
-    assert_eq!(collect(&mut workspace, &[&changed, &made]), []);
-    // A touch is no change.
-    let touched = share(&mut workspace, "in.txt");
-    fs::write(copy(&workspace, &touched), "again").unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
-    assert_eq!(collect(&mut workspace, &[&touched]), []);
-    assert_eq!(fs::read_to_string(&file).unwrap(), "again");
-}
-
-/// What a guest does with the place of its copy.
-type Trick<'a> = (&'a str, &'a dyn Fn(&Path));
-
-#[test]
-fn only_regular_files_are_taken() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let file = world.cwd.join("in.txt");
-    let secret = world.home.join("out.txt");
-    let tricks: [Trick<'_>; 6] = [
-        ("link", &|copied| symlink(&secret, copied).unwrap()),
-        ("link to nothing", &|copied| symlink("nothing", copied).unwrap()),
-        ("FIFO", &|copied| {
-            rustix::fs::mknodat(
-                rustix::fs::CWD,
-                copied,
-                rustix::fs::FileType::Fifo,
-                rustix::fs::Mode::from_raw_mode(0o666),
-                0,
-            )
-            .unwrap();
-        }),
-        ("directory", &|copied| fs::create_dir(copied).unwrap()),
-        ("hard link", &|copied| fs::hard_link(&secret, copied).unwrap()),
-        ("huge", &|copied| fs::File::create(copied).unwrap().set_len(600 << 20).unwrap()),
-    ];
-    for (what, trick) in tricks {
-        let answer = share(&mut workspace, "in.txt");
-        let copied = copy(&workspace, &answer);
-        fs::remove_file(&copied).unwrap();
-        trick(&copied);
-        assert_eq!(codes(&collect(&mut workspace, &[&answer])), ["not-saved"], "{what}");
-        assert_eq!(fs::read_to_string(&file).unwrap(), "inside", "{what}");
-        assert_eq!(names(&world.cwd), ["in.txt"], "{what}");
-        if copied.is_dir() {
-            fs::remove_dir(&copied).unwrap();
-        }
-    }
-}
-
-#[test]
-fn what_leads_out_of_the_scope_is_not_written() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let (sub, outside) = (world.cwd.join("sub"), world.home.join("outside"));
-    fs::create_dir(&sub).unwrap();
-    fs::create_dir(&outside).unwrap();
-    let new = share(&mut workspace, "sub/new.txt");
-    let own = share(&mut workspace, "sub/own.txt");
-    for answer in [&new, &own] {
-        fs::write(copy(&workspace, answer), "text").unwrap();
-    }
-    // Its directory becomes a link to elsewhere, then one to npxc's own.
-    fs::remove_dir(&sub).unwrap();
-    symlink(&outside, &sub).unwrap();
-    let unsaved = collect(&mut workspace, &[&new]);
-    assert_eq!(codes(&unsaved), ["not-saved"]);
-    assert_eq!(names(&outside), [""; 0]);
-    let kept = world.cache.join("kept/new.txt.npxc-1");
-    assert_eq!(fs::read_to_string(&kept).unwrap(), "text");
-    assert!(unsaved[0].refusal.reason.contains(kept.to_str().unwrap()), "{unsaved:?}");
-    fs::remove_file(&sub).unwrap();
-    fs::rename(&world.cache, &sub).unwrap();
-    workspace.scope = Scope::new(
-        Ground { cwd: world.cwd.clone(), home: world.home.clone(), own: vec![sub.clone()] },
-        &[],
-        false,
-    );
-    fs::rename(&sub, &world.cache).unwrap();
-    assert_eq!(share(&mut workspace, "sub"), share(&mut workspace, "sub"));
-}
-
-#[test]
 fn a_link_inside_the_scope_is_kept_and_its_file_written() {
     let world = World::new();
     let mut workspace = world.writable();
@@ -225,36 +121,6 @@ fn a_link_inside_the_scope_is_kept_and_its_file_written() {
 }
 
 #[test]
-fn what_a_tool_would_make_in_vain_is_refused() {
-    let world = World::new();
-    let made = |text: &str| Named { makes: true, ..named(text, Reason::Schema(Sign::Name)) };
-    let refused = |workspace: &mut Workspace, text: &str| match workspace.share(&made(text)) {
-        Answer::Refused(refusal) => refusal,
-        other => panic!("{other:?}"),
-    };
-    let mut workspace = world.here();
-    let refusal = refused(&mut workspace, "out.xlsx");
-    assert_eq!(refusal.code, "missing");
-    let hint = refusal.hint.unwrap();
-    assert!(hint.find("--write").unwrap() < hint.find(":rw").unwrap(), "{hint}");
-    let absolute = world.cwd.join("out.xlsx").display().to_string();
-    assert_eq!(refused(&mut workspace, &absolute).hint, Some(hint));
-    let refusal = refused(&mut workspace, "../out.xlsx");
-    assert_eq!(refusal.code, "outside-scope");
-    let hint = refusal.hint.unwrap();
-    assert!(hint.contains("--mount DIR:rw"), "nobody is told to mount a home directory: {hint}");
-    // What merely looks like a path may be anything.
-    let shaped = Named { makes: true, ..named("./out.xlsx", Reason::Shape) };
-    assert_eq!(workspace.share(&shaped), Answer::Leave);
-    // From a directory that is too wide nothing comes back.
-    let mut wide = world.workspace(&world.home, &[]);
-    let refusal = refused(&mut wide, "out.xlsx");
-    assert!(refusal.reason.contains("too wide") && refusal.hint.unwrap().contains("--cwd"));
-    let mut workspace = world.writable();
-    assert!(matches!(workspace.share(&made("out.xlsx")), Answer::Shared { writable: true, .. }));
-}
-
-#[test]
 fn a_read_only_scope_stays_as_it_is() {
     let world = World::new();
     let mut workspace = world.here();
@@ -264,128 +130,6 @@ fn a_read_only_scope_stays_as_it_is() {
     assert_eq!(code(share(&mut workspace, world.cwd.join("none.txt").to_str().unwrap())), "missing");
     workspace.finish();
     assert_eq!(names(&world.cwd), ["in.txt"]);
-}
-
-#[test]
-fn what_no_reply_spoke_of_is_collected_in_the_end() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let (one, two) = (share(&mut workspace, "in.txt"), share(&mut workspace, "two.txt"));
-    fs::write(copy(&workspace, &one), "late").unwrap();
-    fs::write(copy(&workspace, &two), "late too").unwrap();
-    fs::write(world.cwd.join("two.txt"), "the user's").unwrap();
-    workspace.finish();
-    assert_eq!(fs::read_to_string(world.cwd.join("in.txt")).unwrap(), "late");
-    assert_eq!(names(&world.cwd), ["in.txt", "two.txt", "two.txt.npxc-1"]);
-    let said = world.said.lock().unwrap();
-    assert!(matches!(&said[..], [words] if words.contains("two.txt.npxc-1")), "{said:?}");
-}
-
-#[test]
-fn what_is_written_after_the_reply_is_collected_with_the_next_one_or_in_the_end() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let file = world.cwd.join("in.txt");
-    fs::create_dir(world.cwd.join("sub")).unwrap();
-    fs::write(world.cwd.join("sub/in.txt"), "inside").unwrap();
-    let (answer, tree) = (share(&mut workspace, "in.txt"), share(&mut workspace, "sub"));
-    let open = |path: &Path| fs::File::options().write(true).open(path).unwrap();
-    let held = [open(&copy(&workspace, &answer)), open(&copy(&workspace, &tree).join("in.txt"))];
-    // As a mapping's page leaves them that was written to before the last look.
-    let times_tell_nothing = |workspace: &mut Workspace| {
-        for copy in workspace.copies.values_mut() {
-            let held = held.each_ref().map(|file| rustix::fs::fstat(file).unwrap());
-            let own = held.iter().find(|stat| copy.guest.is_some_and(|seen| seen.is_of(stat)));
-            copy.guest = own.map(Seen::long_ago);
-        }
-    };
-    let write = |text: &str| held.each_ref().map(|held| held.write_all_at(text.as_bytes(), 0).unwrap());
-    assert_eq!(collect(&mut workspace, &[&answer, &tree]), []);
-    write("INSIDE");
-    times_tell_nothing(&mut workspace);
-    assert_eq!(collect(&mut workspace, &[&answer]), []);
-    assert_eq!(fs::read_to_string(&file).unwrap(), "INSIDE");
-    write("inSIDE");
-    times_tell_nothing(&mut workspace);
-    workspace.finish();
-    assert_eq!(fs::read_to_string(&file).unwrap(), "inSIDE");
-    assert_eq!(fs::read_to_string(world.cwd.join("sub/in.txt")).unwrap(), "inSIDE");
-}
-
-#[test]
-fn what_the_guest_made_before_any_call_named_it_is_brought_back() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let answer = share(&mut workspace, "in.txt");
-    let copied = copy(&workspace, &answer);
-    // It moves one, and makes another where the host has a file.
-    fs::write(world.cwd.join("there.txt"), "the user's").unwrap();
-    fs::rename(&copied, copied.with_file_name("moved.txt")).unwrap();
-    fs::write(copied.with_file_name("there.txt"), "the package's").unwrap();
-    let (moved, there) = (share(&mut workspace, "moved.txt"), share(&mut workspace, "there.txt"));
-    assert_eq!(fs::read_to_string(copy(&workspace, &moved)).unwrap(), "inside");
-    assert_eq!(fs::read_to_string(copy(&workspace, &there)).unwrap(), "the user's");
-    assert_eq!(codes(&collect(&mut workspace, &[&moved, &there])), ["changed-meanwhile"]);
-    assert_eq!(names(&world.cwd), ["in.txt", "moved.txt", "there.txt", "there.txt.npxc-1"]);
-    assert_eq!(fs::read_to_string(world.cwd.join("moved.txt")).unwrap(), "inside");
-    assert_eq!(fs::read_to_string(world.cwd.join("there.txt.npxc-1")).unwrap(), "the package's");
-    assert_eq!(fs::read_to_string(world.cwd.join("there.txt")).unwrap(), "the user's");
-}
-
-#[test]
-fn what_could_not_be_saved_is_told_by_the_next_reply() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let file = world.cwd.join("in.txt");
-    let answer = share(&mut workspace, "in.txt");
-    fs::write(copy(&workspace, &answer), "the package's").unwrap();
-    fs::write(&file, "USERS!").unwrap();
-    // Another call names it before the first one's reply is there.
-    assert_eq!(share(&mut workspace, "in.txt"), answer);
-    let unsaved = collect(&mut workspace, &[&answer]);
-    assert_eq!(codes(&unsaved), ["changed-meanwhile"]);
-    assert_eq!(unsaved[0].path, file.display().to_string());
-    assert_eq!(collect(&mut workspace, &[&answer]), [], "once");
-}
-
-#[test]
-fn a_package_s_files_are_remembered_within_the_bound() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    fs::create_dir(world.cwd.join("docs")).unwrap();
-    let answer = share(&mut workspace, "docs");
-    for number in 1..publish::MOST_NAMES {
-        let name = PathBuf::from(format!("absent/{number}"));
-        workspace.copies.insert((1, name.clone()), Copy::of_nothing(world.cwd.join(&name), name));
-    }
-    for name in ["a", "b", "c"] {
-        fs::write(copy(&workspace, &answer).join(name), name).unwrap();
-    }
-    let unsaved = collect(&mut workspace, &[&answer]);
-    assert_eq!(codes(&unsaved), ["not-saved"]);
-    let bound = publish::MOST_NAMES.to_string();
-    assert!(unsaved[0].refusal.reason.contains(&bound), "{unsaved:?}");
-    assert_eq!(names(&world.cwd.join("docs")).len(), 1);
-    assert_eq!(workspace.copies.len(), publish::MOST_NAMES);
-    // And a client's.
-    let Answer::Refused(refusal) = share(&mut workspace, "in.txt") else { panic!() };
-    assert!(refusal.code == "too-many" && refusal.reason.contains(&bound), "{refusal:?}");
-}
-
-#[test]
-fn many_files_that_could_not_be_saved_are_said_in_few_lines() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    for number in 0..5 {
-        let name = format!("{number}.txt");
-        let answer = share(&mut workspace, &name);
-        fs::write(copy(&workspace, &answer), "the package's").unwrap();
-        fs::write(world.cwd.join(name), "the user's").unwrap();
-    }
-    workspace.finish();
-    let said = world.said.lock().unwrap();
-    assert_eq!(said.len(), 4, "{said:?}");
-    assert!(said[3].starts_with("2 more"), "{said:?}");
 }
 
 #[test]
@@ -403,17 +147,4 @@ fn a_change_within_one_tick_of_the_clock_is_seen() {
         assert_eq!(share(&mut workspace, "in.txt"), answer);
         assert_eq!(fs::read_to_string(copy(&workspace, &answer)).unwrap(), "INSIDE");
     }
-}
-
-#[test]
-fn a_refusal_does_not_advise_what_is_on() {
-    let world = World::new();
-    let mut workspace = world.writable();
-    let below = world.cwd.join("in.txt/new");
-    let Answer::Refused(refusal) = share(&mut workspace, below.to_str().unwrap()) else { panic!() };
-    assert_eq!(refusal.code, "missing");
-    assert!(!format!("{refusal:?}").contains("--write"), "{refusal:?}");
-    let refusal = words::too_wide(Path::new("/home/me/~a b"));
-    assert!(refusal.hint.unwrap().ends_with("--mount '/home/me/~a b'"));
-    assert!(words::too_wide(Path::new("/home/é~")).hint.unwrap().ends_with("'/home/é~'"));
 }

@@ -1,7 +1,9 @@
 //! What a reviewer does with the logs of real packages.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -43,6 +45,21 @@ fn what_was_observed_is_suggested_and_suffices() {
         .collect();
     let allowed = session(&options);
     assert!(allowed.hints().is_empty(), "{options:?} do not suffice: {:?}", allowed.hints());
+    // It was the call that asked for it, and it can be looked for by that.
+    for (filter, is_there) in [
+        (&["--tool", "get-npm-package-details"][..], true),
+        (&["--destination", ":443"], true),
+        (&["--tool", "another"], false),
+        (&["--destination", "nowhere"], false),
+        (&["--denied"], false),
+    ] {
+        let (done, json, said) = audit(&[&["show", "--json", text(&allowed.0)], filter].concat());
+        assert!(done, "{said}");
+        let report: Value = serde_json::from_str(&json).unwrap();
+        let reached = report["reached"].as_array().unwrap();
+        assert_eq!(!reached.is_empty(), is_there, "{filter:?}: {json}");
+        assert!(reached.iter().all(|row| row["calls"] == json!(["get-npm-package-details"])), "{json}");
+    }
     // The same rules as a file, which its parser takes.
     let (done, toml, said) = audit(&["suggest", "--toml", observed.0.to_str().unwrap()]);
     assert!(done, "{said}");
@@ -77,6 +94,14 @@ fn a_session_is_a_page_and_what_is_new_in_it_is_told() {
     let (done, markdown, said) =
         audit(&["report", after, "--html", text(&page), "--markdown", "--since", before]);
     assert!(done && said.contains("npxc: the page is "), "{said}");
+    // It says what a package was given, so that it is nobody else's, whatever was there before.
+    let mode = || fs::metadata(&page).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&page, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(audit(&["report", after, "--html", text(&page)]).0);
+    assert_eq!(mode(), 0o600);
+    let (done, _, said) = audit(&["report", after, "--html", text(&page), "--since", before]);
+    assert!(done, "{said}");
     let page = fs::read_to_string(&page).unwrap();
     for document in [&page, &markdown] {
         assert!(document.contains("denied") && document.contains(SERVER), "{document}");
@@ -127,6 +152,108 @@ fn a_signed_log_is_trusted_by_whoever_knows_the_key() {
     let (sound, _, said) = audit(&["verify", text(&unsigned.0), "--key", key]);
     assert!(!sound && said.contains("is not signed"), "{said}");
     assert!(!own(&["audit", "key", "surplus"]).status.success());
+}
+
+#[test]
+fn an_observed_run_ends_with_what_to_type() {
+    let state = world().scratch("state");
+    let fixture = world().fixture();
+    // Where there is no network, so that nothing is sent to anybody.
+    let own = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        world().environment(&mut command);
+        command.args(["-Urn", "--"]).arg(world().command(&[]).get_program()).args(arguments);
+        let output = command.env("XDG_STATE_HOME", &state).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let installed = world().command(&["install", text(&fixture)]).output().unwrap();
+    assert!(installed.status.success(), "{installed:?}");
+    let silent = own(&["--network", "observe", text(&fixture), "exit", "0"]).1;
+    assert!(silent.ends_with("npxc: nothing was let through that would have been denied\n"), "{silent}");
+    assert!(!own(&[text(&fixture), "exit", "0"]).1.contains("let through"));
+
+    // Two destinations, one of them twice.
+    let urls = ["http://192.0.2.1:81/", "http://192.0.2.1:82/", "http://192.0.2.1:81/?again"];
+    let (_, said) = own(&[&["--network", "observe", text(&fixture), "knock"], &urls[..]].concat());
+    let (counted, hint) =
+        said.split_once("would have been denied\nnpxc: hint: ").unwrap_or_else(|| panic!("{said}"));
+    assert!(counted.ends_with("npxc: the package was let through to 2 destinations that "), "{said}");
+    let typed = hint.trim_end();
+    let id = typed.strip_prefix("npxc audit suggest ").unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(id.len(), 8, "{said}");
+    // As it stands there.
+    let words: Vec<&str> = typed.split(' ').skip(1).collect();
+    let suggested = world().command(&words).env("XDG_STATE_HOME", &state).output().unwrap();
+    let suggested = String::from_utf8(suggested.stdout).unwrap();
+    assert!(suggested.contains("--allow 192.0.2.1:81 --allow 192.0.2.1:82 PACKAGE"), "{suggested}");
+
+    // Elsewhere a session's id would name nothing.
+    let directory = world().scratch("logs of mine");
+    let said = own(&["--audit-log", text(&directory), text(&fixture), "knock", urls[0]]).1;
+    let typed = said.trim_end().rsplit_once("npxc: hint: npxc audit show ").unwrap().1;
+    assert!(typed.starts_with(&format!("'{}/", directory.display())) && typed.ends_with(".jsonl'"), "{said}");
+}
+
+#[test]
+fn a_long_session_is_several_files_and_one_log() {
+    let place = world().scratch("rotating");
+    fs::create_dir_all(place.join("config/npxc")).unwrap();
+    fs::write(place.join("config/npxc/npxc.toml"), "[audit]\nmax_size = \"64K\"\nkeep = 2\n").unwrap();
+    let own = |arguments: &[&str]| {
+        let mut command = world().command(arguments);
+        command.env("XDG_CONFIG_HOME", place.join("config")).env("XDG_STATE_HOME", place.join("state"));
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let files = || {
+        let all = fs::read_dir(place.join("state/npxc/audit")).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = all.collect();
+        all.sort();
+        all
+    };
+    let fixture = world().fixture();
+    let installed = world().command(&["install", text(&fixture)]).output().unwrap();
+    assert!(installed.status.success(), "{installed:?}");
+    let urls: Vec<String> = (1001..=1300).map(|port| format!("http://192.0.2.1:{port}/")).collect();
+    let knocking: Vec<&str> =
+        [text(&fixture), "knock"].into_iter().chain(urls.iter().map(String::as_str)).collect();
+    assert_eq!(own(&knocking).0, Some(0));
+    let written = files();
+    assert!(written.len() >= 3 && text(&written[0]).ends_with(".2.jsonl"), "{written:?}");
+    assert!(written.iter().all(|file| fs::metadata(file).unwrap().len() <= 64 << 10));
+
+    let (status, said, error) = own(&["audit", "verify"]);
+    assert!(status == Some(0) && said.contains(&format!(": {} files, ", written.len())), "{said}{error}");
+    let (_, list, _) = own(&["audit", "list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["denied"]), (1, &json!(300)), "{list}");
+    assert_eq!(list[0]["state"], "ended");
+    let (_, suggested, _) = own(&["audit", "suggest", "--json", list[0]["session"].as_str().unwrap()]);
+    let suggested: Value = serde_json::from_str(&suggested).unwrap();
+    assert_eq!(suggested["rules"].as_array().unwrap().len(), 300);
+
+    // Without one of them, the others are shown, and it is said which.
+    let kept = fs::read(&written[0]).unwrap();
+    fs::remove_file(&written[0]).unwrap();
+    let name = written[0].file_name().unwrap().to_str().unwrap();
+    let (status, _, error) = own(&["audit", "verify"]);
+    assert!(
+        status == Some(1) && error.contains(&format!("the log goes on in {name}, which is missing")),
+        "{error}"
+    );
+    let (status, shown, error) = own(&["audit", "show", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert!(status == Some(0) && error.contains(name), "{error}");
+    assert!(shown["denied"].as_array().unwrap().len() < 300 && !shown["runs"][0]["ended"].is_null());
+    fs::write(&written[0], kept).unwrap();
+
+    // Of two sessions that are kept one is the third.
+    for _ in 0..2 {
+        assert!(written.iter().all(|file| file.exists()));
+        assert_eq!(own(&[text(&fixture), "exit", "0"]).0, Some(0));
+    }
+    assert!(written.iter().all(|file| !file.exists()) && files().len() == 2, "{:?}", files());
 }
 
 /// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").

@@ -8,6 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::mcp::{Client, text_of};
+use super::unfinished::{Greeter, only_the_end_is_missing};
 use super::world::{Npxc, world};
 
 /// Runs the rest of its words where `$DISK` is a tmpfs with `$OPTIONS`, of which `$TAKEN` KiB are taken.
@@ -16,6 +17,15 @@ const SMALL: [&str; 4] = [
     "-c",
     "exec unshare -Urm sh -ec 'mount -t tmpfs -o \"$OPTIONS\" tmpfs \"$DISK\"; \
      head -c \"${TAKEN}k\" /dev/zero >\"$DISK/taken\"; exec \"$@\"' sh \"$@\"",
+    "sh",
+];
+
+/// As [`SMALL`]; when that has ended, what is on the disk is copied to `$OUT`.
+const KEPT: [&str; 4] = [
+    "sh",
+    "-c",
+    "exec unshare -Urm sh -ec 'mount -t tmpfs -o \"$OPTIONS\" tmpfs \"$DISK\"; status=0; \"$@\" || status=$?; \
+     cp -R \"$DISK/.\" \"$OUT\"; exit $status' sh \"$@\"",
     "sh",
 ];
 
@@ -63,9 +73,9 @@ fn a_directory_of_npxcs_own_on_a_full_disk_says_so() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_says_so() {
+fn a_log_on_a_full_disk_says_so_and_nothing_runs() {
     let fixture = installed();
-    let words = [fixture.as_str(), "exit", "0"];
+    let words = [fixture.as_str(), "say", "hello"];
     let hint = "npxc: hint: the disk is full: free some space, or choose a place on another one with --audit-log PATH\n";
     let (output, _) = npxc("XDG_STATE_HOME", "nr_inodes=3", 0, &words).output();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -81,6 +91,49 @@ fn a_log_on_a_full_disk_says_so() {
     let said =
         "cannot be written (No space left on device (os error 28)): no connection is allowed from now on\n";
     assert!(stderr.contains(&format!("{said}{hint}")), "{stderr}");
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(1), &b""[..]), "{stderr}");
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_ends_the_log_and_every_connection() {
+    let fixture = installed();
+    let server = Greeter::start();
+    let (disk, out) = (world().scratch("disk"), world().scratch("out"));
+    let mut command = Command::new(KEPT[0]);
+    world().environment(&mut command);
+    command
+        .args(&KEPT[1..])
+        .arg(world().command(&[]).get_program())
+        .args(["--allow", &server.rule(), &fixture, "storm", &server.url()])
+        .env("XDG_STATE_HOME", &disk)
+        .env("DISK", &disk)
+        .env("OUT", &out)
+        .env("OPTIONS", "size=256k");
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Flows were allowed, and from then on none: not even one that the package only hears of.
+    let (answered, why) = stdout.trim_end().split_once(' ').unwrap_or_else(|| panic!("{stdout}{stderr}"));
+    let answered: usize = answered.parse().unwrap();
+    assert!(answered > 0 && why != "undefined", "{stdout}{stderr}");
+    let accepted = server.accepted();
+    assert!((answered..=answered + 1).contains(&accepted), "{accepted} of {answered}: {stderr}");
+    assert!(
+        stderr.contains(
+            "cannot be written (No space left on device (os error 28)): no connection is allowed from now on\n\
+             npxc: hint: the disk is full: free some space, or choose a place on another one with --audit-log PATH\n"
+        ),
+        "{stderr}"
+    );
+
+    // What was written, to the last line, is as npxc wrote it.
+    let logs: Vec<_> =
+        fs::read_dir(out.join("npxc/audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [log] = logs.as_slice() else { panic!("{logs:?}") };
+    let text = fs::read_to_string(log).unwrap();
+    assert!(text.len() > 100_000 && text.ends_with('\n'), "{}", text.len());
+    only_the_end_is_missing(log, &text);
+    let opened = text.matches("\"event\":\"flow.open\"").count();
+    assert!((1..=accepted).contains(&opened), "{opened} of {accepted}");
 }
 
 #[test]

@@ -33,6 +33,25 @@ fn package(name: &str, script: &str) -> PathBuf {
 
 const BUILDS: &str = "require('fs').writeFileSync('built', 'built')";
 
+#[test]
+fn what_fails_keeps_no_other_from_being_installed() {
+    let directory = package("beside", BUILDS).display().to_string();
+    let run = |arguments: &[&str]| {
+        let output = world().command(arguments).output().unwrap();
+        (output.status.code(), said(&output))
+    };
+    let (status, told) = run(&["install", "./nowhere", &directory, "./nothing"]);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains("npxc: installed npxc-beside@1.0.0 "), "{told}");
+    assert!(
+        told.contains("npxc: error: not installed, for the reasons above: ./nowhere, ./nothing\n"),
+        "{told}"
+    );
+    let (status, told) = run(&["install", "./nowhere"]);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(!told.contains("for the reasons above"), "one is said once: {told}");
+}
+
 /// An npxc with a store of its own.
 fn spawn(package: &Path, data: &Path) -> (Child, Audit) {
     let mut npxc = world().npxc(&[&package.display().to_string()]);

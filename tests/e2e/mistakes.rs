@@ -42,6 +42,9 @@ git+https://git.example.com/a.git
 -p server
 install
 clean no-such-package
+prob cowsay
+version
+--allow cowsay hi
 -- ./broken",
     ),
     (

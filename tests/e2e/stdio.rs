@@ -53,6 +53,25 @@ fn echoed(bytes: Vec<u8>) {
     same(&bytes, &received);
 }
 
+/// Whoever starts npxc shares its stdout with it, and may have made that non-blocking.
+#[test]
+fn a_result_is_whole_where_stdout_is_non_blocking() {
+    let completions = || world().command(&["completions", "bash"]);
+    let whole = completions().output().unwrap().stdout;
+    let (mut read, write) = std::io::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+    rustix::io::ioctl_fionbio(&write, true).unwrap();
+    let mut command = completions();
+    let mut child = command.stdout(write).spawn().unwrap();
+    // It holds the writing end as well.
+    drop(command);
+    let mut received = Vec::new();
+    read.read_to_end(&mut received).unwrap();
+    assert!(wait(&mut child).success());
+    assert!(whole.len() > 10 * 4096);
+    same(&whole, &received);
+}
+
 #[test]
 fn lines_of_eight_megabytes_come_back_whole() {
     let mut bytes = Vec::new();

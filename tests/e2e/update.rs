@@ -25,6 +25,9 @@ fn one_package_that_cannot_be_updated_does_not_stop_the_others() {
     let text = said(&output);
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("npxc: error: download of npxc-b failed"), "{text}");
+    for which in ["npxc-a (1 of 3)", "npxc-b (2 of 3)", "npxc-c (3 of 3)"] {
+        assert!(text.contains(&format!("npxc: looking for a newer {which} ...\n")), "{text}");
+    }
     assert!(text.contains("npxc: error: not updated, for the reasons above: npxc-b\n"), "{text}");
     for (name, version) in [("npxc-a", "1.1.0\n"), ("npxc-b", "1.0.0\n"), ("npxc-c", "1.1.0\n")] {
         let output = registry.npxc(&[name]);

@@ -21,10 +21,10 @@ fn all_of_it_holds_for_an_ordinary_user() {
         return;
     }
     // A place that the user can enter, whoever owns the directories above the project.
-    let directory = std::env::temp_dir().join("npxc-e2e-user");
-    if std::env::var_os("NPXC_TEST_KEEP").is_none() {
-        remove(&directory);
-    }
+    let place = Place(std::env::temp_dir().join("npxc-e2e-user"));
+    // What a killed run left.
+    place.clear();
+    let directory = place.0.clone();
     fs::create_dir_all(&directory).unwrap();
     let user = User::make(USER, &directory);
     let tests = directory.join("tests");
@@ -56,8 +56,22 @@ fn all_of_it_holds_for_an_ordinary_user() {
         format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "as {USER}:\n{report}");
     eprintln!("as {USER}:\n{report}");
-    if std::env::var_os("NPXC_TEST_KEEP").is_none() {
-        remove(&directory);
+}
+
+/// Where the user works. It goes with the test, however that ends.
+struct Place(PathBuf);
+
+impl Place {
+    fn clear(&self) {
+        if std::env::var_os("NPXC_TEST_KEEP").is_none() {
+            remove(&self.0);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

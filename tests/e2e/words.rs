@@ -46,6 +46,23 @@ fn an_option_behind_the_package_is_passed_on_with_a_warning() {
 }
 
 #[test]
+fn an_option_of_probe_behind_the_package_is_said_with_the_right_order() {
+    let fixture = world().fixture().display().to_string();
+    let probe = |words: &[&str]| {
+        let output = world().command(&[&["probe"], words].concat()).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = probe(&[&fixture, "exit", "0", "--call", "echo", "--json"]);
+    let hint = format!("npxc: hint: npxc probe --call echo --json {fixture} exit 0; ");
+    assert!(
+        said.contains("--call and --json stand behind the package's name") && said.contains(&hint),
+        "{said}"
+    );
+    let said = probe(&["--timeout", "60", "--", &fixture, "exit", "0", "--json"]);
+    assert!(!said.contains("behind the package's name"), "{said}");
+}
+
+#[test]
 fn a_path_that_the_package_cannot_see_is_pointed_out() {
     let place = world().scratch("notes").display().to_string();
     let said = stderr(&["FIXTURE", "exit", "0", &place]);
@@ -58,6 +75,11 @@ fn a_path_that_the_package_cannot_see_is_pointed_out() {
     {
         assert!(!stderr(meant).contains("cannot see"), "{meant:?}");
     }
+    // Where no shell has expanded it: in a client's file.
+    let home = world().directory.join("home/unexpanded");
+    std::fs::create_dir_all(&home).unwrap();
+    let said = stderr(&["FIXTURE", "exit", "0", "~/unexpanded"]);
+    assert!(said.contains(&format!("the package cannot see {}; npxc --mount ", home.display())), "{said}");
 }
 
 #[test]
@@ -76,13 +98,20 @@ fn what_a_deny_rule_refuses_is_counted_as_it_is() {
 }
 
 #[test]
-fn a_mistyped_command_is_pointed_out_and_not_stopped() {
-    let mut npxc = world().npxc(&["porbe", "server"]);
+fn a_mistyped_command_is_stopped_where_a_single_letter_is_wrong_and_pointed_out_otherwise() {
+    let (output, audit) = world().npxc(&["porbe", "server"]).output();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.starts_with("npxc: error: npxc has no command `porbe`\nnpxc: hint: npxc "), "{stderr}");
+    assert!(stderr.contains(" probe server\n") && stderr.contains(": npxc -- porbe, or npxc porbe@latest\n"));
+    assert_eq!(audit.sessions("fetch"), 0);
+
+    let mut npxc = world().npxc(&["isntal", "server"]);
     npxc.command.env("npm_config_registry", "http://127.0.0.1:9/").env("npm_config_fetch_retries", "0");
     let (output, audit) = npxc.output();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    assert_eq!(stderr.lines().next(), Some("npxc: hint: did you mean `npxc probe`?"));
+    assert_eq!(stderr.lines().next(), Some("npxc: hint: did you mean `npxc install`?"));
     assert_eq!(audit.sessions("fetch"), 1);
 }
 
@@ -90,7 +119,10 @@ fn a_mistyped_command_is_pointed_out_and_not_stopped() {
 fn the_newest_log_needs_no_name() {
     let state = world().scratch("state");
     let run = |arguments: &[&str]| {
-        let output = world().command(arguments).env("XDG_STATE_HOME", &state).output().unwrap();
+        // What it installs again nobody else starts meanwhile.
+        let mut command = world().command(arguments);
+        command.env("XDG_STATE_HOME", &state).env("XDG_DATA_HOME", state.join("data"));
+        let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
@@ -103,6 +135,43 @@ fn the_newest_log_needs_no_name() {
         assert_eq!(status, Some(0), "{said}");
         assert!(said.starts_with("npxc: the newest log is ") && said.contains("-fixture-"), "{said}");
         assert!(!shown.is_empty());
+    }
+    let (_, run_log, _) = run(&["audit", "list", "--json"]);
+    // One of an installation is newer, and nobody's wish.
+    let (status, _, said) = run(&["rebuild", &world().fixture().display().to_string()]);
+    assert_eq!(status, Some(0), "{said}");
+    let logs: serde_json::Value =
+        serde_json::from_str(&run(&["audit", "list", "--json", "fixture"]).1).unwrap();
+    assert_eq!(logs[0]["purpose"], "fetch", "{logs}");
+    let before: serde_json::Value = serde_json::from_str(&run_log).unwrap();
+    let of_run = before[0]["log"].as_str().unwrap();
+    assert_eq!(before[0]["purpose"], "run", "{before}");
+    for arguments in [&["audit", "show"][..], &["audit", "report", "--markdown"], &["audit", "suggest"]] {
+        let said = run(arguments).2;
+        assert!(said.contains(&format!("npxc: the newest log is {of_run}\n")), "{arguments:?}: {said}");
+    }
+
+    // What a reviewer types.
+    run(&[&world().fixture().display().to_string(), "exit", "0"]);
+    let (status, _, said) = run(&["audit", "diff", "fixture"]);
+    assert_eq!(status, Some(0), "{said}");
+    let short = &of_run[of_run.len() - "12345678.jsonl".len()..of_run.len() - ".jsonl".len()];
+    assert!(said.contains(&format!("npxc: before: session {short}: npxc-fixture@1.0.0, 20")), "{said}");
+    assert!(said.contains("npxc: after:  session "), "{said}");
+    let page = state.join("page.md");
+    let (status, shown, said) = run(&["audit", "report", "--markdown", page.to_str().unwrap(), "fixture"]);
+    assert_eq!((status, shown.as_str()), (Some(0), ""), "{said}");
+    assert!(std::fs::read_to_string(page).unwrap().contains("npxc-fixture"));
+    assert!(run(&["audit", "list", "nobody"]).2.contains("there are no such sessions"));
+    assert!(run(&["audit", "list", "./nowhere"]).2.contains("./nowhere is no directory"));
+    for (arguments, status) in [
+        (&["audit", "suggest", "--package", "fixture", "--since", "1h"][..], Some(0)),
+        (&["audit", "suggest", "--since", "1h"], Some(0)),
+        (&["audit", "suggest", "--package", "nobody"], Some(1)),
+        (&["audit", "suggest", "--since", "soon"], Some(1)),
+    ] {
+        let (found, _, said) = run(arguments);
+        assert_eq!(found, status, "{arguments:?}: {said}");
     }
 }
 

@@ -1,5 +1,9 @@
 //! `npxc wrap` and `npxc unwrap` on files where a client has them, and a server that answers through what was written.
 
+mod asked;
+mod probed;
+mod words;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -193,15 +197,31 @@ fn a_wrapped_server_answers_and_unwrap_gives_back_every_byte() {
 }
 
 #[test]
-fn on_a_terminal_it_asks_and_takes_only_yes_for_yes() {
-    let (home, package) = (Home::new(), server("asked-server"));
-    let files = files(&home, &package);
-    for (answer, changes) in [("", false), ("n", false), ("yes", true)] {
-        let (_, said) = home.typed(&["wrap", "--no-install", CURSOR], &home.0, &format!("{answer}\n"));
-        assert!(said.contains("npxc: wrap these servers? [y/N]"), "{said}");
-        assert_eq!(said.contains("nothing was changed"), !changes, "{said}");
-        assert_eq!(home.read(CURSOR) != files[0].1, changes, "{answer}: {said}");
-    }
+fn a_server_that_is_npxc_already_gets_options_by_its_name_and_nothing_of_it_is_started() {
+    let home = Home::new();
+    let npxc = world().command(&[]).get_program().to_str().unwrap().to_owned();
+    let registry = "npm_config_registry";
+    let text = json!({"mcpServers": {"own": {"command": npxc, "args": ["--memory=1G", "npxc-none", "x"],
+        "env": {registry: "http://127.0.0.1:9/"}}}});
+    let text = text.to_string();
+    home.write(CURSOR, &text);
+    let (status, _, said) = home.run(&["wrap", "--yes", "--allow", "api.example.com", CURSOR]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(
+        said.contains("gets --allow=api.example.com where it is named: npxc wrap --server NAME"),
+        "{said}"
+    );
+    assert_eq!(home.read(CURSOR), text);
+    let (status, shown, said) =
+        home.run(&["wrap", "--yes", "--server", "own", "--allow", "api.example.com", CURSOR]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(shown.contains("own  is npxc already, and gets options"), "{shown}");
+    assert!(!said.contains("install"), "{said}");
+    let with = text.replace("\"--memory=1G\",", "\"--memory=1G\",\"--allow=api.example.com\",");
+    assert_eq!(home.read(CURSOR), with);
+    assert_eq!(fs::read_to_string(copy(&said, CURSOR)).unwrap(), text);
+    let (status, _, said) = home.run(&["unwrap", "--yes", CURSOR]);
+    assert_eq!((status, home.read(CURSOR)), (Some(0), text), "{said}");
 }
 
 #[test]
@@ -226,125 +246,6 @@ fn what_changed_since_stays_when_a_server_is_put_back() {
     assert!(said.contains("what else has changed since stays"), "{said}");
     assert_eq!(home.read(CURSOR), format!("{}\n// later\n", files[0].1));
     assert!(said.contains(&format!("a copy from before is {}", backup.display())) && backup.exists());
-}
-
-#[test]
-fn one_bad_file_is_said_with_its_place_and_keeps_no_other_from_being_wrapped() {
-    let (home, package) = (Home::new(), server("good-server"));
-    files(&home, &package);
-    let bad = home.write(".gemini/settings.json", "{\n  \"mcpServers\": [1 2]\n}");
-    let (status, _, said) = home.run(&["wrap", "--yes", "--no-install"]);
-    assert_eq!(status, Some(1), "{said}");
-    assert!(said.contains(&format!("npxc: error: {}:2:20: expected `,` or `]`", bad.display())), "{said}");
-    assert!(said.contains("npxc: hint: nothing was changed; correct the file"), "{said}");
-    assert!(home.read(CURSOR).contains("--env=TOKEN") && home.read(CODEX).contains("npxc"));
-    // Where nothing was wrapped there is nothing to know about it.
-    let (status, _, said) = home.run(&["unwrap", "--yes", CURSOR]);
-    assert_eq!(status, Some(0), "{said}");
-    let mut nowhere = home.command(&["wrap", "--yes", "--no-install", CURSOR]);
-    let output = nowhere.env("XDG_DATA_HOME", home.at(CURSOR)).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("cannot be used, so nothing was changed"), "{said}");
-    assert!(!said.contains("before the client starts") && !said.contains("reaches only"), "{said}");
-    let (status, _, said) = home.run(&["wrap", "--client", "emacs"]);
-    assert_eq!(status, Some(1));
-    assert!(said.contains("claude-desktop, claude-code, cursor, vscode"), "{said}");
-    let (status, _, said) = home.run(&["wrap", "--dry-run", "--server", "wraped", CURSOR]);
-    assert_eq!(status, Some(1));
-    assert!(
-        said.contains("no server is called `wraped`") && said.contains("hint: did you mean `wrapped`?"),
-        "{said}"
-    );
-    let (status, _, said) = home.run(&["wrap", "--yes", "none.json"]);
-    assert_eq!(status, Some(1));
-    assert!(said.contains("none.json: No such file"), "{said}");
-}
-
-#[test]
-fn options_for_more_than_one_server_and_paths_of_nowhere_are_refused() {
-    let (home, package) = (Home::new(), server("two-servers"));
-    let files = files(&home, &package);
-    for (arguments, expected) in [
-        (&["wrap", "--yes", "--allow", "@npm"][..], "--allow=@npm would be granted to each of 2 servers"),
-        (
-            &["wrap", "--yes", "--server", "wrapped", "--mount", "notes"],
-            "--mount=notes: a client starts servers in",
-        ),
-        (
-            &["wrap", "--yes", "--server", "wrapped", "--proxy", "http://u:hunter2@proxy.example"],
-            "--proxy: a user name or password would stand in the client's file",
-        ),
-        (
-            &["wrap", "--yes", "--server", "wrapped", "--env", "TOKEN=hunter2"],
-            "--env TOKEN: its value would stand in the client's file",
-        ),
-        (&["wrap", "--yes", "-p", "x"], "--package: the packages are those of the configuration"),
-    ] {
-        let (status, _, said) = home.run(arguments);
-        assert_eq!(status, Some(1), "{said}");
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
-    }
-    for (path, text) in &files {
-        assert_eq!(home.read(path), *text);
-    }
-}
-
-#[test]
-fn a_probe_offers_rules_for_what_a_server_tried_to_reach_and_starts_nothing_unasked() {
-    let (home, package) = (Home::new(), server("probed-server"));
-    let files = files(&home, &package);
-    for other in ["--dry-run", "--yes"] {
-        let (status, shown, said) = home.run(&["wrap", "--probe", other, "--client", "cursor"]);
-        assert_eq!((status, shown.as_str()), (Some(1), ""), "{said}");
-        assert!(said.contains(&format!("not with {other}\nnpxc: hint: leave {other} out")), "{said}");
-    }
-    let arguments = ["wrap", "--probe", "--client", "cursor"];
-    let (status, shown) = home.typed(&arguments, &home.0, "n\n");
-    assert_eq!(status, Some(0), "{shown}");
-    assert!(shown.contains("start each once to see what it tries to reach? [y/N]"), "{shown}");
-    assert!(!shown.contains("installing") && !shown.contains("probing"), "{shown}");
-    assert_eq!(home.read(CURSOR), files[0].1);
-    for (lines, allowed) in [("y\nn\n", false), ("y\ny\n", true)] {
-        let (status, shown) = home.typed(&arguments, &home.0, lines);
-        assert_eq!(status, Some(0), "{shown}");
-        assert!(shown.contains("when it was started it tried to reach api.example.com\n"), "{shown}");
-        assert!(shown.contains("\"--allow=api.example.com\", \"--env=TOKEN\", "), "{shown}");
-        assert!(shown.contains("npxc: allow what they tried to reach, too? [y/N]"), "{shown}");
-        assert!(home.read(CURSOR).contains("\"--env=TOKEN\", "), "{shown}");
-        assert_eq!(home.read(CURSOR).contains("--allow=api.example.com"), allowed, "{shown}");
-        assert_eq!(home.run(&["unwrap", "--yes", CURSOR]).0, Some(0));
-    }
-}
-
-/// A file that came with somebody else's project says what the server's variables are.
-#[test]
-fn a_probe_obeys_no_variable_of_the_file() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let (home, package) = (Home::new(), server("hostile-file"));
-    let marker = home.at("marker");
-    let node = home.write("project/bin/node", &format!("#!/bin/sh\ntouch {}\n", marker.display()));
-    fs::set_permissions(&node, fs::Permissions::from_mode(0o755)).unwrap();
-    let bin = node.parent().unwrap().to_str().unwrap();
-    // A node that is a shim, as version managers make them, obeys more.
-    let shim = home.write("shims/node", "#!/bin/bash\nPATH=${PATH#*:} exec node \"$@\"\n");
-    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
-    // In the sandbox there is no such directory, and the server starts all the same.
-    let options = format!(
-        "--import=data:text/javascript,import('fs').then(fs=>fs.writeFileSync('{}','')).catch(()=>0)",
-        marker.display()
-    );
-    home.write("project/packages/x.toml", "[network]\nmode = \"open\"\n");
-    let text = json!({"mcpServers": {"hostile": {"command": "npx", "args": ["-y", package], "env": {
-        "PATH": bin, "NPXC_NETWORK": "open", "NPXC_CONFIG": home.at("project"), "NPXC_ALLOW": "api.example.com",
-        "NODE_OPTIONS": options, "TOKEN": "x", "BASH_ENV": node, "ASDF_X": "1",
-    }}}});
-    let file = home.write("project/mcp.json", &text.to_string());
-    let path = format!("{}:{}", shim.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    let arguments = ["wrap", "--probe", file.to_str().unwrap()];
-    let (status, shown) = home.typed_with(&[("PATH", &path)], &arguments, &home.0, "y\nn\n");
-    assert_eq!(status, Some(0), "{shown}");
-    assert!(shown.contains("it tried to reach api.example.com\n"), "denied, as without them: {shown}");
-    assert!(!marker.exists());
 }
 
 #[test]
@@ -389,71 +290,4 @@ fn what_only_the_client_knows_reaches_the_server_when_the_client_fills_it_in() {
 
     wrap(&["unwrap", "--yes", "--client", "vscode"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), original);
-}
-
-#[test]
-fn a_heading_says_where_a_link_leads_and_a_projects_leads_nowhere_else() {
-    use std::os::unix::fs::symlink;
-    let (home, package) = (Home::new(), server("linked-server"));
-    let text = files(&home, &package)[0].1.clone();
-    let (real, outside) = (home.write("dotfiles/cursor.json", &text), home.write("outside.json", &text));
-    fs::remove_file(home.at(CURSOR)).unwrap();
-    symlink(&real, home.at(CURSOR)).unwrap();
-    let (_, shown, said) = home.run(&["wrap", "--dry-run", CURSOR]);
-    let heading = format!("Cursor: {} (leads to {})\n", home.at(CURSOR).display(), real.display());
-    assert!(shown.starts_with(&heading), "{shown}{said}");
-    home.write("project/x", "");
-    let named = home.at("project/.mcp.json");
-    symlink(&outside, &named).unwrap();
-    for arguments in [&["wrap", "--yes", "--no-install"][..], &["wrap", "--yes", "--no-install", ".mcp.json"]]
-    {
-        let output = home.command(arguments).current_dir(home.at("project")).output().unwrap();
-        let said = super::loopback::said(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        let expected = format!("{} leads out of its project, to {}", named.display(), outside.display());
-        assert!(said.contains(&expected), "{said}");
-        assert!(said.contains(&format!("npxc: hint: name that file if it is meant: {}", outside.display())));
-        assert_eq!(fs::read_to_string(&outside).unwrap(), text);
-    }
-    assert!(home.read(CURSOR).contains("npxc"), "the user's own are wrapped all the same");
-}
-
-/// Two servers of a registry's, and a home directory with them in a client's file.
-fn of_a_registry() -> (Home, Registry, String) {
-    let (home, registry) = (Home::new(), Registry::start());
-    let text = r#"{"mcpServers": {"a": {"command": "npx", "args": ["npxc-a"]}, "b": {"command": "npx", "args": ["npxc-b"]}}}"#;
-    home.write(CURSOR, text);
-    (home, registry, text.to_owned())
-}
-
-#[test]
-fn an_interrupt_ends_the_installation_and_changes_no_file() {
-    let (home, registry, text) = of_a_registry();
-    registry.publish("npxc-b", "1.0.0");
-    let asked = registry.never_answers("npxc-a");
-    let mut command = home.command(&["wrap", "--yes", CURSOR]);
-    registry.use_with(&mut command);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    asked.recv().unwrap();
-    signal(child.id(), rustix::process::Signal::INT);
-    assert_eq!(wait(&mut child).code(), Some(130));
-    let output = child.wait_with_output().unwrap();
-    let said = said(&output);
-    assert!(said.contains("npxc: error: interrupted; nothing was installed"), "{said}");
-    assert!(!said.contains("npxc-b") && !said.contains("wrapped"), "{said}");
-    assert_eq!(home.read(CURSOR), text);
-}
-
-#[test]
-fn an_interrupt_at_a_question_ends_wrap() {
-    let (home, package) = (Home::new(), server("left-server"));
-    let files = files(&home, &package);
-    // The first is asked before anything is started, the second when npxc has taken the signals over.
-    for (lines, asked) in [("\x03", 1), ("y\n\x03", 2)] {
-        let (status, shown) = home.typed(&["wrap", "--probe", "--client", "cursor"], &home.0, lines);
-        assert_eq!(status, Some(130), "{shown}");
-        assert_eq!(shown.matches("[y/N]").count(), asked, "{shown}");
-        assert!(shown.contains("\nnpxc: error: interrupted; nothing was changed"), "{shown}");
-        assert_eq!(home.read(CURSOR), files[0].1);
-    }
 }

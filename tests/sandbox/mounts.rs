@@ -92,9 +92,17 @@ fn sockets_fifos_and_the_machine_are_not_mounted() {
         native().directories(KnownDirectories { protected: vec![deep.clone()], ..Default::default() });
     launch.mounts = vec![mount(&host.path().join("a"), Access::ReadOnly)];
     let null = || fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap().into();
-    let error =
-        protected.launch(&launch, Stdio3 { stdin: null(), stdout: null(), stderr: null() }).err().unwrap();
+    let stdio = || Stdio3 { stdin: null(), stdout: null(), stderr: null() };
+    let error = protected.launch(&launch, stdio()).err().unwrap();
     assert!(error.to_string().contains("npxc's own files"), "{error}");
+    // Whoever reaches a socket in there may change what sessions may, read-only or not.
+    let sockets = host.path().join("a");
+    let sealed = native().directories(KnownDirectories { sockets: vec![sockets], ..Default::default() });
+    for shown in [host.path().join("a"), deep.clone()] {
+        launch.mounts = vec![mount(&shown, Access::ReadOnly)];
+        let error = sealed.launch(&launch, stdio()).err().unwrap();
+        assert!(error.to_string().contains("npxc's sockets"), "{error}");
+    }
 }
 
 #[test]

@@ -5,30 +5,49 @@ use npxc::audit::Event;
 use serde_json::{Value, json};
 
 use super::harness::{Datagrams, Manner, Server, attack, everyone, packets, page, sealed};
-use super::machine::root_for;
+use super::machine::{full, root_for};
 
 /// Memory of npxc, MiB, that nothing in here may exceed: its own, and the 401 MiB that its buffers may have at the
 /// very most.
 const MOST: u64 = 480;
 
+/// So many connections that nobody allows.
+fn flood(to: &str, times: u64) -> Value {
+    json!({"do": "flood", "times": times, "together": 100, "patience": 400_000,
+           "step": {"do": "tcp", "to": to, "port": 443}})
+}
+
 #[test]
 fn row_36_a_flood_of_denied_connections_is_denied_and_counted_to_the_last_one() {
+    // 100 000 of them, or a taste.
+    let times: u64 = if full() { 50_000 } else { 6000 };
     for who in everyone() {
         sealed();
-        const TIMES: u64 = 6000;
-        let flood = |to: &str| {
-            json!({"do": "flood", "times": TIMES, "together": 100, "patience": 80_000,
-            "step": {"do": "tcp", "to": to, "port": 443}})
-        };
+        let flood = |to: &str| flood(to, times);
         let seen =
             attack(who, &json!([flood("192.0.2.7"), flood("2001:db8::7")])).allow("api.example.com").run();
         for at in 0..2 {
-            assert_eq!(seen.at(at), &json!({"ECONNREFUSED": TIMES}), "{seen:?}");
+            assert_eq!(seen.at(at), &json!({"ECONNREFUSED": times}), "{seen:?}");
         }
-        assert_eq!(seen.counted(), (2 * TIMES, 2 * TIMES), "{seen:?}");
+        assert_eq!(seen.counted(), (2 * times, 2 * times), "{seen:?}");
         assert!(seen.log.len() < 1 << 20, "the log is no flood: {} bytes", seen.log.len());
         assert!(seen.peak < MOST, "{seen:?}");
         assert_eq!(packets(), 0);
+    }
+}
+
+#[test]
+fn row_36_other_flows_go_on_beside_a_flood_of_denied_ones() {
+    const TIMES: u64 = 6000;
+    for who in everyone() {
+        sealed();
+        let server = Server::start(page("alive"));
+        let fetch = json!({"do": "fetch", "url": format!("http://good.example.com:{}/", server.port)});
+        let others = json!({"do": "flood", "times": 200, "together": 2, "patience": 80_000, "step": fetch});
+        let both = json!({"do": "all", "steps": [flood("192.0.2.7", TIMES), others], "patience": 80_000});
+        let seen = attack(who, &json!([both])).pinned("good.example.com", "127.0.0.1", server.port).run();
+        assert_eq!(seen.at(0), &json!([{"ECONNREFUSED": TIMES}, {"200": 200}]), "{seen:?}");
+        assert_eq!(seen.counted(), (TIMES, TIMES), "{seen:?}");
     }
 }
 

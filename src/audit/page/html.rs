@@ -118,7 +118,7 @@ fn reached(out: &mut String, subject: &Subject<'_>) {
         ],
     );
     for row in rows.iter().take(ROWS) {
-        let Reached { purpose, protocol, flows, first, last, .. } = row;
+        let Reached { protocol, flows, first, last, .. } = row;
         let _ = writeln!(
             out,
             "<tr><td><code>{}</code> <span class=\"faint\">{}</span></td><td>{}</td><td class=\"number\">{flows}</td>\
@@ -126,7 +126,7 @@ fn reached(out: &mut String, subject: &Subject<'_>) {
              <td class=\"time\">{}</td><td>{}</td></tr>",
             text(&row.destination()),
             text(protocol),
-            text(purpose),
+            text(&row.during()),
             size(row.bytes_up),
             size(row.bytes_down),
             clock(first),
@@ -170,7 +170,7 @@ fn denied(out: &mut String, subject: &Subject<'_>) {
         ],
     );
     for row in rows.iter().take(ROWS) {
-        let Denied { destination, protocol, purpose, count, first, last, .. } = row;
+        let Denied { destination, protocol, count, first, last, .. } = row;
         let others = if row.example { " and others" } else { "" };
         let hint =
             row.hint.as_ref().map_or_else(String::new, |hint| format!("<br><code>{}</code>", text(hint)));
@@ -180,7 +180,7 @@ fn denied(out: &mut String, subject: &Subject<'_>) {
              <td class=\"time\">{}</td><td class=\"time\">{}</td><td>{}{hint}</td></tr>",
             text(destination),
             text(protocol),
-            text(purpose),
+            text(&row.during()),
             clock(first),
             clock(last),
             text(&row.reason),

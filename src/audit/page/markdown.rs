@@ -43,7 +43,7 @@ pub fn text(subject: &Subject<'_>) -> String {
                 out,
                 "| {} | {} | {} | {} | {} | {rule} |",
                 code(&row.destination()),
-                code(&row.purpose),
+                code(&row.during()),
                 row.flows,
                 size(row.bytes_up),
                 size(row.bytes_down)
@@ -59,7 +59,7 @@ pub fn text(subject: &Subject<'_>) -> String {
                 out,
                 "| {} | {} | {} | {} | {hint} |",
                 code(&row.destination),
-                code(&row.purpose),
+                code(&row.during()),
                 row.count,
                 code(&row.reason)
             );

@@ -17,6 +17,9 @@ mod svg;
 /// Longest value that is shown.
 const LONGEST: usize = 1000;
 
+/// Changes of a policy that are shown.
+const CHANGES: usize = 50;
+
 /// Rows of each kind on a page.
 const ROWS: usize = 500;
 
@@ -73,6 +76,13 @@ impl Subject<'_> {
         rows.push(("may reach", list(&run.allow)));
         rows.push(("also at private addresses", list(&run.allow_private)));
         rows.push(("never", list(&run.deny)));
+        if !run.changes.is_empty() {
+            let changes: Vec<_> =
+                run.changes.iter().take(CHANGES).map(|(time, change)| format!("{change} ({time})")).collect();
+            let more = run.changes.len() - changes.len();
+            let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+            rows.push(("changed while it ran", changes.join(", ") + &more));
+        }
         rows.push(("mounts", list(&run.mounts)));
         rows.push(("environment", list(&run.env)));
         rows.push(("npxc", run.npxc.clone()));

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Denied, Reached, Report, Run};
 use crate::audit::chain::Header;
 use crate::audit::event::{Collected, Event};
-use crate::audit::queue::denial;
 
 /// Rows of each kind that are kept; a guest may try any number of destinations.
 const MAX_ROWS: usize = 10_000;
@@ -102,7 +101,16 @@ impl Fold {
                 });
             }
             Event::FlowOpen {
-                flow, protocol, rule, name, guest_destination, observed, hint, via, ..
+                flow,
+                protocol,
+                rule,
+                name,
+                guest_destination,
+                observed,
+                hint,
+                via,
+                calls,
+                ..
             } => {
                 let host = name.unwrap_or_else(|| guest_destination.ip().to_string());
                 let Some(at) = self.row(host, guest_destination.port(), protocol) else { return };
@@ -117,11 +125,26 @@ impl Fold {
                     if row.rules.len() < MOST_OF_A_ROW {
                         row.rules.insert(rule);
                     }
+                    if row.calls.len() < MOST_OF_A_ROW {
+                        row.calls.extend(calls);
+                    }
                     if row.via.len() < MOST_OF_A_ROW {
                         row.via.extend(via);
                     }
                     row.observed = row.observed.take().or(observed);
                     row.hint = row.hint.take().or(hint);
+                }
+            }
+            Event::PolicyChange { change, allow, allow_private, .. } => {
+                if let Some(run) = self.report.runs.last_mut()
+                    && run.changes.len() < MAX_ROWS
+                {
+                    run.changes.push((header.time, change));
+                    // What it was granted at any time.
+                    for (all, now) in [(&mut run.allow, allow), (&mut run.allow_private, allow_private)] {
+                        let new: Vec<_> = now.into_iter().filter(|rule| !all.contains(rule)).collect();
+                        all.extend(new);
+                    }
                 }
             }
             Event::FlowClose { flow, bytes_up, bytes_down, sniffed, .. } => {
@@ -158,6 +181,7 @@ impl Fold {
                     self.report.refused.insert(format!("{path} {reason}"));
                 }
             }
+            Event::LogRotate { .. } => {}
             Event::Limit { what, detail, count } => {
                 let limits = &mut self.report.limits;
                 let what = format!("{what}: {detail}");
@@ -216,32 +240,18 @@ impl Fold {
     }
 
     fn refused(&mut self, event: &Event, time: String) {
-        let (reason, hint) = match event {
-            Event::FlowDeny { reason, hint, .. } => (reason.clone(), hint.clone()),
-            Event::Dns { reason, hint, .. } => (reason.clone().unwrap_or_default(), hint.clone()),
-            Event::SessionStart { .. }
-            | Event::FlowOpen { .. }
-            | Event::FlowDenySummary { .. }
-            | Event::FlowClose { .. }
-            | Event::FilePublish { .. }
-            | Event::FileCollect { .. }
-            | Event::FileLeave { .. }
-            | Event::FileRefuse { .. }
-            | Event::Limit { .. }
-            | Event::SessionEnd { .. } => return,
-        };
-        if let Some(denial) = denial(event) {
-            self.deny(Denied {
-                destination: denial.destination.clone(),
-                protocol: denial.protocol.to_owned(),
-                code: denial.code.to_owned(),
-                reason,
-                hint,
-                count: 1,
-                first: time,
-                ..Denied::default()
-            });
-        }
+        let Some(denial) = event.denial() else { return };
+        self.deny(Denied {
+            destination: denial.destination,
+            protocol: denial.protocol.to_owned(),
+            code: denial.code.to_owned(),
+            reason: denial.reason.to_owned(),
+            hint: denial.hint.map(str::to_owned),
+            calls: denial.calls.iter().take(MOST_OF_A_ROW).cloned().collect(),
+            count: 1,
+            first: time,
+            ..Denied::default()
+        });
     }
 
     fn deny(&mut self, mut denied: Denied) {
@@ -253,6 +263,9 @@ impl Fold {
         let key = (denied.purpose.clone(), destination, denied.protocol.clone(), denied.code.clone());
         if let Some(row) = self.denied.get(&key).and_then(|at| self.report.denied.get_mut(*at)) {
             row.count = row.count.saturating_add(denied.count);
+            if row.calls.len() < MOST_OF_A_ROW {
+                row.calls.extend(denied.calls);
+            }
             note(&mut row.times, &denied.last);
             row.last = denied.last;
             return;

@@ -1,6 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod flood;
+mod forged;
+mod full;
+
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,8 +13,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use serde_json::Value;
 
 use super::*;
-use crate::audit::chain::verify;
-use crate::audit::throttle::IDENTICAL;
+use crate::audit::chain::{self, verify};
 
 fn start() -> Event {
     Event::SessionStart {
@@ -44,6 +48,7 @@ fn deny(name: &str, code: &str) -> Event {
         code: code.into(),
         reason: format!("no rule allows {name}:443"),
         hint: Some(format!("--allow {name}:443")),
+        calls: Vec::new(),
     }
 }
 
@@ -59,6 +64,7 @@ fn open(flow: u64) -> Event {
         via: None,
         observed: None,
         hint: None,
+        calls: Vec::new(),
     }
 }
 
@@ -81,14 +87,6 @@ fn lines(text: &[u8]) -> Vec<Value> {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
-}
-
-fn counted(lines: &[Value], code: &str) -> u64 {
-    lines
-        .iter()
-        .filter(|line| line["code"] == code)
-        .map(|line| if line["event"] == "flow.deny.summary" { line["count"].as_u64().unwrap() } else { 1 })
-        .sum()
 }
 
 /// A disk that holds `room` bytes and then is full; tells when it was full.
@@ -122,12 +120,23 @@ impl Sink for Disk {
     }
 }
 
+fn signing(key: Option<Key>) -> Options {
+    Options { key, ..Options::default() }
+}
+
 fn on_disk(room: usize) -> (Log, Recorder, Arc<Mutex<Vec<u8>>>, Receiver<()>) {
     let content = Arc::default();
     let (full, was_full) = channel();
     let disk = Disk { content: Arc::clone(&content), room, full: Some(full) };
-    let (log, recorder) =
-        Log::start(Box::new(disk), "test.jsonl".into(), chain::START.to_owned(), Uuid::nil(), None).unwrap();
+    let (log, recorder) = Log::start(
+        Box::new(disk),
+        "test.jsonl".into(),
+        chain::START.to_owned(),
+        Uuid::nil(),
+        None,
+        (None, None),
+    )
+    .unwrap();
     (log, recorder, content, was_full)
 }
 
@@ -218,165 +227,14 @@ fn a_torn_last_line_stays_and_is_found() {
 }
 
 #[test]
-fn a_flood_of_denials_is_counted_exactly_and_starves_nothing() {
-    const FLOOD: u64 = 100_000;
-    let (log, recorder, content, _full) = on_disk(usize::MAX);
-    recorder.record(start()).unwrap();
-    let mut flows = 0;
-    for number in 0..FLOOD {
-        let name = if number % 3 == 0 { "same.example.com".into() } else { format!("h{number}.example.com") };
-        recorder.record(deny(&name, if number % 2 == 0 { "no-rule" } else { "private" })).unwrap();
-        if number % 1000 == 0 {
-            flows += 1;
-            recorder.record(open(flows)).unwrap();
-            recorder.record(close(flows)).unwrap();
-        }
-    }
-    assert_eq!(recorder.totals(), Totals { allowed: flows, denied: FLOOD });
-    log.finish(end()).unwrap();
-    let text = content.lock().unwrap();
-    assert_eq!(verify(&text[..]).unwrap().findings, []);
-    let lines = lines(&text);
-    assert_eq!(counted(&lines, "no-rule"), FLOOD / 2);
-    assert_eq!(counted(&lines, "private"), FLOOD / 2);
-    assert_eq!(lines.iter().filter(|line| line["event"] == "flow.open").count() as u64, flows);
-    assert_eq!(lines.iter().filter(|line| line["event"] == "flow.close").count() as u64, flows);
-    assert!(lines.len() < 20_000, "the log is bounded: {}", lines.len());
-    assert_eq!(lines.last().unwrap()["event"], "session.end");
-}
-
-#[test]
-fn one_destination_again_and_again_is_summarized() {
-    let (log, recorder, content, _full) = on_disk(usize::MAX);
-    recorder.record(start()).unwrap();
-    for _ in 0..500 {
-        recorder.record(deny("api.example.com", "no-rule")).unwrap();
-    }
-    log.finish(end()).unwrap();
-    let lines = lines(&content.lock().unwrap());
-    assert_eq!(counted(&lines, "no-rule"), 500);
-    assert_eq!(lines.iter().filter(|line| line["event"] == "flow.deny").count(), IDENTICAL as usize);
-    let summary = lines.iter().find(|line| line["event"] == "flow.deny.summary").unwrap();
-    assert_eq!(summary["example"], "api.example.com:443");
-}
-
-#[test]
-fn a_full_disk_ends_the_log_with_a_whole_line_and_closes_the_door() {
-    for room in [0, 10, 700, 1500, 1501, 1502, 3000] {
-        let (log, recorder, content, full) = on_disk(room);
-        let mut refused = recorder.record(start()).is_err();
-        while !refused && full.try_recv().is_err() {
-            refused = recorder.record(deny("api.example.com", "no-rule")).is_err();
-        }
-        let error = log.finish(end()).unwrap_err();
-        assert!(matches!(error, AuditError::Incomplete { .. }), "{error}");
-        assert!(!recorder.healthy());
-        assert_eq!(recorder.record(open(1)), Err(Unavailable));
-        let text = content.lock().unwrap();
-        assert!(text.is_empty() || text.last() == Some(&b'\n'), "room {room}");
-        let findings = verify(&text[..]).unwrap().findings;
-        assert_eq!(findings.len(), 1, "only the end is missing: {findings:?}");
-    }
-}
-
-#[test]
-fn an_allowed_flow_that_finds_no_room_is_refused_and_its_end_still_fits() {
-    let queue = Queue::new();
-    let mut taken = 0;
-    while queue.push(open(taken)).is_ok() {
-        taken += 1;
-    }
-    assert!(taken < super::super::queue::CAPACITY as u64);
-    for flow in 0..1000 {
-        queue.push(close(flow)).unwrap();
-    }
-    for _ in 0..5 {
-        queue.push(deny("x.example.com", "no-rule")).unwrap();
-    }
-    let batch = queue.take(None);
-    assert_eq!(batch.events.len() as u64, taken + 1000);
-    let mut uncounted = batch.uncounted;
-    let summary: Vec<_> = uncounted.take().collect();
-    assert!(matches!(&summary[..], [Event::FlowDenySummary { count: 5, .. }]), "{summary:?}");
-}
-
-#[test]
-fn a_hostile_value_cannot_forge_a_line() {
-    let hostile = [
-        "a\n{\"v\":1,\"seq\":9,\"event\":\"flow.open\"}\n",
-        "a\r\n\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m",
-        "quote\" , \"event\":\"flow.open\", \"x\":\"",
-        "back\\slash\\\" and \u{202e}reversed",
-        &"x".repeat(1 << 20),
-        "\u{0}\u{2028}\u{2029}",
-    ];
-    let (log, recorder, content, _full) = on_disk(usize::MAX);
-    recorder.record(start()).unwrap();
-    for value in hostile {
-        recorder.record(deny(value, "no-rule")).unwrap();
-    }
-    log.finish(end()).unwrap();
-    let text = content.lock().unwrap();
-    assert_eq!(verify(&text[..]).unwrap().findings, []);
-    let lines = lines(&text);
-    assert_eq!(lines.len(), hostile.len() + 2);
-    for (line, value) in lines[1..].iter().zip(hostile) {
-        assert_eq!(line["event"], "flow.deny");
-        let name = line["name"].as_str().unwrap();
-        assert!(name == value || (name.len() < 600 && name.contains("…[+")), "{name}");
-    }
-    assert!(!text.contains(&0x1b) && text.len() < 10_000);
-}
-
-#[test]
-fn every_change_of_a_log_is_found() {
-    let (log, recorder, content, _full) = on_disk(usize::MAX);
-    recorder.record(start()).unwrap();
-    for flow in 0..2 {
-        recorder.record(open(flow)).unwrap();
-        recorder.record(close(flow)).unwrap();
-    }
-    log.finish(end()).unwrap();
-    let good = content.lock().unwrap().clone();
-    let bad = |text: &[u8], what: &str| {
-        let verified = verify(text).unwrap();
-        assert!(!verified.findings.is_empty(), "{what} was not found");
-        verified.findings
-    };
-    let lines: Vec<&[u8]> = good.split_inclusive(|byte| *byte == b'\n').collect();
-    for at in 0..good.len() {
-        let mut text = good.clone();
-        text[at] ^= 1;
-        bad(&text, &format!("a changed byte at {at}"));
-    }
-    for cut in 0..lines.len() {
-        bad(&lines[..cut].concat(), "a missing tail");
-    }
-    for at in 0..lines.len() - 1 {
-        let mut text = lines.clone();
-        text.remove(at);
-        let findings = bad(&text.concat(), "a missing line");
-        assert_eq!(findings[0].line, at as u64 + 1);
-        let mut text = lines.clone();
-        text.swap(at, at + 1);
-        bad(&text.concat(), "swapped lines");
-        let mut text = lines.clone();
-        text.insert(at, lines[at]);
-        bad(&text.concat(), "a doubled line");
-    }
-    bad(&good[..good.len() - 1], "a missing line feed");
-    assert!(bad(b"", "an empty file")[0].what.contains("empty"));
-    bad(b"hello\nworld\n", "something else");
-}
-
-#[test]
 fn a_signed_log_cannot_be_written_anew_by_others() {
     let dir = tempfile::tempdir().unwrap();
     let key = |name: &str| Key::at(&dir.path().join(name)).unwrap();
     let [own, other] = ["own", "other"].map(|name| key(name).public());
     let path = dir.path().join("log.jsonl");
     for signer in [Some(key("own")), None, Some(key("other"))] {
-        let (log, recorder) = Log::signed(&Target::File(path.clone()), Uuid::now_v7(), signer).unwrap();
+        let (log, recorder) =
+            Log::with(&Target::File(path.clone()), Uuid::now_v7(), signing(signer)).unwrap();
         recorder.record(start()).unwrap();
         log.finish(end()).unwrap();
     }
@@ -402,17 +260,6 @@ fn a_signed_log_cannot_be_written_anew_by_others() {
     }
 }
 
-#[test]
-fn dropping_a_log_writes_what_was_queued() {
-    let (log, recorder, content, _full) = on_disk(usize::MAX);
-    recorder.record(start()).unwrap();
-    recorder.record(open(1)).unwrap();
-    drop(log);
-    let findings = verify(&content.lock().unwrap()[..]).unwrap().findings;
-    assert_eq!(findings.len(), 1);
-    assert!(findings[0].what.contains("session.end is missing"), "{findings:?}");
-}
-
 /// The schema that is shipped is the one that the types have. After a change: `npxc audit schema >docs/schema/audit.json`.
 #[test]
 fn what_is_shipped_is_what_the_types_say() {
@@ -427,7 +274,7 @@ fn lines_are_as_the_schema_says() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let key = Key::at(&dir.path().join("key")).unwrap();
-    let (log, recorder) = Log::signed(&Target::File(path.clone()), Uuid::nil(), Some(key)).unwrap();
+    let (log, recorder) = Log::with(&Target::File(path.clone()), Uuid::nil(), signing(Some(key))).unwrap();
     for event in [start(), deny("a.example.com", "no-rule"), open(1), close(1)] {
         recorder.record(event).unwrap();
     }

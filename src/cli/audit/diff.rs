@@ -9,7 +9,8 @@ use super::which;
 use crate::audit::chain;
 use crate::audit::diff::{Change, Kind, diff};
 use crate::audit::escape::printable;
-use crate::audit::report::Report;
+use crate::audit::report::{Report, Run};
+use crate::audit::shelf::Shelved;
 use crate::cli::say;
 use crate::exit::{ExitStatus, Failure};
 
@@ -37,8 +38,37 @@ enum Format {
 /// Logs that are taken together.
 struct Side {
     reports: Vec<Report>,
-    /// The newest of them.
-    log: PathBuf,
+    /// Their files, in the same order, the newest first.
+    logs: Vec<PathBuf>,
+}
+
+impl Side {
+    /// The newest of a package's own; of an installation only if there is no other.
+    fn newest(&self) -> Option<(&Path, &Report)> {
+        let mut all = self.logs.iter().map(PathBuf::as_path).zip(&self.reports);
+        let first = all.next()?;
+        std::iter::once(first).chain(all).find(|(_, report)| which::is_run(report)).or(Some(first))
+    }
+
+    /// Which sessions these are, by the newest: its id as `npxc audit list` has it, what ran, and when.
+    fn said(&self) -> String {
+        let Some((log, report)) = self.newest() else { return "no log".to_owned() };
+        let id = Shelved::of(log.to_owned())
+            .map_or_else(|| log.display().to_string(), |log| format!("session {}", log.short()));
+        let what = report.runs.last().map_or_else(
+            || "nothing was run".to_owned(),
+            |run| {
+                let time = run.started.get(..19).unwrap_or(&run.started).replace('T', " ");
+                format!("{}, {time}", title(run))
+            },
+        );
+        let more = match self.logs.len() {
+            0 | 1 => String::new(),
+            2 => "; and another log".to_owned(),
+            many => format!("; and {} other logs", many - 1),
+        };
+        printable(&format!("{id}: {what}{more}"), 1000)
+    }
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
@@ -46,6 +76,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         Some(after) => (side(&args.before)?, side(after)?),
         None => halves(side(&args.before)?)?,
     };
+    say::note(&format!("before: {}", before.said()));
+    say::note(&format!("after:  {}", after.said()));
     let changes = diff(&before.reports, &after.reports);
     match args.format {
         Format::Text => {
@@ -53,7 +85,10 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
             say::print(&lines.collect::<String>());
         }
         Format::Json => say::print(&super::to_json(&changes)?),
-        Format::Sarif => say::print(&super::to_json(&sarif(&changes, &after.log))?),
+        Format::Sarif => {
+            let log = after.newest().map_or_else(|| Path::new(&args.before), |(log, _)| log);
+            say::print(&super::to_json(&sarif(&changes, log))?);
+        }
     }
     let new = changes.iter().filter(|change| change.new && change.kind != Kind::Package).count();
     if new == 0 {
@@ -76,11 +111,12 @@ fn side(named: &str) -> Result<Side, Failure> {
             found.push((log, report));
         }
     }
-    let Some((log, _)) = found.first() else {
+    if found.is_empty() {
         return Err(Failure::new(ExitStatus::Config, format!("no log is of {named}"))
             .hint("npxc audit list shows what there is"));
-    };
-    Ok(Side { log: log.clone(), reports: found.into_iter().map(|(_, report)| report).collect() })
+    }
+    let (logs, reports) = found.into_iter().unzip();
+    Ok(Side { reports, logs })
 }
 
 /// The reports of the logs that are meant.
@@ -90,15 +126,24 @@ pub(super) fn reports(named: &str) -> Result<Vec<Report>, Failure> {
 
 /// The newest session, and those before it.
 fn halves(all: Side) -> Result<(Side, Side), Failure> {
-    let is_run = |report: &Report| report.runs.iter().any(|run| run.purpose == "run");
-    let Side { mut reports, log } = all;
-    let newest = reports.iter().position(is_run).map(|at| reports.remove(at));
+    let Side { mut reports, mut logs } = all;
+    let newest = reports.iter().position(which::is_run).map(|at| (reports.remove(at), logs.remove(at)));
     match newest {
-        Some(newest) if reports.iter().any(is_run) => {
-            Ok((Side { reports, log: log.clone() }, Side { reports: vec![newest], log }))
+        Some((report, log)) if reports.iter().any(which::is_run) => {
+            Ok((Side { reports, logs }, Side { reports: vec![report], logs: vec![log] }))
         }
         Some(_) | None => Err(Failure::new(ExitStatus::Config, "there are not two sessions to compare")
             .hint("name both: npxc audit diff BEFORE AFTER; npxc audit list shows what there is")),
+    }
+}
+
+/// The package with its version.
+fn title(run: &Run) -> String {
+    match &run.version {
+        Some(version) if !run.package.ends_with(&format!("@{version}")) => {
+            format!("{}@{version}", run.package)
+        }
+        Some(_) | None => run.package.clone(),
     }
 }
 

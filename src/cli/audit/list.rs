@@ -8,19 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::which;
-use crate::audit::report::Report;
 use crate::audit::shelf::Shelved;
 use crate::cli::say;
 use crate::cli::table::Table;
 use crate::exit::{ExitStatus, Failure};
+use crate::package::PackageSpec;
 
 /// Hosts that stand in a row.
 const HOSTS: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A directory of logs [default: npxc's own]
-    directory: Option<PathBuf>,
+    /// A package, or a directory of logs [default: npxc's own]
+    #[arg(value_name = "PACKAGE|DIRECTORY")]
+    named: Option<String>,
     /// Only of this package; may be given several times
     #[arg(long, value_name = "NAME")]
     package: Vec<String>,
@@ -61,21 +62,16 @@ struct Row {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let age = args.since.as_deref().map(|text| crate::cli::store::age("--since", text)).transpose()?;
-    let directory = args.directory.clone().map_or_else(which::own, Ok)?;
-    if !directory.is_dir() && args.directory.is_some() {
-        let what = format!("{} is no directory", directory.display());
-        return Err(Failure::new(ExitStatus::Config, what).hint("npxc audit show FILE reads one log"));
-    }
+    let (directory, named) = shelf(args.named.as_deref())?;
+    let packages: Vec<&str> = args.package.iter().map(String::as_str).chain(named).collect();
     let most = if args.last == 0 { usize::MAX } else { args.last };
     let mut sessions = Vec::new();
     let mut more = false;
     for log in which::shelved(&directory)? {
-        if !args.package.is_empty() && !args.package.iter().any(|name| which::is_package(&log, name)) {
+        if !packages.is_empty() && !packages.iter().any(|name| which::is_package(&log, name)) {
             continue;
         }
-        let began = log.session.get_timestamp().map(|time| time.to_unix()).map_or(0, |(seconds, _)| seconds);
-        let now = Timestamp::now().as_second();
-        if age.is_some_and(|age| u64::try_from(now).unwrap_or(0).saturating_sub(began) > age.as_secs()) {
+        if age.is_some_and(|age| which::is_older(&log, age)) {
             break;
         }
         let session = session(log)?;
@@ -108,9 +104,27 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
+/// The directory that is meant, or npxc's own and the package: a word is a package first, as elsewhere.
+fn shelf(named: Option<&str>) -> Result<(PathBuf, Option<&str>), Failure> {
+    let own = which::own()?;
+    let Some(named) = named else { return Ok((own, None)) };
+    let directory = PathBuf::from(named);
+    let known = which::shelved(&own)?.iter().any(|log| which::is_package(log, named));
+    let is_package = !which::is_path(named) && (known || named.parse::<PackageSpec>().is_ok());
+    if is_package && (known || !directory.is_dir()) {
+        return Ok((own, Some(named)));
+    }
+    if !directory.is_dir() {
+        let what = format!("{named} is no directory");
+        return Err(Failure::new(ExitStatus::Config, what).hint("npxc audit show FILE reads one log"));
+    }
+    Ok((directory, None))
+}
+
 fn session(log: Shelved) -> Result<Row, Failure> {
+    // It opens nothing but a file, of which the rest are the neighbours.
     let written = log.is_written().map_err(|error| super::unreadable(&log.path, &error))?;
-    let report: Report = super::read(&log.path)?;
+    let report = super::read(&log.path)?;
     let denied = report.denied.iter().fold(0_u64, |all, row| all.saturating_add(row.count));
     let hosts = report.reached.iter().map(|row| row.host.clone()).collect();
     let allowed = report.reached.iter().map(|row| row.flows).sum();
@@ -143,7 +157,9 @@ fn duration(started: &str, ended: Option<&str>) -> Option<SignedDuration> {
 
 fn row(session: &Row) -> Vec<String> {
     let started = session.started.get(..19).map_or_else(|| "?".to_owned(), |time| time.replace('T', " "));
-    let took = session.duration.map_or_else(|| session.state.to_owned(), took);
+    let took = session
+        .duration
+        .map_or_else(|| session.state.to_owned(), |took_ms| took(SignedDuration::from_millis(took_ms)));
     let mut hosts: Vec<_> = session.hosts.iter().take(HOSTS).cloned().collect();
     if session.hosts.len() > HOSTS {
         hosts.push(format!("and {} more", session.hosts.len() - HOSTS));
@@ -159,9 +175,9 @@ fn row(session: &Row) -> Vec<String> {
     vec![session.short.clone(), started, took, session.purpose.clone(), package, denied, reached]
 }
 
-/// Milliseconds for people.
-fn took(milliseconds: i64) -> String {
-    let seconds = milliseconds / 1000;
+/// A duration for people.
+pub(in crate::cli) fn took(duration: SignedDuration) -> String {
+    let (seconds, milliseconds) = (duration.as_secs(), duration.as_millis());
     match seconds {
         0 => format!("{milliseconds} ms"),
         1..60 => format!("{seconds} s"),

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use super::which;
 use crate::audit::escape::printable;
 use crate::audit::report::Report;
+use crate::audit::shelf::Shelved;
 use crate::audit::suggest::{Left, Suggested, Suggestion, suggest};
 use crate::cli::say;
 use crate::cli::table::{Table, bytes};
@@ -17,6 +19,12 @@ use crate::policy::{HostPattern, Rule};
 pub(super) struct Args {
     /// Logs, directories of logs, sessions, or packages; all of them are taken together [default: the newest log]
     logs: Vec<String>,
+    /// All sessions of this package; may be given several times
+    #[arg(long, value_name = "NAME")]
+    package: Vec<String>,
+    /// Only sessions that began in so much time before now, 12h, 30d or 8w; without a log, of all packages
+    #[arg(long, value_name = "AGE")]
+    since: Option<String>,
     /// Leave out what goes to this host or, as *.example.com, below it; may be given several times
     #[arg(long, value_name = "HOST")]
     without: Vec<Rule>,
@@ -29,14 +37,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
-    let mut logs = Vec::new();
-    for named in &args.logs {
-        logs.extend(which::several(named)?);
-    }
-    if logs.is_empty() {
-        logs.push(which::one(None)?);
-    }
-    let reports = logs.iter().map(|log| super::believed(log)).collect::<Result<Vec<_>, _>>()?;
+    let logs = logs(args)?;
+    let reports = logs.iter().map(|log| Ok(super::believed(log)?.0)).collect::<Result<Vec<_>, Failure>>()?;
     let suggested = suggest(&reports, &|host| !args.without.iter().any(|rule| names(rule, host)));
     if args.json {
         say::print(&super::to_json(&suggested)?);
@@ -57,6 +59,37 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
         );
     }
     Ok(ExitStatus::Success)
+}
+
+/// The logs that are meant; the newest, if nothing is said.
+fn logs(args: &Args) -> Result<Vec<PathBuf>, Failure> {
+    let age = args.since.as_deref().map(|text| crate::cli::store::age("--since", text)).transpose()?;
+    let mut logs = Vec::new();
+    for named in &args.logs {
+        logs.extend(which::several(named)?);
+    }
+    for package in &args.package {
+        let before = logs.len();
+        let own = which::shelved(&which::own()?)?;
+        logs.extend(own.into_iter().filter(|log| which::is_package(log, package)).map(|log| log.path));
+        if logs.len() == before {
+            let what = format!("there is no log of a package called `{package}`");
+            return Err(Failure::new(ExitStatus::Config, what).hint("npxc audit list shows what there is"));
+        }
+    }
+    let Some(age) = age else {
+        return if logs.is_empty() { Ok(vec![which::one(None)?]) } else { Ok(logs) };
+    };
+    if args.logs.is_empty() && args.package.is_empty() {
+        logs = which::shelved(&which::own()?)?.into_iter().map(|log| log.path).collect();
+    }
+    // Of a file with another name nobody knows when it began.
+    logs.retain(|log| Shelved::of(log.clone()).is_none_or(|log| !which::is_older(&log, age)));
+    if logs.is_empty() {
+        return Err(Failure::new(ExitStatus::Config, "no such session began in that time")
+            .hint("npxc audit list shows what there is"));
+    }
+    Ok(logs)
 }
 
 /// Whether there were denials that an observed run would have told more about.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::audit::chain;
+use crate::audit::chain::Finding;
 use crate::audit::escape::printable;
 use crate::audit::signature::Key;
 use crate::cli::say;
@@ -26,22 +26,22 @@ fn own() -> Result<Option<String>, Failure> {
 }
 
 pub(super) fn execute(path: &Path, wanted: Option<&str>, json: bool) -> Result<ExitStatus, Failure> {
-    let mut verified = chain::verify(super::open(path)?).map_err(|error| super::unreadable(path, &error))?;
+    let mut verified = super::verify(path)?;
     if let Some(wanted) = wanted {
         for (number, signed) in (1_usize..).zip(&verified.signed) {
             if signed.as_deref() != Some(wanted) {
                 let what = match signed {
                     Some(other) => {
-                        format!("session {number} of the file is signed with another key, {other}")
+                        format!("session {number} of the log is signed with another key, {other}")
                     }
-                    None => format!("session {number} of the file is not signed"),
+                    None => format!("session {number} of the log is not signed"),
                 };
-                verified.findings.push(chain::Finding { line: verified.lines, what });
+                verified.findings.push(Finding { file: None, line: verified.lines, what });
             }
         }
         if verified.signed.is_empty() {
-            let what = "no session of the file is signed".to_owned();
-            verified.findings.push(chain::Finding { line: verified.lines, what });
+            let what = "no session of the log is signed".to_owned();
+            verified.findings.push(Finding { file: None, line: verified.lines, what });
         }
     }
     let sound = verified.findings.is_empty();
@@ -49,18 +49,22 @@ pub(super) fn execute(path: &Path, wanted: Option<&str>, json: bool) -> Result<E
         let findings: Vec<_> = verified
             .findings
             .iter()
-            .map(|finding| serde_json::json!({ "line": finding.line, "what": finding.what }))
+            .map(|finding| match &finding.file {
+                Some(file) => serde_json::json!({ "file": file, "line": finding.line, "what": finding.what }),
+                None => serde_json::json!({ "line": finding.line, "what": finding.what }),
+            })
             .collect();
         let result = serde_json::json!({
-            "sound": sound, "lines": verified.lines, "sessions": verified.sessions, "hash": verified.last,
+            "sound": sound, "files": verified.files, "lines": verified.lines, "sessions": verified.sessions, "hash": verified.last,
             "signed": verified.signed, "findings": findings,
         });
         say::print(&super::to_json(&result)?);
     } else if sound {
         let (lines, sessions) = (verified.lines, verified.sessions);
         say::print(&format!(
-            "{} is complete and unchanged: {lines} lines, {sessions} session{}, last hash {}, {}\n",
+            "{} is complete and unchanged: {}{lines} lines, {sessions} session{}, last hash {}, {}\n",
             printable(&path.to_string_lossy(), 1000),
+            if verified.files == 1 { String::new() } else { format!("{} files, ", verified.files) },
             if sessions == 1 { "" } else { "s" },
             verified.last,
             signed(&verified.signed, own()?.as_deref()),

@@ -1,7 +1,12 @@
 //! Which log is meant: by file, by directory, by session or by package.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::audit::report::Report;
 use crate::audit::shelf::{self, Shelved};
 use crate::cli::say;
 use crate::config::Directories;
@@ -21,7 +26,7 @@ pub(super) fn own() -> Result<PathBuf, Failure> {
 pub(super) fn one(named: Option<&str>) -> Result<PathBuf, Failure> {
     let Some(text) = named else {
         let directory = own()?;
-        return newest(&directory, shelved(&directory)?);
+        return newest(&directory, &shelved(&directory)?);
     };
     if is_path(text) {
         return at(Path::new(text));
@@ -41,7 +46,7 @@ pub(super) fn one(named: Option<&str>) -> Result<PathBuf, Failure> {
         )
         .hint("npxc audit list shows what there is")),
         [only] => Ok(only.path.clone()),
-        [..] => newest(&directory, matching),
+        [..] => newest(&directory, &matching),
     }
 }
 
@@ -55,7 +60,7 @@ pub(super) fn is_path(text: &str) -> bool {
 
 /// A file, or the newest log in a directory.
 fn at(path: &Path) -> Result<PathBuf, Failure> {
-    if path.is_dir() { newest(path, shelved(path)?) } else { Ok(path.to_owned()) }
+    if path.is_dir() { newest(path, &shelved(path)?) } else { Ok(path.to_owned()) }
 }
 
 /// All logs that are meant: those of a directory, of a package, or one.
@@ -77,9 +82,13 @@ pub(super) fn several(named: &str) -> Result<Vec<PathBuf>, Failure> {
 
 /// By a part of the session's id, at its beginning or at its end, or by the package's name with or without a version.
 pub(super) fn is_meant(log: &Shelved, text: &str) -> bool {
-    let session = log.session.to_string();
-    let id = text.len() >= SHORTEST && (session.starts_with(text) || session.ends_with(text));
-    id || is_package(log, text)
+    names_session(log.session, text) || is_package(log, text)
+}
+
+/// By a part of its id, at the beginning or at the end.
+pub(in crate::cli) fn names_session(session: Uuid, text: &str) -> bool {
+    let session = session.to_string();
+    text.len() >= SHORTEST && (session.starts_with(text) || session.ends_with(text))
 }
 
 /// By the package's name, with or without a version.
@@ -93,11 +102,29 @@ pub(super) fn shelved(directory: &Path) -> Result<Vec<Shelved>, Failure> {
     shelf::all(directory).map_err(|error| super::unreadable(directory, &error))
 }
 
-fn newest(directory: &Path, logs: Vec<Shelved>) -> Result<PathBuf, Failure> {
-    let Some(log) = logs.into_iter().next() else {
+fn newest(directory: &Path, logs: &[Shelved]) -> Result<PathBuf, Failure> {
+    // An installation is what somebody asks for by name.
+    let Some(log) = logs.iter().find(|log| is_of_run(&log.path)).or(logs.first()) else {
         return Err(Failure::new(ExitStatus::Config, format!("there is no log in {}", directory.display()))
             .hint("run a package first, or name a log: npxc audit show FILE"));
     };
     say::note(&format!("the newest log is {}", log.path.display()));
-    Ok(log.path)
+    Ok(log.path.clone())
+}
+
+/// Whether a package was run, and not only installed; of what cannot be read, not.
+fn is_of_run(log: &Path) -> bool {
+    super::read(log).is_ok_and(|report| is_run(&report))
+}
+
+/// The same of a log that was read.
+pub(super) fn is_run(report: &Report) -> bool {
+    report.runs.iter().any(|run| run.purpose == "run")
+}
+
+/// Whether a session began longer ago than that.
+pub(super) fn is_older(log: &Shelved, age: Duration) -> bool {
+    let began = log.session.get_timestamp().map(|time| time.to_unix()).map_or(0, |(seconds, _)| seconds);
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    now.saturating_sub(began) > age.as_secs()
 }

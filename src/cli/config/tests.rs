@@ -120,6 +120,25 @@ fn an_editor_with_options_gets_the_file_and_what_it_leaves_is_checked() {
 }
 
 #[test]
+fn without_a_choice_the_editor_is_the_first_of_the_usual_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let host = HostEnv {
+        vars: [("PATH".into(), std::env::join_paths([&one, &two]).unwrap())].into(),
+        cwd: dir.path().to_owned(),
+        home: dir.path().to_owned(),
+    };
+    for directory in [&one, &two] {
+        fs::create_dir(directory).unwrap();
+    }
+    assert_eq!(usual_editor(&host), None);
+    fs::write(one.join("vi"), "").unwrap();
+    assert_eq!(usual_editor(&host).as_deref(), Some("vi"));
+    fs::write(two.join("nano"), "").unwrap();
+    assert_eq!(usual_editor(&host).as_deref(), Some("nano"));
+}
+
+#[test]
 fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
     let dir = tempfile::tempdir().unwrap();
     let packages = dir.path().join("packages");
@@ -138,15 +157,21 @@ fn a_check_reads_every_file_and_tells_names_that_nobody_has() {
     let all = found.all().unwrap();
     let names: Vec<_> = all.iter().map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["npxc.toml", "@b+c.toml", "Not A Name.toml", "a.toml", "short name.toml"]);
-    let notes: Vec<String> = all.iter().flat_map(|file| check_file(file).unwrap()).collect();
-    assert_eq!(notes.len(), 1, "{notes:?}");
-    assert!(notes[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
-    assert_eq!(check_files(&all), ExitStatus::Success);
+    let wrong: Vec<String> =
+        all.iter().filter_map(|file| check_file(file, &[]).err()).map(|error| error.to_string()).collect();
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].ends_with("Not A Name.toml: no package has this name, so the file is not read"));
+    assert_eq!(check_files(&all, &[]), ExitStatus::Config);
+    fs::remove_file(packages.join("Not A Name.toml")).unwrap();
+    let all = found.all().unwrap();
+    let c = "@x/a".parse().unwrap();
+    assert_eq!(all.iter().flat_map(|file| check_file(file, std::slice::from_ref(&c)).unwrap()).count(), 1);
+    assert_eq!(check_files(&all, &[c]), ExitStatus::Success);
     // A run with --config FILE reads it for its package, whatever it is called.
     let named = Written::Named(dir.path().join("npxc.toml"));
-    assert!(check_file(&named).unwrap_err().what.contains("unknown key `defaults`"));
+    assert!(check_file(&named, &[]).unwrap_err().what.contains("unknown key `defaults`"));
     fs::write(dir.path().join("My File.toml"), "").unwrap();
-    assert!(check_file(&Written::Named(dir.path().join("My File.toml"))).unwrap().is_empty());
+    assert!(check_file(&Written::Named(dir.path().join("My File.toml")), &[]).unwrap().is_empty());
     fs::write(packages.join("a.toml"), "[network]\nalow = []\n").unwrap();
-    assert_eq!(check_files(&all), ExitStatus::Config);
+    assert_eq!(check_files(&all, &[]), ExitStatus::Config);
 }

@@ -1,6 +1,6 @@
 //! The child and the conversation with it: the MCP SDK's client on its stdin and stdout, its stderr beside.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt::{Display, Write as _};
 use std::io;
 use std::process::Stdio;
@@ -18,12 +18,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::Plan;
 use super::watched::Watched;
 use crate::audit::escape::printable;
-use crate::cli::say;
+use crate::cli::{say, server};
 use crate::exit::{ExitStatus, Failure};
 use crate::package::Progress as _;
 use crate::voice;
@@ -49,9 +49,8 @@ const LINE: usize = 2000;
 /// The longest list that is taken from a server, items and bytes: some hundred times what the largest ones offer.
 const MOST_ITEMS: usize = 10_000;
 const MOST_BYTES: usize = 64 << 20;
-
-/// Tools that are named where one is asked for that does not exist.
-const NAMED_TOOLS: usize = 50;
+/// Pages of it: they may be empty.
+const MOST_PAGES: usize = 1000;
 
 /// Characters of what stands on stdout in a message's place that are shown.
 const SHOWN: usize = 200;
@@ -223,23 +222,25 @@ async fn announced<T>(answer: impl Future<Output = T>, plan: &Plan) -> T {
 }
 
 async fn ask(server: &Peer<RoleClient>, plan: &Plan, outcome: &mut Outcome) -> Result<(), Problem> {
+    // All lists have to be there by then.
+    let listed = tokio::time::Instant::now() + ANSWER;
     let offers = outcome.server.as_ref().map(|info| info.capabilities.clone()).unwrap_or_default();
     if offers.tools.is_some() {
         let page = async |page| server.list_tools(page).await.map(|list| (list.tools, list.next_cursor));
-        outcome.tools = answer("tools/list", all(page)).await?;
+        outcome.tools = answer("tools/list", listed, all(page)).await?;
     }
     if offers.prompts.is_some() {
         let page = async |page| server.list_prompts(page).await.map(|list| (list.prompts, list.next_cursor));
-        outcome.prompts = answer("prompts/list", all(page)).await?;
+        outcome.prompts = answer("prompts/list", listed, all(page)).await?;
     }
     if offers.resources.is_some() {
         let page =
             async |page| server.list_resources(page).await.map(|list| (list.resources, list.next_cursor));
-        outcome.resources = answer("resources/list", all(page)).await?;
+        outcome.resources = answer("resources/list", listed, all(page)).await?;
     }
     if let Some((name, arguments)) = &plan.call {
         let call = CallToolRequestParams::new(name.clone()).with_arguments(arguments.clone());
-        let called = answer("tools/call", server.call_tool(call)).await;
+        let called = answer("tools/call", tokio::time::Instant::now() + ANSWER, server.call_tool(call)).await;
         // Servers refuse a name they do not know in either way. One that they do not list may be known all the same.
         let refused = called.as_ref().map_or(true, |called| called.is_error == Some(true));
         let unknown = refused && !outcome.tools.iter().any(|tool| tool.name == *name);
@@ -257,33 +258,38 @@ async fn all<T: Serialize>(
     page: impl AsyncFn(Option<PaginatedRequestParams>) -> Result<(Vec<T>, Option<String>), ServiceError>,
 ) -> Result<Vec<T>, String> {
     let (mut all, mut bytes, mut cursor) = (Vec::new(), 0, None);
+    let mut seen = HashSet::new();
     loop {
         let params = PaginatedRequestParams::default().with_cursor(cursor);
         let (items, next) = page(Some(params)).await.map_err(|error| error.to_string())?;
         // As many as they are in JSON; in memory it is a few times that.
         bytes += serde_json::to_vec(&items).map_or(0, |text| text.len());
+        bytes += next.as_ref().map_or(0, String::len);
         all.extend(items);
-        if all.len() > MOST_ITEMS || bytes > MOST_BYTES {
-            return Err(format!("it is longer than {MOST_ITEMS} items, or {} MiB", MOST_BYTES >> 20));
+        if all.len() > MOST_ITEMS || bytes > MOST_BYTES || seen.len() >= MOST_PAGES {
+            let most = format!("{MOST_ITEMS} items, {MOST_PAGES} pages or {} MiB", MOST_BYTES >> 20);
+            return Err(format!("it is longer than {most}"));
         }
-        cursor = next;
-        if cursor.is_none() {
-            return Ok(all);
+        let Some(next) = next else { return Ok(all) };
+        if !seen.insert(next.clone()) {
+            return Err("its pages lead back to one that was there already".to_owned());
         }
+        cursor = Some(next);
     }
 }
 
 /// A tool was refused that the server did not list.
 fn no_tool(name: &str, tools: &[Tool]) -> Problem {
-    let names: Vec<&str> = tools.iter().take(NAMED_TOOLS).map(|tool| &*tool.name).collect();
-    let more = if tools.len() > NAMED_TOOLS { ", ..." } else { "" };
-    let hint = (!names.is_empty()).then(|| format!("its tools are {}{more}", names.join(", ")));
-    let what = format!("--call: the server has no tool `{name}`");
-    Problem { what, hint, status: Some(ExitStatus::Config) }
+    let hint = server::its_tools(tools.iter().map(|tool| &*tool.name));
+    Problem { what: server::no_tool("--call", name), hint, status: Some(ExitStatus::Config) }
 }
 
-async fn answer<T, E: Display>(what: &str, request: impl Future<Output = Result<T, E>>) -> Result<T, String> {
-    match timeout(ANSWER, request).await {
+async fn answer<T, E: Display>(
+    what: &str,
+    until: tokio::time::Instant,
+    request: impl Future<Output = Result<T, E>>,
+) -> Result<T, String> {
+    match timeout_at(until, request).await {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(format!("{what} failed: {error}")),
         Err(_) => Err(format!("{what} was not answered within {} s", ANSWER.as_secs())),
@@ -318,7 +324,11 @@ fn explain<'a>(
 }
 
 /// Reads the child's stderr to its end: shows npxc's own lines, which begin with `mark`, and keeps the last of the others.
-async fn listen(mut stderr: impl AsyncRead + Unpin, mark: String, tail: Arc<Mutex<VecDeque<String>>>) {
+pub(super) async fn listen(
+    mut stderr: impl AsyncRead + Unpin,
+    mark: String,
+    tail: Arc<Mutex<VecDeque<String>>>,
+) {
     let mut line: Vec<u8> = Vec::new();
     let mut chunk = vec![0; 8192];
     let finish = |line: &mut Vec<u8>| {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use super::*;
 
 /// A server in a few lines: two pages of tools, one prompt, no resources; `fail` ends before it initializes.
@@ -13,9 +15,12 @@ lines.on('line', (line) => {
   if (method === 'initialize') send(id, {
     protocolVersion: '2025-06-18', capabilities: { tools: {}, prompts: {} },
     serverInfo: { name: 'tiny', version: '1.0.0' } });
-  const many = (count) => send(id, { nextCursor: 'x',
+  const page = String(Number(params?.cursor ?? 0) + 1);
+  const many = (count, nextCursor = page) => send(id, { nextCursor,
     tools: Array.from({ length: count }, (_, n) => ({ name: 't' + n, inputSchema: { type: 'object' } })) });
   if (method === 'tools/list' && process.argv.includes('endless')) return many(4000);
+  if (method === 'tools/list' && process.argv.includes('empty')) return many(0);
+  if (method === 'tools/list' && process.argv.includes('round')) return many(1, '1');
   if (method === 'tools/list') send(id, params && params.cursor
     ? { tools: [{ name: 'second', inputSchema: { type: 'object' } }] }
     : { tools: [{ name: 'first\u001b[2J', description: '\n Says\u202e something.\nMore.', inputSchema: { type: 'object' } }],
@@ -46,7 +51,7 @@ fn plan(args: &[&str]) -> Plan {
 #[test]
 fn a_server_is_asked_everything_it_offers() {
     let mut plan = plan(&[]);
-    let arguments = arguments(Some("{\"a\": \"b\"}")).unwrap();
+    let arguments = server::arguments("--args", "{\"a\": \"b\"}", "").unwrap();
     plan.call = Some(("first".to_owned(), arguments));
     let outcome = client::run(&plan).unwrap();
     assert_eq!(outcome.failure, None);
@@ -96,7 +101,7 @@ fn a_tool_that_was_not_listed_is_a_mistake_of_the_caller() {
     let mut plan = plan(&[]);
     // One server answers with an error, another with a result that is one.
     for name in ["frist", "thrid"] {
-        plan.call = Some((name.to_owned(), arguments(None).unwrap()));
+        plan.call = Some((name.to_owned(), serde_json::Map::new()));
         let outcome = client::run(&plan).unwrap();
         let failure = outcome.failure.unwrap();
         assert_eq!(failure.status, ExitStatus::Config);
@@ -119,13 +124,23 @@ fn a_server_that_never_answers_is_given_up() {
 
 #[test]
 fn a_list_without_an_end_has_one() {
-    let outcome = client::run(&plan(&["endless"])).unwrap();
-    let failure = outcome.failure.unwrap();
-    assert!(
-        failure.message.contains("tools/list failed: it is longer than 10000 items, or 64 MiB"),
-        "{failure:?}"
-    );
-    assert!(outcome.tools.is_empty());
+    let longer = "it is longer than 10000 items, 1000 pages or 64 MiB";
+    let back = "its pages lead back to one that was there already";
+    for (kind, why) in [("endless", longer), ("empty", longer), ("round", back)] {
+        let outcome = client::run(&plan(&[kind])).unwrap();
+        let failure = outcome.failure.unwrap();
+        assert!(failure.message.contains(&format!("tools/list failed: {why}")), "{kind}: {failure:?}");
+        assert!(outcome.tools.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_a_package_left_unfinished_hides_none_of_npxcs() {
+    let (word, mark) = crate::voice::word();
+    let stderr = format!("unfinished{}npxc: warning: denied\nmore", crate::voice::said(&word).unwrap());
+    let tail = Arc::default();
+    client::listen(stderr.as_bytes(), mark, Arc::clone(&tail)).await;
+    assert_eq!(*tail.lock().unwrap(), ["unfinished", "more"], "the other one is shown");
 }
 
 #[test]
@@ -140,7 +155,7 @@ fn an_interrupt_is_no_finding() {
 fn what_cannot_be_started_is_an_error() {
     let plan = Plan { program: "/no/such/npxc".into(), ..plan(&[]) };
     assert_eq!(client::run(&plan).unwrap_err().status, ExitStatus::Runtime);
-    assert!(arguments(Some("[1]")).unwrap_err().hints[0].contains("--args"));
+    assert!(server::arguments("--args", "[1]", "{}").unwrap_err().hints[0] == "for example --args '{}'");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use super::look::{Read, failure};
-use super::{Args, Verdict, Work, judge};
+use super::{Args, Change, Verdict, Work, judge};
 use crate::cli::options::Options;
 use crate::cli::resolve;
 use crate::cli::say::{self, Stderr};
@@ -26,6 +26,10 @@ pub(super) fn install(work: &mut [Work], args: &Args, voice: Stderr) -> Result<b
     let mut all = true;
     for (server, verdict) in work.iter_mut().flat_map(|work| &mut work.verdicts) {
         let Verdict::Wrap(change) = verdict else { continue };
+        if change.again {
+            // Its options may be somebody else's, who wrote the file: npxc only adds to them.
+            continue;
+        }
         let installed = judge::run(&change.words)
             .map_err(|what| Failure::new(ExitStatus::Config, what))
             .and_then(|run| {
@@ -62,7 +66,11 @@ pub(super) fn write(work: &Work, directories: &Directories, voice: Stderr) -> Re
     let mut record = Record::read(&place).map_err(|error| unrecorded(&place, &error))?;
     let earlier = record.clone();
     record.file = original.path.display().to_string();
-    record.add(work.changes().map(|change| change.kept.clone()).collect());
+    // What stood there before the first time is what comes back.
+    let new =
+        |change: &&Change| !change.again || record.servers.iter().all(|known| known.path != change.kept.path);
+    let new = work.changes().filter(new).map(|change| change.kept.clone()).collect();
+    record.add(new);
     // What was changed is put back before anything is written, to see that nothing is lost.
     let before = put_back(&work.read, &original.text, &record.servers)?;
     if put_back(&work.read, &text, &record.servers)? != before {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::needs;
-use crate::cli::{Args, Command, parse};
+use crate::cli::{Args, Command, understood};
 use crate::clients::change::{self, Kept, Plan};
 use crate::clients::npx::{self, Launch};
 use crate::clients::servers::{Program, Server, Start, Variable};
@@ -20,6 +20,8 @@ pub(super) struct Wish<'a> {
     pub(super) is_own: &'a dyn Fn(&str) -> bool,
     /// Options that the user gave, for every server.
     pub(super) options: &'a [String],
+    /// Whether the server was named: only then one that is npxc already gets them.
+    pub(super) named: bool,
     /// The home directory, which is not shown to a package because an argument names it.
     pub(super) home: &'a Path,
     /// Where a path really leads, if it is there.
@@ -56,6 +58,8 @@ pub(super) struct Change {
     pub(super) env: Vec<Variable>,
     /// What a person should know of it.
     pub(super) notes: Vec<String>,
+    /// It is npxc already, and gets options.
+    pub(super) again: bool,
 }
 
 /// Judges a server of the file `text`.
@@ -66,7 +70,7 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     };
     let npx = match npx::launch(program) {
         Launch::Npx(npx) => npx,
-        Launch::Npxc if (wish.is_own)(&program.command.text) => return Verdict::Already(options(program)),
+        Launch::Npxc if (wish.is_own)(&program.command.text) => return again(text, server, program, wish),
         Launch::Npxc => {
             return Verdict::Leave(format!("{} is another npxc than this one", program.command.text));
         }
@@ -107,10 +111,31 @@ pub(super) fn judge(text: &str, server: &Server, wish: &Wish<'_>) -> Verdict {
     match change::wrap(text, program, npx, &plan) {
         Some(splices) => {
             let words = words.iter().map(|word| expanded(word, wish.known)).collect();
-            Verdict::Wrap(Box::new(Change { splices, kept, words, env, notes }))
+            Verdict::Wrap(Box::new(Change { splices, kept, words, env, notes, again: false }))
         }
         None => Verdict::Leave("a comment stands between its first arguments".to_owned()),
     }
+}
+
+/// A server that is npxc already: with what is new of the user's options, if it was named.
+fn again(text: &str, server: &Server, program: &Program, wish: &Wish<'_>) -> Verdict {
+    let mut words: Vec<String> = program.args.iter().map(|arg| arg.text.clone()).collect();
+    let already = || Verdict::Already(options(program));
+    let Ok(spec) = package(&words) else { return already() };
+    let new = |option: &&String| !words[..spec].contains(option);
+    let options: Vec<String> = wish.options.iter().filter(new).cloned().collect();
+    if options.is_empty() || !wish.named {
+        return already();
+    }
+    let mut notes = Vec::new();
+    let env = needs::environment(program, wish, &mut notes);
+    notes.clear();
+    let kept = change::keep(text, &server.path, program, spec);
+    let splices = vec![change::add(text, program, spec, &options)];
+    let at = spec - usize::from(spec > 0 && words[spec - 1] == "--");
+    words.splice(at..at, options);
+    let words = words.iter().map(|word| expanded(word, wish.known)).collect();
+    Verdict::Wrap(Box::new(Change { splices, kept, words, env, notes, again: true }))
 }
 
 /// What npxc has before the package, and of the client's variables what it obeys; for people: without values that may be secrets.
@@ -162,7 +187,7 @@ pub(super) fn packages(change: &Change) -> Vec<String> {
 pub(super) fn run(words: &[String]) -> Result<Args, String> {
     let argv: Vec<OsString> =
         std::iter::once("npxc").chain(words.iter().map(String::as_str)).map(OsString::from).collect();
-    match parse(&argv) {
+    match understood(&argv) {
         Ok(Command::Run(args)) if !args.dry_run => Ok(args),
         Ok(_) => Err("npxc would take its package for a command".to_owned()),
         Err(error) => {

@@ -40,8 +40,11 @@ use crate::rpc::json::Splice;
 const OWN: [&str; 3] = ["--yes", "--log-level=", "--package="];
 
 /// What a person finds out otherwise when the first tool fails.
-const REACHES: &str = "a wrapped server reaches only what rules name, so far nothing: put \"--allow=RULE\" before the package in \
-                       its args (denials say which RULE; npxc wrap --probe finds those of a start)";
+const REACHES: &str = "a wrapped server reaches only what rules name, so far nothing: npxc wrap --server NAME --allow RULE \
+                       (denials say which RULE; npxc wrap --probe finds those of a start)";
+/// The same where it was probed: most servers connect when a tool is called, and none was.
+const PROBED: &str = "a probe starts a server and lists its tools, it calls none: what a tool wants to reach shows when it is \
+                      called (denials say which RULE): npxc wrap --server NAME --allow RULE";
 
 /// Puts npxc in front of the servers in the configuration of MCP clients
 #[derive(Debug, Parser)]
@@ -119,13 +122,14 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     }
     say::print(&work.iter().map(shown).collect::<String>());
     if !args.again.is_empty()
+        && args.choice.server.is_empty()
         && work
             .iter()
             .flat_map(|work| &work.verdicts)
             .any(|(_, verdict)| matches!(verdict, Verdict::Already(_)))
     {
         voice.hint(&format!(
-            "what is npxc already does not change: put {} before the package in its args",
+            "what is npxc already gets {} where it is named: npxc wrap --server NAME ...",
             args.again.join(" ")
         ));
     }
@@ -160,8 +164,8 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
                 packages.join(" ")
             ));
         }
-        if args.again.is_empty() && !args.probe && any {
-            voice.hint(REACHES);
+        if args.again.is_empty() && any {
+            voice.hint(if args.probe { PROBED } else { REACHES });
         }
     } else {
         voice.say("nothing was changed");
@@ -198,6 +202,14 @@ fn fits(args: &Args) -> Result<(), Failure> {
             "--proxy: a user name or password would stand in the client's file",
             "HTTPS_PROXY, where the client is started, or [network] proxy in npxc's own file (npxc config edit)",
         );
+    }
+    for (option, rules) in [
+        ("--allow", &args.options.allow),
+        ("--allow-private", &args.options.allow_private),
+        ("--allow-install", &args.options.allow_install),
+        ("--deny", &args.options.deny),
+    ] {
+        crate::config::options::rules(option, rules)?;
     }
     let value = args.options.env.iter().find_map(|text| text.split_once('='));
     if let Some((name, _)) = value {
@@ -239,7 +251,8 @@ fn judged(read: Read, args: &Args, host: &HostEnv) -> Result<Work, Failure> {
     })?;
     let mut verdicts = Vec::new();
     for server in read.servers.iter().filter(|server| args.choice.takes(server.name())) {
-        let verdict = decided(&read, server, &command, &args.again, host);
+        let options = (args.again.as_slice(), !args.choice.server.is_empty());
+        let verdict = decided(&read, server, &command, options, host);
         verdicts.push((server.clone(), verdict));
     }
     Ok(Work { read, verdicts, command })
@@ -250,12 +263,19 @@ fn search(host: &HostEnv) -> Vec<PathBuf> {
     host.var("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
 }
 
-/// Decides about a server; `options` are npxc's for it.
-fn decided(read: &Read, server: &Server, command: &str, options: &[String], host: &HostEnv) -> Verdict {
+/// Decides about a server; `options` are npxc's for it, and whether it was named.
+fn decided(
+    read: &Read,
+    server: &Server,
+    command: &str,
+    (options, named): (&[String], bool),
+    host: &HostEnv,
+) -> Verdict {
     let wish = Wish {
         command,
         is_own: &|command| own_program().is_ok_and(|own| judge::is_own(command, &own, &search(host))),
         options,
+        named,
         home: &host.home,
         real: &|path| path.canonicalize().ok(),
         text: &|path| file::read(path).ok().map(|file| file.text),
@@ -285,6 +305,7 @@ fn shown(work: &Work) -> String {
     let mut table = Table::bare().uncut();
     for (server, verdict) in &work.verdicts {
         let what = match verdict {
+            Verdict::Wrap(change) if change.again => "is npxc already, and gets options".to_owned(),
             Verdict::Wrap(_) => "will be wrapped".to_owned(),
             Verdict::Already(options) if options.is_empty() => "is npxc already".to_owned(),
             Verdict::Already(options) => format!("is npxc already, with {options}"),

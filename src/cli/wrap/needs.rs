@@ -9,6 +9,8 @@ use crate::cli::slips;
 use crate::clients::servers::{MOST_VARIABLES, Program, Variable};
 use crate::clients::variables::{self, expanded, is_open};
 use crate::config::values::{EnvName, EnvValue};
+use crate::package::GUEST_HOME;
+use crate::storage::GUEST_DATA;
 
 /// Variables that npxc itself reads, or that name places which are others inside: they are not for the package.
 const NPXCS: [&str; 2] = ["PATH", "HOME"];
@@ -143,9 +145,17 @@ pub(super) fn by_name(env: &[Variable], wish: &Wish<'_>, notes: &mut Vec<String>
         } else if !wish.options.iter().any(given) {
             options.push(option);
             let words = [OsString::new(), value.as_ref().map(|value| value.0.clone()).unwrap_or_default()];
-            if let Some(path) = slips::every_unseen(&words, &[]).find(|path| (wish.real)(path).is_some()) {
-                let path = path.display();
-                notes.push(format!("{name} names {path}, which it cannot see: --mount {path} shows it"));
+            let unseen = slips::every_unseen(&words, &[], wish.home).next();
+            if let Some(path) = unseen.filter(|path| !shown(wish).any(|shown| path.starts_with(shown))) {
+                if (wish.real)(&path).is_some() {
+                    let path = path.display();
+                    notes.push(format!(
+                        "{name} names {path}, which it cannot see: --mount {path} shows it, and {path}:rw lets it write there"
+                    ));
+                } else {
+                    let about = format!("{name} names {}, which", path.display());
+                    notes.extend(to_be_made(&about, &path, wish));
+                }
             }
         }
     }
@@ -160,13 +170,8 @@ pub(super) fn mounts(
     notes: &mut Vec<String>,
 ) -> Vec<String> {
     let mut options: Vec<String> = Vec::new();
-    let mut shown: Vec<PathBuf> = wish
-        .options
-        .iter()
-        .filter_map(|known| known.strip_prefix("--mount="))
-        .map(|mount| PathBuf::from(mount.split(':').next().unwrap_or(mount)))
-        .collect();
-    let home = (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned());
+    let mut shown: Vec<PathBuf> = shown(wish).collect();
+    let home = home(wish);
     let project = wish.project.map(|project| (wish.real)(project).unwrap_or_else(|| project.to_owned()));
     for arg in program.args[spec..].iter().skip(1) {
         // As the file has it: the client puts the same in its place there.
@@ -175,14 +180,15 @@ pub(super) fn mounts(
             Some(_) | None => &arg.text,
         };
         let words = [OsString::new(), expanded(written, wish.known).into()];
-        let unseen = slips::every_unseen(&words, &[]).next().map(Path::to_owned);
+        let unseen = slips::every_unseen(&words, &[], wish.home).next();
         if words[1].to_str().is_some_and(is_open) {
             let named = if written.contains(':') { "PATH".to_owned() } else { format!("'{written}'") };
             notes.push(format!("if {written} is a path, it has to be shown: --mount {named}"));
-        } else if let Some((path, real)) = unseen.and_then(|path| Some((path.clone(), (wish.real)(&path)?))) {
-            if shown.iter().any(|shown| path.starts_with(shown)) {
+        } else if let Some(path) = unseen.filter(|path| !shown.iter().any(|shown| path.starts_with(shown))) {
+            let Some(real) = (wish.real)(&path) else {
+                notes.extend(to_be_made(written, &path, wish));
                 continue;
-            }
+            };
             if home.starts_with(&real) {
                 notes.push(format!(
                     "{written} holds all of your files and is not shown to it; --mount shows it what it needs"
@@ -204,4 +210,40 @@ pub(super) fn mounts(
         }
     }
     options
+}
+
+/// Where nothing is yet, what lets it be made, which npxc does not grant by itself. `None` where no directory of this machine
+/// is meant, as in the path of a URL.
+fn to_be_made(about: &str, path: &Path, wish: &Wish<'_>) -> Option<String> {
+    let parent = path.parent()?;
+    let known = parent.ancestors().find(|known| (wish.real)(known).is_some())?;
+    // These it has of its own; a directory of the host's in there it has not.
+    let is_own = path.starts_with(GUEST_HOME) || path.starts_with(GUEST_DATA) || parent == Path::new("/tmp");
+    if known.parent().is_none() || is_own {
+        return None;
+    }
+    let (path, directory) = (path.display(), parent.display());
+    let what = match (wish.real)(parent) {
+        // All of the user's files are in there.
+        Some(real) if home(wish).starts_with(&real) => {
+            format!("make it first, and --mount {path}:rw lets it write there")
+        }
+        Some(_) => format!("--mount {directory}:rw lets it"),
+        None => format!("make {directory} first, and --mount {directory}:rw lets it write there"),
+    };
+    Some(format!("{about} is not there, and it cannot make it: {what}"))
+}
+
+/// What the user's own options show it.
+fn shown(wish: &Wish<'_>) -> impl Iterator<Item = PathBuf> {
+    let mounts = wish.options.iter().filter_map(|known| known.strip_prefix("--mount="));
+    mounts.map(|mount| {
+        let path = mount.split(':').next().unwrap_or(mount);
+        path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |below| wish.home.join(below))
+    })
+}
+
+/// Where the home directory really is.
+fn home(wish: &Wish<'_>) -> PathBuf {
+    (wish.real)(wish.home).unwrap_or_else(|| wish.home.to_owned())
 }

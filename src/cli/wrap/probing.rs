@@ -22,25 +22,28 @@ pub(super) fn offer(work: &mut [Work], args: &Args, host: &HostEnv, voice: Stder
             let (server, verdict) = &work.verdicts[index];
             let Verdict::Wrap(change) = verdict else { continue };
             let label = server.label();
+            if change.again {
+                voice.say(&format!("{label} is npxc already, and is not probed: npxc probe PACKAGE"));
+                continue;
+            }
             let rules = match probed(server, change, voice) {
                 Ok(rules) if rules.is_empty() => {
-                    voice.say(&format!("{label} was denied nothing when it was started"));
+                    voice.say(&format!("{label} was denied nothing while it listed its tools"));
                     continue;
                 }
                 Ok(rules) => rules,
                 Err(failure) if failure.status == ExitStatus::Interrupted => return Err(failure),
                 Err(failure) => {
                     let what = failure.message.lines().next().unwrap_or_default();
-                    voice.warning(&format!(
-                        "the probe of {label} failed: {what}\nnpxc probe PACKAGE says more"
-                    ));
+                    voice.warning(&format!("the probe of {label} failed: {what}"));
+                    voice.hint("npxc probe PACKAGE says more");
                     continue;
                 }
             };
             let mut options = args.again.clone();
             options.extend(rules.iter().map(|rule| format!("--allow={rule}")));
             let rules = rules.join(", ");
-            match decided(&work.read, server, &work.command, &options, host) {
+            match decided(&work.read, server, &work.command, (&options, true), host) {
                 Verdict::Wrap(mut change) => {
                     change.notes = vec![format!("when it was started it tried to reach {rules}")];
                     let was = std::mem::replace(&mut work.verdicts[index].1, Verdict::Wrap(change));

@@ -2,19 +2,23 @@
 // Strings that are put together once.
 #![allow(clippy::format_push_string, clippy::format_collect)]
 
+#[path = "bytes_tests.rs"]
+mod bytes;
 #[path = "odd_tests.rs"]
 mod odd;
+#[path = "own_tests.rs"]
+mod own;
+#[path = "project_tests.rs"]
+mod project;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use proptest::prelude::*;
 
 use super::apply::{applied, put_back, write};
 use super::judge::{Verdict, Wish, command, is_own, judge, package};
 use super::look::{Choice, Read};
 use super::{Work, shown, unwrap};
-use crate::cli::options::tracing_level::Level;
+use crate::cli::level::Level;
 use crate::cli::say::Stderr;
 use crate::clients::change::{Kept, Restored, restore};
 use crate::clients::file;
@@ -52,11 +56,16 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict)> {
+    judged(place, file, options, false)
+}
+
+/// What is decided about servers, where each was `named` or none was.
+fn judged(place: &Place, file: &str, options: &[&str], named: bool) -> Vec<(Server, Verdict)> {
     let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
     let real = |path: &Path| {
         let path = crate::paths::tidy(path);
         let path = if path.ends_with("link") { PathBuf::from("/home") } else { path };
-        let there = ["/home", "/srv/project"].iter().any(|known| path.starts_with(known));
+        let there = ["/home", "/srv/project", "/tmp"].iter().any(|known| path.starts_with(known));
         (there && !path.ends_with("gone")).then_some(path)
     };
     let text = |path: &Path| {
@@ -69,6 +78,7 @@ fn verdicts(place: &Place, file: &str, options: &[&str]) -> Vec<(Server, Verdict
         command: "npxc",
         is_own: &|command| ["npxc", "/usr/local/bin/npxc", "/home/me/.cargo/bin/npxc"].contains(&command),
         options: &options,
+        named,
         home,
         real: &real,
         text: &text,
@@ -89,7 +99,10 @@ fn work(place: Place, file: &Path, options: &[&str]) -> Work {
 }
 
 fn wrapped(place: &Place, text: &str, options: &[&str]) -> (String, Vec<Kept>) {
-    let verdicts = verdicts(place, text, options);
+    changed(text, &verdicts(place, text, options))
+}
+
+fn changed(text: &str, verdicts: &[(Server, Verdict)]) -> (String, Vec<Kept>) {
     let changes: Vec<_> = verdicts
         .iter()
         .filter_map(|(_, verdict)| match verdict {
@@ -257,6 +270,12 @@ fn unwrap_puts_back_what_was_wrapped_and_keeps_what_changed_since() {
     let text = r#"{"mcpServers": {"a": {"command": "npx", "args": ["-y", "a-server", "x"]}, "b": {"command": "npx", "args": ["b"]}}}"#;
     let (new, kept) = wrapped(&place, text, &[]);
     for (from, to, expected, outcomes) in [
+        (
+            r#""a-server", "x""#,
+            r#""--allow", "db", "a-server", "x""#,
+            text.to_owned(),
+            [Restored::Back, Restored::Back],
+        ),
         // An option that was added goes, an argument of the package's stays.
         (
             r#""a-server", "x""#,
@@ -308,6 +327,41 @@ fn options_of_npxc_go_in_front_of_the_package() {
 }
 
 #[test]
+fn a_server_that_is_npxc_already_gets_more_options_and_comes_back_as_it_was() {
+    let ground = Ground::new(TWO);
+    write(&ground.wrapping("a"), &ground.directories, silent()).unwrap();
+    let (was, record) = (ground.text(), ground.record().1);
+    let again = |options: &[&str]| {
+        let mut work = work(unknown(ground.file()), &ground.file(), &[]);
+        work.verdicts = judged(&work.read.place, &work.read.original.text, options, true);
+        work.verdicts.retain(|(server, _)| server.name() == "a");
+        work
+    };
+    let more = again(&["--allow=a.example.com", "--mount=/home/me/x:rw"]);
+    assert!(shown(&more).contains("a  is npxc already, and gets options\n"), "{}", shown(&more));
+    write(&more, &ground.directories, silent()).unwrap();
+    let options = r#"["--allow=a.example.com", "--mount=/home/me/x:rw", "a"]"#;
+    assert_eq!(ground.text(), was.replace(r#"["a"]"#, options));
+    assert_eq!(ground.record().1.servers, record.servers, "what stood there first is remembered");
+    // What it has is not new.
+    assert!(matches!(
+        again(&["--allow=a.example.com"]).verdicts.as_slice(),
+        [(_, Verdict::Already(options))] if options == "--allow=a.example.com --mount=/home/me/x:rw"
+    ));
+    unwrap::write(&ground.unwrapping("a"), &ground.directories, silent()).unwrap();
+    assert_eq!(ground.text(), TWO);
+
+    // One that npxc wrap did not write becomes again what it was.
+    let text = r#"{"mcpServers": {"a": {"command": "npxc", "args": ["-y", "--", "list", "x"]}}}"#;
+    let place = place("/home/me/.cursor/mcp.json");
+    let options = ["--allow=a.example.com"];
+    assert_eq!(wrapped(&place, text, &options), (text.to_owned(), Vec::new()), "it was not named");
+    let (new, kept) = changed(text, &judged(&place, text, &options, true));
+    assert_eq!(new, text.replace(r#""--","#, r#""--allow=a.example.com", "--","#));
+    assert_eq!(back(&place, &new, &kept), (text.to_owned(), vec![Restored::Back]));
+}
+
+#[test]
 fn what_npxc_would_not_take_is_left_alone_and_said() {
     let place = place("/home/me/.cursor/mcp.json");
     for (entry, why) in [
@@ -336,242 +390,61 @@ fn what_npxc_would_not_take_is_left_alone_and_said() {
 }
 
 #[test]
-fn a_projects_file_shows_nothing_outside_of_the_project() {
-    let words = |arg: &str, options: &[&str]| {
-        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{arg}"]}}}}}}"#);
-        match verdicts(&place("/srv/project/.mcp.json"), &text, options).remove(0).1 {
+fn what_is_not_there_yet_comes_with_what_lets_it_be_made() {
+    let notes = |entry: &str, options: &[&str]| {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", {entry}}}}}}}"#);
+        match verdicts(&place("/home/me/.cursor/mcp.json"), &text, options).remove(0).1 {
             Verdict::Wrap(change) => (change.words.join(" "), change.notes.join("\n")),
             other => panic!("{other:?}"),
         }
     };
-    for arg in ["${HOME}/.ssh", "/home/me/.ssh", "/srv/project/../../home/me/x", "--root=/home/other"] {
-        let (line, notes) = words(arg, &[]);
-        assert!(!line.contains("--mount"), "{line}");
-        let path = arg.trim_start_matches("--root=");
-        assert_eq!(
-            notes,
-            format!("{path} is outside of the project and is not shown to it: --mount {path} shows it")
-        );
-    }
-    assert!(words("/srv/project/docs", &[]).0.starts_with("--mount=/srv/project/docs "));
-    assert!(words("/home/me/x", &["--mount=/home/me/x"]).0.starts_with("--mount=/home/me/x a"));
-}
-
-#[test]
-fn a_projects_file_grants_itself_nothing_by_its_variables() {
-    let judged = |path: &str, entry: &str| {
-        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a"], {entry}}}}}}}"#);
-        let mut verdicts = verdicts(&place(path), &text, &[]);
-        assert_eq!(verdicts.len(), 1);
-        verdicts.remove(0).1
-    };
-    for (name, npxcs) in [
-        ("NPXC_ALLOW", true),
-        ("NPXC_NETWORK", true),
-        ("NPXC_CONFIG", true),
-        ("XDG_CONFIG_HOME", true),
-        ("npm_config_registry", true),
-        ("NPM_CONFIG_REGISTRY", true),
-        ("PATH", true),
-        ("HOME", true),
-        ("LD_PRELOAD", false),
-        ("NODE_OPTIONS", false),
-        ("OPENSSL_CONF", false),
-        ("https_proxy", false),
-        ("DOCKER_HOST", false),
-        ("BASH_ENV", false),
-        ("VOLTA_HOME", false),
+    let named = |value: &str| format!(r#""args": ["a"], "env": {{"MEMORY": "{value}"}}"#);
+    for (value, expected) in [
+        (
+            "/home/me/notes/gone",
+            "MEMORY names /home/me/notes/gone, which is not there, and it cannot make it: --mount /home/me/notes:rw lets it",
+        ),
+        (
+            "~/notes/gone",
+            "MEMORY names /home/me/notes/gone, which is not there, and it cannot make it: --mount /home/me/notes:rw lets it",
+        ),
+        (
+            "/srv/project/gone/gone",
+            "MEMORY names /srv/project/gone/gone, which is not there, and it cannot make it: \
+             make /srv/project/gone first, and --mount /srv/project/gone:rw lets it write there",
+        ),
+        (
+            "/tmp/work/gone",
+            "MEMORY names /tmp/work/gone, which is not there, and it cannot make it: --mount /tmp/work:rw lets it",
+        ),
+        (
+            "/home/me/gone",
+            "MEMORY names /home/me/gone, which is not there, and it cannot make it: \
+             make it first, and --mount /home/me/gone:rw lets it write there",
+        ),
+        (
+            "/home/me/notes",
+            "MEMORY names /home/me/notes, which it cannot see: --mount /home/me/notes shows it, \
+             and /home/me/notes:rw lets it write there",
+        ),
+        ("/api/v1/gone", ""),
+        ("/home/user/gone", ""),
+        ("/tmp/gone", ""),
+        ("https://example.com/a/b", ""),
     ] {
-        let entry = format!(r#""env": {{"TOKEN": "x", "{name}": "y"}}"#);
-        let who =
-            if npxcs { "npxc itself obeys" } else { "programs that npxc starts outside the sandbox obey" };
-        match judged("/srv/project/.mcp.json", &entry) {
-            Verdict::Leave(why) => {
-                assert!(why.starts_with(&format!("its env sets {name}, which {who}")), "{why}");
-            }
-            other => panic!("{name}: {other:?}"),
-        }
-        // What is the user's own is obeyed as the user wishes, and said.
-        let Verdict::Wrap(change) = judged("/home/me/.cursor/mcp.json", &entry) else { panic!("{name}") };
-        assert_eq!(change.notes.len(), 1, "{:?}", change.notes);
-        assert!(change.notes[0].starts_with(&format!("{name} is obeyed by ")), "{:?}", change.notes);
-        assert_eq!(change.words.contains(&format!("--env={name}")), !npxcs, "{:?}", change.words);
+        let (line, said) = notes(&named(value), &[]);
+        assert_eq!((line.as_str(), said.as_str()), ("--env=MEMORY a", expected), "{value}");
     }
-    for entry in
-        [r#""env": {"NODE_ENV": "x", "NPM_TOKEN": "y", "RUST_LOG": "z"}"#, r#""env": {"PATH": null}"#]
-    {
-        assert!(matches!(judged("/srv/project/.mcp.json", entry), Verdict::Wrap(_)), "{entry}");
+    for mount in ["--mount=/home/me/notes:rw", "--mount=~/notes:rw"] {
+        assert_eq!(notes(&named("/home/me/notes/gone"), &[mount]).1, "", "it is granted");
     }
-}
-
-#[test]
-fn only_this_npxc_is_npxc_already_and_its_options_are_shown() {
-    let found = |path: &str, command: &str, args: &str, env: &str| {
-        let text = format!(
-            r#"{{"mcpServers": {{"a": {{"command": "{command}", "args": [{args}], "env": {{"A": "hunter2"{env}}}}}}}}}"#
-        );
-        match verdicts(&place(path), &text, &[]).remove(0).1 {
-            Verdict::Already(options) => options,
-            Verdict::Leave(why) => format!("left alone: {why}"),
-            Verdict::Wrap(change) => panic!("{change:?}"),
-        }
-    };
-    for path in ["/srv/project/.mcp.json", "/home/me/.cursor/mcp.json"] {
-        for (command, args, expected) in [
-            ("npxc", r#""-y", "a", "--network", "open""#, ""),
-            (
-                "npxc",
-                r#""--network", "open", "--mount", "/home/me", "--", "x""#,
-                "--network open --mount /home/me",
-            ),
-            (
-                "npxc",
-                r#""--env=A=hunter2", "--env", "B=hunter2", "--env=C", "--proxy=http://u:hunter2@p.example", "x""#,
-                "--env=A=… --env B=… --env=C --proxy=…@p.example",
-            ),
-            ("./tools/npxc", r#""x""#, "left alone: ./tools/npxc is another npxc than this one"),
-            ("/srv/project/npxc", r#""x""#, "left alone: /srv/project/npxc is another npxc than this one"),
-        ] {
-            assert_eq!(found(path, command, args, ""), expected);
-        }
-        let open = r#", "NPXC_NETWORK": "open""#;
-        assert_eq!(found(path, "npxc", r#""--persist", "x""#, open), "--persist NPXC_NETWORK=…");
-    }
-}
-
-#[test]
-fn a_directory_with_everything_in_it_is_not_shown() {
-    let place = place("/home/me/.cursor/mcp.json");
-    for path in ["/home/me", "/home/me/", "/home/me/notes/..", "/home/me/link", "/home/me/a:b"] {
-        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "npx", "args": ["a", "{path}"]}}}}}}"#);
-        let (new, _) = wrapped(&place, &text, &[]);
-        assert_eq!(new, text.replace("npx", "npxc"));
-    }
-}
-
-#[test]
-fn npxc_is_called_by_its_name_only_where_that_leads_to_this_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let [own, other, link] = ["own", "other", "link"].map(|name| directory.path().join(name));
-    for directory in [&own, &other, &link] {
-        fs::create_dir(directory).unwrap();
-    }
-    fs::write(own.join("npxc"), "").unwrap();
-    fs::write(other.join("npxc"), "").unwrap();
-    std::os::unix::fs::symlink(own.join("npxc"), link.join("npxc")).unwrap();
-    let (program, empty) = (own.join("npxc"), directory.path().to_owned());
-    let called = |search: &[&PathBuf], desktop| {
-        let search: Vec<PathBuf> = search.iter().map(|&directory| directory.clone()).collect();
-        command(&program, &search, desktop)
-    };
-    let (name, linked) = (PathBuf::from("npxc"), link.join("npxc"));
-    for (search, desktop, expected) in [
-        (&[&empty, &own][..], false, &name),
-        (&[&link, &other], false, &name),
-        (&[&other, &own], false, &program),
-        (&[&empty], false, &program),
-        (&[&own], true, &program),
-        (&[&link, &own], true, &linked),
-    ] {
-        assert_eq!(called(search, desktop).as_ref(), Some(expected), "{search:?}, {desktop}");
-    }
-    for (command, search, is) in [
-        ("npxc", [&empty, &own], true),
-        ("npxc", [&link, &other], true),
-        ("npxc", [&other, &own], false),
-        ("npxc", [&empty, &empty], false),
-        (program.to_str().unwrap(), [&other, &other], true),
-        (linked.to_str().unwrap(), [&other, &other], true),
-        (other.join("npxc").to_str().unwrap(), [&own, &own], false),
-        ("./npxc", [&own, &own], false),
-    ] {
-        assert_eq!(is_own(command, &program, &search.map(Clone::clone)), is, "{command}, {search:?}");
-    }
-    // What is called otherwise is known by a link of that name, or not at all.
-    let renamed = own.join("npxc-0.4");
-    fs::rename(&program, &renamed).unwrap();
-    assert_eq!(command(&renamed, std::slice::from_ref(&other), false), None);
-    fs::remove_file(&linked).unwrap();
-    std::os::unix::fs::symlink(&renamed, &linked).unwrap();
-    assert_eq!(command(&renamed, std::slice::from_ref(&link), true), Some(linked));
-}
-
-fn blank() -> impl Strategy<Value = String> {
-    prop_oneof![
-        4 => Just(String::new()),
-        4 => Just(" ".to_owned()),
-        2 => "\r?\n[ \t]{0,4}",
-        1 => "/\\*[a-z\" {}]{0,6}\\*/",
-        1 => "//[a-z\" {}]{0,6}\n",
-    ]
-}
-
-/// Something that is no server, printed by somebody else.
-fn other() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("null".to_owned()),
-        Just("1e9".to_owned()),
-        Just(r#"{"command": "npx", "args": ["decoy"]}"#.to_owned()),
-        Just(r#"["npx", {"a": "\ud83d"}, ]"#.to_owned()),
-        "[a-zé\"\\\\/{}]{0,8}".prop_map(|text| serde_json::Value::String(text).to_string()),
-    ]
-}
-
-/// A server's entry in odd formatting, and whether it is npx's.
-fn entry() -> impl Strategy<Value = (String, bool)> {
-    let args = proptest::collection::vec(("[a-z0-9/.=-]{1,8}", blank()), 0..3);
-    let parts = (any::<bool>(), any::<bool>(), any::<bool>(), args, other());
-    (parts, proptest::collection::vec(blank(), 6)).prop_map(|((npx, yes, first, args, other), b)| {
-        let command = if npx { "npx" } else { "uvx" };
-        let yes = if yes { format!("\"-y\"{},{}", b[0], b[1]) } else { String::new() };
-        let rest: String = args.iter().map(|(arg, blank)| format!(",{blank}\"{arg}\"")).collect();
-        let args = format!("\"args\"{}:[{}{yes}\"@a/b@1\"{rest}{}]", b[2], b[3], b[4]);
-        let command = format!("\"command\":{}\"{command}\"", b[5]);
-        let (one, two) = if first { (command, args) } else { (args, command) };
-        (format!("{{{one},\"x\":{other},{two},\"env\":{{\"KEY\":\"hunter2\"}}{}}}", b[0]), npx)
-    })
-}
-
-proptest! {
-    #[test]
-    fn an_edit_changes_the_spans_of_wrapped_servers_alone(
-        entries in proptest::collection::vec((entry(), blank()), 1..5),
-        others in proptest::collection::vec((other(), blank()), 5),
-        bom in any::<bool>(),
-    ) {
-        let place = place("/home/me/.cursor/mcp.json");
-        let (mut text, mut pieces, mut npx) = (String::from(if bom { "\u{feff}" } else { "" }), Vec::new(), 0);
-        text += &format!("{{\"first\":{}{},\"mcpServers\":{{", others[0].0, others[0].1);
-        for (index, ((entry, is_npx), blank)) in entries.iter().enumerate() {
-            text += &format!("{blank}\"s{index}\":");
-            // Up to here nothing may change but in the entries.
-            pieces.push((std::mem::take(&mut text), entry.clone(), *is_npx));
-            text += ",";
-            npx += usize::from(*is_npx);
-        }
-        text += &format!("}}{},\"last\":{}}}", others[1].1, others[1].0);
-        let tail = text;
-        let whole: String =
-            pieces.iter().flat_map(|(before, entry, _)| [before.as_str(), entry]).chain([tail.as_str()]).collect();
-        let (new, kept) = wrapped(&place, &whole, &[]);
-        prop_assert_eq!(kept.len(), npx);
-        let mut rest = new.as_str();
-        for (before, entry, is_npx) in &pieces {
-            rest = rest.strip_prefix(before.as_str()).unwrap();
-            if *is_npx {
-                // Within an entry: the command, and one option in front of the package.
-                let end = rest.find(&entry[entry.rfind(",\"env\"").unwrap()..]).unwrap();
-                let (changed, behind) = rest.split_at(end);
-                let plain = changed.replacen("\"npxc\"", "\"npx\"", 1);
-                let at = plain.find("\"--env=KEY\",").unwrap();
-                let package = at + plain[at..].find("\"@a/b@1\"").unwrap();
-                prop_assert_eq!(format!("{}{}", &plain[..at], &plain[package..]), &entry[..entry.rfind(",\"env\"").unwrap()]);
-                rest = &behind[entry.len() - entry.rfind(",\"env\"").unwrap()..];
-            } else {
-                rest = rest.strip_prefix(entry.as_str()).unwrap();
-            }
-        }
-        prop_assert_eq!(rest, tail);
-        prop_assert_eq!(back(&place, &new, &kept).0, whole);
-    }
+    // A shell would have expanded it; a client does not.
+    let (line, said) = notes(r#""args": ["a", "~/notes", "--to=~/notes/x", "~/docs/gone", "~/", "~"]"#, &[]);
+    assert_eq!(line, "--mount=~/notes a ~/notes --to=~/notes/x ~/docs/gone ~/ ~");
+    assert_eq!(
+        said,
+        "it can read ~/notes, and not write there: --mount ~/notes:rw lets it\n\
+         ~/docs/gone is not there, and it cannot make it: --mount /home/me/docs:rw lets it\n\
+         ~/ holds all of your files and is not shown to it; --mount shows it what it needs"
+    );
 }

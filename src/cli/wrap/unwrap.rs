@@ -7,7 +7,7 @@ use clap::Parser;
 use super::apply::{alone, applied, unrecorded};
 use super::look::{Choice, Read, failure};
 use super::{agreed, ended, judge};
-use crate::cli::options::tracing_level::Level;
+use crate::cli::level::Level;
 use crate::cli::say::{self, Stderr};
 use crate::cli::table::Table;
 use crate::clients::change::{Kept, Restored, restore};

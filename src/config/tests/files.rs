@@ -1,7 +1,9 @@
 //! The files themselves: which ones are read, what stands in them, and mistakes in them.
 
 use super::*;
+use crate::audit::shelf::Keep;
 use crate::config::ProxyChoice;
+use crate::config::layer::Logs;
 
 #[test]
 fn mistakes_in_files_are_pointed_at() {
@@ -240,15 +242,27 @@ fn the_readmes_example_loads_and_leaves_nothing_out() {
         memory,
         cpus,
         pids,
-        sign: _,
-        keep_logs: _,
+        logs: _,
         notes,
         origin,
     } = layer;
-    let audit = schema::global(path, "[audit]\nsign = true\nkeep = \"2w\"\n").unwrap();
-    assert_eq!((audit.sign, audit.keep_logs), (Some(true), Some(std::time::Duration::from_hours(14 * 24))));
-    let error = schema::global(path, "[audit]\nkeep = \"2 weeks\"\n").unwrap_err().to_string();
-    assert!(error.contains(":2:8: expected an age"), "{error}");
+    let audit = |text: &str| schema::global(path, &format!("[audit]\n{text}\n")).map(|layer| layer.logs);
+    let logs = audit("sign = true\nkeep = \"2w\"\nmax_size = \"64M\"\notel = true").unwrap();
+    let age = Keep::For(std::time::Duration::from_hours(14 * 24));
+    assert_eq!(logs, Logs { sign: true, keep: Some(age), max_size: Some(64 << 20), otel: true });
+    for number in ["keep = 20", "keep = \"20\""] {
+        assert_eq!(audit(number).unwrap().keep, Some(Keep::Newest(20)));
+    }
+    for (wrong, what) in [
+        ("keep = \"2 weeks\"", ":2:8: expected an age"),
+        ("keep = -1", ":2:8: expected an age"),
+        ("keep = 0", ":2:8: at least one session's log"),
+        ("max_size = \"63K\"", ":2:12: less than 64K"),
+        ("max_size = \"big\"", ":2:12: expected a size"),
+    ] {
+        let error = audit(wrong).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
     assert_eq!((notes.len(), origin), (0, crate::config::Origin::Package(path.to_owned())));
     assert!(mode.is_some() && ipv6.is_some() && addresses.is_some() && ignore_scripts.is_some());
     assert!(!(allow.is_empty() || allow_private.is_empty() || deny.is_empty() || install_allow.is_empty()));

@@ -15,13 +15,16 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use mio::{Poll, Waker};
+use tokio::sync::oneshot;
 
 use self::sockets::Sockets;
 use self::turn::{Driver, WAKE};
 use super::link;
+use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupOutcome};
 use crate::net::router::{self, Options, Router};
 use crate::net::stack::LinkProperties;
+use crate::policy::Policy;
 use crate::runtime::Link;
 
 /// Sends lookups to whoever resolves names. Must not block.
@@ -40,6 +43,7 @@ pub struct Published {
 #[derive(Debug)]
 enum Command {
     Resolved(router::Token, LookupOutcome),
+    Revise(Box<Policy>, Box<Event>, oneshot::Sender<bool>),
     Stop,
 }
 
@@ -54,6 +58,14 @@ impl Handle {
     /// The answer to a lookup.
     pub fn resolved(&self, token: router::Token, outcome: LookupOutcome) {
         self.send(Command::Resolved(token, outcome));
+    }
+
+    /// Another policy, and the log's word of it. The answer is whether it holds now ([`Router::revise`]); there is none if the
+    /// datapath has ended.
+    pub fn revise(&self, policy: Policy, said: Event) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Revise(Box::new(policy), Box::new(said), answer));
+        answered
     }
 
     fn send(&self, command: Command) {
@@ -94,6 +106,11 @@ impl Datapath {
             driver.run();
         })?;
         Ok(Self { handle, thread: Some(thread) })
+    }
+
+    /// What tells it things.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Ends every flow and the thread.

@@ -339,7 +339,12 @@ impl Sockets {
 /// still delivered.
 fn resets(how: How) -> bool {
     match how {
-        How::ResetByGuest | How::ResetByPeer | How::Refused | How::Idle | How::InternalError => true,
+        How::ResetByGuest
+        | How::ResetByPeer
+        | How::Refused
+        | How::Idle
+        | How::Revoked
+        | How::InternalError => true,
         How::Finished | How::SessionEnded => false,
     }
 }

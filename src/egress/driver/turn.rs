@@ -118,6 +118,11 @@ impl Driver {
                 Command::Resolved(token, outcome) => {
                     self.router.resolved(now, token, outcome, &mut *self.link);
                 }
+                Command::Revise(policy, said, answer) => {
+                    let revised = self.router.revise(now, *policy, *said, &mut *self.link);
+                    // Who asked may be gone.
+                    let _ = answer.send(revised);
+                }
                 Command::Stop => return true,
             }
         }

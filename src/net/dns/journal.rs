@@ -61,7 +61,9 @@ impl Journal {
     /// Notes one answered question.
     pub(super) fn answer(&mut self, now: Instant, entry: Entry) {
         self.tick(now);
-        let key = (entry.name.clone(), entry.kind.clone(), entry.answer);
+        // The same answer for another reason is another one: the policy may have changed.
+        let why = entry.denial.as_ref().map_or(entry.answer, DenyReason::code);
+        let key = (entry.name.clone(), entry.kind.clone(), why);
         let repeated = !self.seen.insert(key);
         if !repeated && self.queue.len() < MAX_QUEUED && self.lines.take(now) {
             self.queue.push_back(Event::Dns {
@@ -71,6 +73,7 @@ impl Journal {
                 addresses: entry.addresses,
                 reason: entry.denial.as_ref().map(DenyReason::to_string),
                 hint: entry.denial.as_ref().and_then(DenyReason::hint),
+                calls: Vec::new(),
             });
         } else if let Some(denial) = entry.denial {
             let (count, example) = self.denied.entry(denial.code()).or_default();
@@ -96,7 +99,7 @@ impl Journal {
 
     /// Writes summaries that are due.
     pub(super) fn tick(&mut self, now: Instant) {
-        if self.denied.is_empty() && self.limits.is_empty() {
+        if !self.owes() {
             return;
         }
         let due = self.summarized.is_none_or(|last| now.saturating_duration_since(last) >= SUMMARY_EVERY);
@@ -104,6 +107,11 @@ impl Journal {
             self.summarized = Some(now);
             self.summarize();
         }
+    }
+
+    /// Whether something was counted that no event says yet.
+    pub(super) fn owes(&self) -> bool {
+        !self.denied.is_empty() || !self.limits.is_empty()
     }
 
     /// Writes what is left to be written.

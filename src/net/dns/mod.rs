@@ -195,6 +195,11 @@ impl Responder {
         self.journal.poll_repeat()
     }
 
+    /// Whether [`tick`](Self::tick) has to come although nothing else happens: something was counted that no event says yet.
+    pub fn owes(&self) -> bool {
+        self.journal.owes()
+    }
+
     /// Forgets lookups that never ended and writes summaries that are due.
     pub fn tick(&mut self, now: Instant) {
         self.pending.expire(now);

@@ -54,6 +54,7 @@ impl Router {
             code: why.code().to_owned(),
             reason: why.to_string(),
             hint: why.hint(),
+            calls: Vec::new(),
         });
     }
 

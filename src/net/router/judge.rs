@@ -7,7 +7,9 @@ use crate::net::pins::Pinned;
 use crate::net::proxy::Route;
 use crate::net::sniff::Expected;
 use crate::net::table::Key;
-use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Request, Verdict};
+use crate::policy::{
+    DenyReason, Destination, Dialable, HostName, Permit, Policy, Protocol, Request, Verdict,
+};
 
 /// What a verdict allows, and the name it is about.
 pub(super) struct Granted {
@@ -61,8 +63,8 @@ impl Router {
         Err(refusal.unwrap_or((first, DenyReason::TooManyFlows { limit: self.most_flows })))
     }
 
-    /// The names the guest may claim on this flow.
-    pub(super) fn expected(&self, key: &Key, name: Option<&HostName>) -> Expected {
+    /// The names the guest may claim on this flow under a policy.
+    pub(super) fn expected(&self, policy: &Policy, key: &Key, name: Option<&HostName>) -> Expected {
         match (self.pins.lookup(key.remote.ip()), name) {
             (Some(Pinned::Real(names)), Some(_)) => Expected::AnyOf(
                 names
@@ -71,7 +73,7 @@ impl Router {
                         let destination = Destination::Name((*name).clone());
                         let request =
                             Request { protocol: key.protocol, destination, port: key.remote.port() };
-                        matches!(self.policy.decide(&request), Verdict::Allow(_))
+                        matches!(policy.decide(&request), Verdict::Allow(_))
                     })
                     .cloned()
                     .collect(),

@@ -11,11 +11,13 @@
 //! what the guest says first, `Flow::pump` forwards. The guest is hostile: whatever one packet or one flow
 //! does, the others go on.
 
+mod entry;
 mod journal;
 mod judge;
 mod open;
 mod proxied;
 mod questions;
+mod revise;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -25,15 +27,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::dns::{Lookup, LookupId, Responder};
-use super::flow::{Flow, How, Resolving};
+use super::flow::How;
 use super::packet::{Malformed, Packet, Tcp, Transport};
 use super::pins::Pins;
 use super::proxy::{Fault, Handshake, Proxying};
 use super::reply::{self, Unreachable};
 use super::stack::{LinkProperties, Stack, Transmit};
 use super::table::{FlowId, Key, Table};
-use crate::policy::{DenyReason, Dialable, HostName, Permit, Policy, Protocol, Tunnel};
+use crate::policy::{DenyReason, Dialable, Policy, Protocol};
 
+use self::entry::{Entry, Question, State, Way};
 pub use self::journal::Journal;
 pub use npxc_guest::spec::{GATEWAY_V4, GATEWAY_V6, GUEST_V4, GUEST_V6};
 
@@ -181,34 +184,6 @@ pub struct Router {
     forged_recorded: u64,
 }
 
-/// One flow and what the log says about it.
-struct Entry {
-    number: u64,
-    name: Option<HostName>,
-    opened: Instant,
-    state: State,
-}
-
-/// How far a flow has come.
-enum State {
-    /// Its name is being resolved, or its upstream dialled; the guest's SYN is kept.
-    Opening { permit: Permit, syn: Vec<u8>, dialled: Option<SocketAddr>, tunnel: Option<Tunnel> },
-    /// It could not be opened, and silence is the honest answer until then.
-    Silent(Instant),
-    /// Bytes move.
-    Relay(Box<Flow>),
-    /// The guest's resolver over TCP.
-    Resolver(Box<Resolving>),
-    /// Datagrams, kept while the name is resolved.
-    Datagrams { permit: Permit, queue: Option<Vec<Vec<u8>>>, last: Instant, up: u64, down: u64 },
-}
-
-/// Where an answer of the resolver has to go.
-enum Question {
-    Udp { guest: SocketAddr, resolver: SocketAddr },
-    Tcp(FlowId),
-}
-
 impl std::fmt::Debug for Router {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Router").field("flows", &self.table.len()).finish_non_exhaustive()
@@ -303,7 +278,8 @@ impl Router {
 
     /// When [`Router::wake`] has to be called.
     pub fn next_timer(&self) -> Option<Instant> {
-        self.table.next_timer()
+        let owed = self.ticked.filter(|_| self.responder.owes()).map(|ticked| ticked + TICK);
+        [self.table.next_timer(), owed].into_iter().flatten().min()
     }
 
     /// Marks the flows whose time has come; all of them, once the log has failed.

@@ -9,7 +9,7 @@ use super::proxied::{known, one_of};
 use super::serve::isolate;
 use super::{
     Action, DialError, Entry, FIRST_PORT, GATEWAY_V4, GUEST_V4, MOST_OPENING, MOST_OPENING_TO_ONE, Router,
-    State, TOMBSTONE, Token, UDP_IDLE, gateway,
+    State, TOMBSTONE, Token, UDP_IDLE, Way, gateway,
 };
 use crate::audit::Event;
 use crate::net::dns::{Lookup, LookupKind, LookupOutcome};
@@ -21,7 +21,7 @@ use crate::net::reply::{self, Unreachable};
 use crate::net::sniff::Guard;
 use crate::net::stack::Transmit;
 use crate::net::table::{FlowId, Key};
-use crate::policy::{DenyReason, Dialable, HostName, Permit, Protocol};
+use crate::policy::{DenyReason, Destination, Dialable, HostName, Permit, Protocol, Tunnel};
 
 /// A SYN is kept while its flow is opened, with its payload if it has one (TCP Fast Open); bytes. A larger one
 /// would have come in several packets.
@@ -126,6 +126,15 @@ impl Router {
         match entry.state {
             State::Opening { permit, syn, tunnel, .. } => {
                 self.opening -= 1;
+                // The rules may have changed since the addresses were chosen.
+                if tunnel.is_none()
+                    && let Err(why) = permit.admit(dialled.ip())
+                {
+                    entry.state = State::Opening { permit, syn, dialled: None, tunnel };
+                    self.opening += 1;
+                    self.table.put(id, entry);
+                    return self.refuse_opening(id, &why, out);
+                }
                 let via = self.via(tunnel.as_ref());
                 if !self.record_open(entry.name.as_ref(), entry.number, &key, &permit, (dialled, via)) {
                     entry.state = State::Opening { permit, syn, dialled: None, tunnel };
@@ -133,9 +142,15 @@ impl Router {
                     self.table.put(id, entry);
                     return self.refuse_opening(id, &DenyReason::AuditUnavailable, out);
                 }
-                let guard = Guard::new(self.expected(&key, entry.name.as_ref()), key.remote.port());
+                let guard =
+                    Guard::new(self.expected(&self.policy, &key, entry.name.as_ref()), key.remote.port());
                 let mut stack = self.stack();
                 let sound = isolate(|| stack.answer(now, key.remote, &syn, out));
+                entry.way = Way::Out(match tunnel.as_ref().map(Tunnel::destination) {
+                    None => Some(dialled.ip()),
+                    Some(Destination::Address(address)) => Some(*address),
+                    Some(Destination::Name(_)) => None,
+                });
                 entry.state = State::Relay(Box::new(Flow::new(stack, Some(guard))));
                 self.table.put(id, entry);
                 if sound {
@@ -147,6 +162,7 @@ impl Router {
             State::Datagrams { permit, queue: Some(queue), last, up, down } => {
                 let recorded =
                     self.record_open(entry.name.as_ref(), entry.number, &key, &permit, (dialled, None));
+                entry.way = Way::Out(Some(dialled.ip()));
                 entry.state = State::Datagrams { permit, queue: None, last, up, down };
                 self.table.put(id, entry);
                 if !recorded {
@@ -232,6 +248,7 @@ impl Router {
             via: None,
             observed: None,
             hint: None,
+            calls: Vec::new(),
         };
         if !self.journal.record(event) {
             self.table.remove(id);
@@ -304,7 +321,7 @@ impl Router {
         self.actions.push_back(Action::Dial(id, candidates));
     }
 
-    fn refuse_opening(&mut self, id: FlowId, why: &DenyReason, out: &mut dyn Transmit) {
+    pub(super) fn refuse_opening(&mut self, id: FlowId, why: &DenyReason, out: &mut dyn Transmit) {
         let Some((key, entry)) = self.table.take(id) else { return };
         let protocol = key.protocol.to_string();
         self.deny_flow(protocol, key.guest, key.remote, entry.name, why, None);
@@ -323,7 +340,11 @@ impl Router {
     fn insert(&mut self, now: Instant, key: Key, name: Option<HostName>, state: State) -> FlowId {
         let number = self.next_flow;
         self.next_flow += 1;
-        self.table.insert(key, Entry { number, name, opened: now, state })
+        let way = match state {
+            State::Opening { .. } | State::Silent(_) | State::Datagrams { .. } => Way::Out(None),
+            State::Relay(_) | State::Resolver(_) => Way::In,
+        };
+        self.table.insert(key, Entry { number, name, opened: now, way, state })
     }
 
     fn record_open(
@@ -345,6 +366,7 @@ impl Router {
             via,
             observed: permit.observed().map(ToString::to_string),
             hint: permit.observed().and_then(DenyReason::hint),
+            calls: Vec::new(),
         })
     }
 }

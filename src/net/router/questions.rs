@@ -5,7 +5,7 @@ use std::time::Instant;
 use smoltcp::socket::tcp::State as TcpState;
 
 use super::serve::isolate;
-use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token};
+use super::{Action, Entry, MOST_QUESTIONS, Question, Router, State, Token, Way};
 use crate::net::dns::{LookupId, LookupOutcome, Origin, Reaction, TcpFraming, Transport as DnsTransport};
 use crate::net::flow::{How, Resolving};
 use crate::net::packet::Packet;
@@ -92,7 +92,7 @@ impl Router {
         let number = self.next_flow;
         self.next_flow += 1;
         let state = State::Resolver(Box::new(resolving));
-        let id = self.table.insert(key, Entry { number, name: None, opened: now, state });
+        let id = self.table.insert(key, Entry { number, name: None, opened: now, way: Way::In, state });
         self.table.mark(id);
     }
 

@@ -7,6 +7,7 @@ mod guarded;
 mod hostile;
 mod proxied;
 mod recorded;
+mod revised;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;

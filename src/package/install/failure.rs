@@ -112,23 +112,8 @@ fn not_proxied(denials: &[Event]) -> Vec<String> {
 fn denied(denials: &[Event]) -> Vec<String> {
     let mut rules: Vec<String> = Vec::new();
     for event in denials {
-        let rule = match event {
-            Event::FlowDeny { hint: Some(hint), .. } | Event::Dns { hint: Some(hint), .. } => {
-                hint.strip_prefix("--allow ").map(str::to_owned)
-            }
-            Event::FlowDeny { hint: None, .. }
-            | Event::Dns { hint: None, .. }
-            | Event::SessionStart { .. }
-            | Event::FlowOpen { .. }
-            | Event::FlowDenySummary { .. }
-            | Event::FlowClose { .. }
-            | Event::FilePublish { .. }
-            | Event::FileCollect { .. }
-            | Event::FileLeave { .. }
-            | Event::FileRefuse { .. }
-            | Event::Limit { .. }
-            | Event::SessionEnd { .. } => None,
-        };
+        let hint = event.denial().and_then(|denial| denial.hint);
+        let rule = hint.and_then(|hint| hint.strip_prefix("--allow ")).map(str::to_owned);
         if let Some(rule) = rule.filter(|rule| !rule.chars().any(char::is_control) && !rules.contains(rule)) {
             rules.push(rule);
         }
@@ -232,6 +217,7 @@ mod tests {
             addresses: vec![],
             reason: Some("no rule".into()),
             hint: Some(hint.into()),
+            calls: Vec::new(),
         }
     }
 

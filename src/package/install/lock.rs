@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::entry::Installed;
 use super::super::name::PackageName;
+use super::super::range;
 use super::super::request::{Resolved, Source};
 use super::super::spec::PackageSpec;
 use super::read_bounded;
@@ -95,7 +96,18 @@ pub(super) fn read(entry: &Path, resolved: &Resolved) -> Result<Lock, String> {
         .zip(&resolved.packages)
         .enumerate()
         .map(|(number, (spec, source))| root(entry, number, spec, source, wanted))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    for root in &roots {
+        let installed = packages.get(&format!("node_modules/{}", root.name));
+        // A registry takes no other; a directory may have any, or none.
+        if let Some(version) = installed.map(|one| one.version.as_str()).filter(|one| !one.is_empty())
+            && !range::is_version(version)
+        {
+            return Err(format!(
+                "its package.json: {version:?} is no version as npm has them, 1.2.3 or 1.2.3-rc.1"
+            ));
+        }
+    }
     Ok(Lock { roots, packages, install_scripts })
 }
 

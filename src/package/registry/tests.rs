@@ -57,6 +57,21 @@ fn nothing_configured_is_npms_own_default() {
 }
 
 #[test]
+fn another_registry_or_token_is_another_realm() {
+    let realm = |text: &str| Fixture::new().write("home/.npmrc", text).read().realm();
+    let scope = "@me:registry=https://npm.example.com/\n";
+    let all = ["", "registry=https://npm.example.com/\n", scope].map(str::to_owned).into_iter();
+    let token = |token: &str| format!("{scope}//npm.example.com/:_authToken={token}\n");
+    let all: Vec<String> = all.chain([token("one"), token("two")]).map(|text| realm(&text)).collect();
+    let different: BTreeSet<&String> = all.iter().collect();
+    assert_eq!(different.len(), all.len(), "{all:?}");
+    assert!(all.iter().all(|one| one.len() == 16 && one.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    assert_eq!(realm(&token("one")), all[3]);
+    // What changes nothing about it.
+    assert_eq!(realm("fetch-retries=3\n//other.example.com/:_authToken=x\n"), all[0]);
+}
+
+#[test]
 fn the_strongest_place_wins() {
     let f = Fixture::new();
     f.write("prefix/lib/npm/npmrc", "registry=https://builtin.example/\n@b:registry=https://b.example");

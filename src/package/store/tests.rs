@@ -137,3 +137,18 @@ fn the_last_start_is_known_and_use_is_seen() {
     drop(entry);
     assert!(!store.is_in_use(&listed()));
 }
+
+#[test]
+fn shared_tarballs_go_whatever_realm_they_are_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::at(dir.path());
+    store.clear_tarballs().unwrap();
+    for realm in ["a1", "b2"] {
+        let cache = dir.path().join(realm);
+        fs::create_dir(&cache).unwrap();
+        let shared = store.tarballs(realm.to_owned()).lend(&cache).unwrap();
+        fs::write(shared.host.join(format!("{realm}-x")), "x").unwrap();
+    }
+    store.clear_tarballs().unwrap();
+    assert!(!store.root.join(TARBALLS).exists());
+}

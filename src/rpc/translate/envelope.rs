@@ -19,7 +19,8 @@ pub(super) struct Messages {
     pub(super) long: Vec<Range<usize>>,
 }
 
-/// A single message. Something ambiguous (a key of these twice) has a place in its line and nothing else.
+/// A single message; of a key that stands there twice the last one counts, as it does for those who read it (`JSON.parse`,
+/// Python). What is no object has a place in its line and nothing else.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Envelope {
     /// Where the message stands.
@@ -75,8 +76,8 @@ impl Messages {
             } else if token.depth == base {
                 match token.kind {
                     Kind::Open => {
-                        let ambiguous = line.get(token.span.clone()) != Some(b"{");
-                        reader = Reader { start: token.span.start, ambiguous, ..Reader::default() };
+                        let other = line.get(token.span.clone()) != Some(b"{");
+                        reader = Reader { start: token.span.start, other, ..Reader::default() };
                     }
                     Kind::Close => out.all.push(reader.finish(token.span.end)),
                     Kind::Key | Kind::String | Kind::Scalar => {
@@ -86,7 +87,7 @@ impl Messages {
                 if out.all.len() > MOST_MESSAGES {
                     out = Self { batch: true, too_many: true, ..Self::default() };
                 }
-            } else if token.depth <= base + 2 && !reader.ambiguous {
+            } else if token.depth <= base + 2 && !reader.other {
                 let position = scanner.position(&token)?;
                 if !position.get(base..)?.contains(&Level::Array) {
                     reader.token(line, &keys(line, position), &token);
@@ -102,9 +103,8 @@ impl Messages {
 struct Reader {
     start: usize,
     found: Envelope,
-    seen: Vec<String>,
-    /// Nothing more is read then: a line of nothing but one key would cost a name for each.
-    ambiguous: bool,
+    /// It is no object.
+    other: bool,
     /// Where the container that is being read was opened.
     opened: usize,
 }
@@ -123,15 +123,12 @@ impl Reader {
             text::decode(text).map(std::borrow::Cow::into_owned)
         };
         match (&keys[..], token.kind) {
-            (
-                ["id" | "method" | "params" | "result" | "error"]
-                | ["params", "name" | "arguments" | "requestId"],
-                Kind::Key,
-            ) => {
-                let name = keys.join(".");
-                self.ambiguous |= self.seen.contains(&name);
-                self.seen.push(name);
+            (["id"], Kind::Key) => self.found.id = None,
+            (["method"], Kind::Key) => self.found.method = None,
+            (["params"], Kind::Key) => {
+                (self.found.params, self.found.name, self.found.about) = (None, None, None);
             }
+            (["result"], Kind::Key) => self.found.result = None,
             (_, Kind::Key) => {}
             (["id"], _) => self.found.id = id,
             (["method"], _) => self.found.method = string(),
@@ -147,9 +144,7 @@ impl Reader {
     }
 
     fn finish(&mut self, end: usize) -> Envelope {
-        let found = std::mem::take(&mut self.found);
-        let whole = self.start..end;
-        if self.ambiguous { Envelope { whole, ..Envelope::default() } } else { Envelope { whole, ..found } }
+        Envelope { whole: self.start..end, ..std::mem::take(&mut self.found) }
     }
 }
 
@@ -198,10 +193,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_is_not_read() {
-        for line in [&br#"{"id":1,"id":2}"#[..], br#"{"method":"a","\u006dethod":"b"}"#] {
-            assert_eq!(one(line), Envelope { whole: 0..line.len(), ..Envelope::default() });
-        }
+    fn of_a_doubled_key_the_last_counts() {
+        let line = br#"{"id":1,"method":"a","params":{"name":"x","requestId":3},"\u0069d":2,"method":7,"params":{"a":1}}"#;
+        let envelope = one(line);
+        assert_eq!(&line[envelope.id.unwrap()], b"2");
+        assert_eq!((envelope.method, envelope.name, envelope.about), (None, None, None));
+        assert_eq!(&line[envelope.params.unwrap()], br#"{"a":1}"#);
+        let line = br#"{"params":{"name":"x","name":"y"},"params":[],"result":{"a":1},"result":true}"#;
+        let envelope = one(line);
+        assert_eq!(
+            (&line[envelope.params.unwrap()], &line[envelope.result.unwrap()]),
+            (&b"[]"[..], &b"true"[..])
+        );
+        assert_eq!(envelope.name, None);
+        assert_eq!(one(br#"{"params":{},"params":null}"#).params, None);
+        assert_eq!(one(br#"{"id":1,"id":[2]}"#).id, None);
+    }
+
+    #[test]
+    fn what_is_malformed_or_deeper_is_not_read() {
         for line in [&b"{\"id\":1"[..], b"{} x", b"[{}", b"words", b"[[{\"id\":1}]]", b"{\"id\":[1]}"] {
             assert!(
                 Messages::read(line, &[])
@@ -221,7 +231,7 @@ mod tests {
             [&br#"{"id":1,"method":"a"}"#[..], b"2", br#"{"id":3,"id":4}"#, br#"{"result":true,"id":5}"#]
         );
         let ids: Vec<_> = messages.all.iter().map(|one| one.id.clone().map(|id| &line[id])).collect();
-        assert_eq!(ids, [Some(&b"1"[..]), None, None, Some(b"5")]);
+        assert_eq!(ids, [Some(&b"1"[..]), None, Some(b"4"), Some(b"5")]);
         let many = format!("[{}1]", "1,".repeat(MOST_MESSAGES));
         assert!(Messages::read(many.as_bytes(), &[]).is_none());
     }

@@ -4,11 +4,13 @@
 //! A result with `isError` gets one more content item; a JSON-RPC error gets `data`, or one more key of it if it is an object;
 //! what is no object becomes a member of one. The key is npxc's alone: where the server has written it, it gets another name.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::envelope::{Envelope, keys};
 use super::requests::Requests;
+use crate::rpc::calls::{Call, Calls};
 use crate::rpc::denials::{Denial, Denials, Mark};
 use crate::rpc::json::text::encode;
 use crate::rpc::json::{Kind, Scanner, Splice};
@@ -27,21 +29,26 @@ const DATA: &str = "server";
 pub(super) struct Felt {
     /// None if nothing is to be explained.
     denials: Option<Denials>,
-    calls: Requests<Mark>,
+    /// Where they are noted.
+    noted: Calls,
+    calls: Requests<(Mark, Call)>,
 }
 
 impl Felt {
-    pub(super) fn of(denials: Denials) -> Self {
-        Self { denials: Some(denials), calls: Requests::default() }
+    pub(super) fn explaining(self, denials: Denials) -> Self {
+        Self { denials: Some(denials), ..self }
+    }
+
+    pub(super) fn noting(self, noted: Calls) -> Self {
+        Self { noted, ..self }
     }
 
     /// A tool call goes to the guest.
-    pub(super) fn call(&mut self, id: &[u8]) {
-        if let Some(denials) = &self.denials {
-            // One of this id that is there still is long over.
-            self.calls.take(id);
-            self.calls.add(id, denials.mark());
-        }
+    pub(super) fn call(&mut self, id: &[u8], tool: &str) {
+        // One of this id that is there still is long over.
+        self.calls.take(id);
+        let mark = self.denials.as_ref().map(Denials::mark).unwrap_or_default();
+        self.calls.add(id, (mark, self.noted.begin(tool)));
     }
 
     /// A line went on without a look at it, and so did the answer that it may be: the oldest call's, for all that is known.
@@ -58,7 +65,7 @@ impl Felt {
     pub(super) fn waits(&self) -> bool {
         self.denials.as_ref().is_some_and(|denials| {
             let now = denials.mark();
-            self.calls.any(|mark| *mark < now)
+            self.calls.any(|(mark, _)| *mark < now)
         })
     }
 
@@ -69,7 +76,7 @@ impl Felt {
 
     fn explained(&mut self, line: &[u8], message: &Envelope) -> Option<Vec<Splice>> {
         let id = message.id.clone().filter(|_| message.method.is_none())?;
-        let mark = self.calls.take(line.get(id)?)?;
+        let (mark, _over) = self.calls.take(line.get(id)?)?;
         let denied = self.denials.as_ref()?.since(mark);
         if message.error {
             return in_error(line, message.whole.clone(), &denied);
@@ -103,7 +110,7 @@ fn in_result(line: &[u8], result: Range<usize>, denied: &[Denial]) -> Option<Spl
         let keys = keys(line, scanner.position(&token)?);
         match (keys.first().map(String::as_str), token.kind) {
             (Some("isError"), Kind::Scalar) => failed = line.get(token.span)? == b"true",
-            (Some("content"), Kind::Key) => none = false,
+            (Some("content"), Kind::Key) => (none, content) = (false, None),
             (Some("content"), Kind::Open) => {
                 opened = (line.get(token.span.clone())? == b"[").then_some(token.span.end);
             }
@@ -131,6 +138,7 @@ fn in_error(line: &[u8], message: Range<usize>, denied: &[Denial]) -> Option<Vec
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let span = token.span;
         match (&keys[..], token.kind) {
+            (["error"], Kind::Key) => (opened, closed, data) = (None, None, None),
             (["error"], Kind::Open) => opened = (line.get(span.clone())? == b"{").then_some(span.end),
             (["error"], Kind::Close) => closed = Some(span.start),
             (["error", "data"], Kind::Open) if token.depth == 2 => start = span.start,
@@ -190,8 +198,8 @@ fn words(denied: &[Denial]) -> String {
     let mut hints: Vec<&str> =
         denied.iter().take(MOST_TOLD).filter_map(|denial| denial.hint.as_deref()).collect();
     // Others are words.
-    hints.retain(|hint| hint.starts_with("--"));
-    hints.dedup();
+    let mut seen = BTreeSet::new();
+    hints.retain(|hint| hint.starts_with("--") && seen.insert(*hint));
     if !hints.is_empty() {
         let _ = write!(words, ". If that is wanted, start npxc with {}", hints.join(" "));
     }

@@ -66,6 +66,33 @@ fn an_error_has_data() {
     }
 }
 
+/// As who reads the answer understands it.
+#[test]
+fn an_answer_in_disguise_is_the_answer() {
+    let blanks = " ".repeat(100_000);
+    for line in [
+        r#"{"id":7.0,"error":{"code":-1}}"#,
+        r#"{"id":70e-1,"error":{"code":-1}}"#,
+        r#"{"id":9,"error":{"code":-1},"id":7}"#,
+        r#"{"id":7,"error":1,"error":{"code":-1}}"#,
+        r#"{"id":7,"error":{"data":{"npxc":1},"code":-1},"error":{"code":-1}}"#,
+        r#"{"id":7,"error":{"data":1,"data":{}}}"#,
+        &format!(r#"{blanks}{{"id":7,"error":{{"code":-1}}}}"#),
+    ] {
+        let said: Value = serde_json::from_str(&answered(line, &["a.example.com:443"]).unwrap()).unwrap();
+        assert_eq!(said["error"]["data"]["npxc"]["denied"][0]["destination"], "a.example.com:443", "{line}");
+    }
+    let twice = r#"{"id":7,"result":{"content":[1],"isError":false,"content":[],"isError":true}}"#;
+    let said: Value = serde_json::from_str(&answered(twice, &["a.example.com:443"]).unwrap()).unwrap();
+    assert!(said["result"]["content"][0]["text"].as_str().unwrap().contains("a.example.com:443"), "{said}");
+    for (line, end) in [
+        (r#"{"id":7,"error":{"code":-1},"error":2}"#, r#""error":2}"#),
+        (r#"{"id":7,"result":{"isError":true,"content":[],"content":3}}"#, r#""content":3}}"#),
+    ] {
+        assert!(answered(line, &["a.example.com:443"]).is_none_or(|said| said.ends_with(end)), "{line}");
+    }
+}
+
 /// Whoever reads an answer takes what stands under npxc's name for npxc's, and misses it if it is not there.
 #[test]
 fn a_server_neither_speaks_in_npxcs_name_nor_takes_it_away() {
@@ -211,4 +238,37 @@ fn only_options_are_what_npxc_is_to_be_started_with() {
     assert!(said.ends_with(". If that is wanted, start npxc with --allow c:1"), "{said}");
     let said = words(&[denial("a_b", "names have letters, digits, hyphens and dots")]);
     assert_eq!(said, "npxc: while this call ran the package was denied a_b (no rule allows it)");
+    let hints = ["--allow @npm", "--allow c:1", "--allow @npm"].map(|hint| denial("a:1", hint));
+    let said = words(&hints);
+    assert!(said.ends_with("start npxc with --allow @npm --allow c:1"), "each once: {said}");
+}
+
+#[test]
+fn a_call_is_under_way_from_its_line_to_its_answer() {
+    for explains in [false, true] {
+        let calls = Calls::default();
+        let mut translator = Translator::default().noting(calls.clone());
+        if explains {
+            translator = translator.explaining(Denials::default());
+        }
+        let call = |id: &str, tool: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}"}}}}"#)
+        };
+        translator.client(call("1", "search").as_bytes());
+        translator.client(call("\"2\"", "read").as_bytes());
+        translator.client(br#"{"jsonrpc":"2.0","id":3,"method":"tools/list"}"#);
+        assert_eq!(calls.tools(), ["read", "search"]);
+        // Neither its progress nor what the server asks ends a call.
+        translator.server(br#"{"method":"notifications/progress","params":{"progress":1}}"#);
+        translator.server(br#"{"id":1,"method":"roots/list"}"#);
+        assert_eq!(calls.tools(), ["read", "search"]);
+        translator.server(br#"{"id":1.0,"result":{"content":[]}}"#);
+        assert_eq!(calls.tools(), ["read"]);
+        translator
+            .client(br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"2"}}"#);
+        assert_eq!(calls.tools(), [""; 0]);
+        translator.client(call("4", "last").as_bytes());
+        drop(translator);
+        assert_eq!(calls.tools(), [""; 0]);
+    }
 }

@@ -43,6 +43,7 @@ pub use self::pending::{Due, Unsaved, Write};
 use self::positions::MessageKind;
 pub use self::refusal::Refusal;
 use self::requests::Requests;
+use crate::rpc::calls::Calls;
 use crate::rpc::denials::Denials;
 use crate::rpc::identify::{Configured, Named, Reason, shape};
 use crate::rpc::json::{Plain, Splice, splice, text};
@@ -129,7 +130,13 @@ impl Translator {
     /// Calls that end in an error are told what was denied meanwhile.
     #[must_use]
     pub fn explaining(self, denials: Denials) -> Self {
-        Self { felt: Felt::of(denials), ..self }
+        Self { felt: self.felt.explaining(denials), ..self }
+    }
+
+    /// Calls of tools are noted there while they are under way.
+    #[must_use]
+    pub fn noting(self, calls: Calls) -> Self {
+        Self { felt: self.felt.noting(calls), ..self }
     }
 
     /// What the guest gets in the place of a path that it is started with, if that is another one.
@@ -174,7 +181,7 @@ impl Translator {
             match (method, id) {
                 ("tools/list", Some(id)) => self.lists.add(id, List::Tools),
                 ("prompts/list", Some(id)) => self.lists.add(id, List::Prompts),
-                ("tools/call", Some(id)) => self.felt.call(id),
+                ("tools/call", Some(id)) => self.felt.call(id, message.name.as_deref().unwrap_or_default()),
                 ("notifications/cancelled", None) => {
                     let about = message.about.clone().and_then(|span| line.get(span));
                     if let Some(id) = about {

@@ -35,13 +35,13 @@ fn a_reply_is_known_by_its_id_and_due_once() {
         br#"{"result":{"id":7}}"#,
         br#"[{"a":{"id":7}}]"#,
         br#"{"id":7,"result":{}"#,
-        br#"{"id":8,"result":{},"id":7}"#,
+        br#"{"id":7,"result":{},"id":8}"#,
         b"7",
     ] {
         assert_eq!(due(&mut pending, other), [], "{}", String::from_utf8_lossy(other));
     }
     assert_eq!(names(&due(&mut pending, br#" {"result":{"id":9},"id":"7"}"#)), ["b"]);
-    assert_eq!(names(&due(&mut pending, br#"{"id":7,"error":{}}"#)), ["a"]);
+    assert_eq!(names(&due(&mut pending, br#"{"id":8,"error":{},"id":7.0}"#)), ["a"]);
     assert_eq!(names(&due(&mut pending, br#"{"id":7,"error":{}}"#)), [""; 0]);
     assert_eq!(names(&due(&mut pending, br#"{"id":"x","result":1}"#)), ["c"]);
 }

@@ -52,13 +52,23 @@ impl<T> Requests<T> {
     }
 }
 
-/// An id whatever its escapes: the answer may spell a string otherwise. `7` and `"7"` are not the same.
+/// Below it a double is one integer (2^53); from there on, an id is what is written.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// An id however it is written: the answer may escape a string otherwise, and `7.0` and `70e-1` are `7` to whoever reads
+/// doubles. `7` and `"7"` are not the same.
 pub(super) fn key(id: &[u8]) -> Vec<u8> {
     let inside = id.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     match inside.and_then(text::decode) {
         Some(text) => [b"\"", text.as_bytes()].concat(),
-        None => id.to_vec(),
+        None => number(id).unwrap_or_else(|| id.to_vec()),
     }
+}
+
+fn number(id: &[u8]) -> Option<Vec<u8>> {
+    let value: f64 = std::str::from_utf8(id).ok()?.parse().ok()?;
+    // Minus zero is zero.
+    (value.abs() < EXACT).then(|| (value + 0.0).to_string().into_bytes())
 }
 
 #[cfg(test)]
@@ -74,6 +84,36 @@ mod tests {
         let taken = [&b"\"A\""[..], b"\"7\"", b"8", b"7", b"7", b"7"].map(|id| requests.take(id));
         assert_eq!(taken, [Some('c'), Some('b'), None, Some('a'), Some('d'), None]);
         assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn a_number_is_its_value() {
+        for same in [
+            &[&b"7"[..], b"7.0", b"7e0", b"70E-1", b"0.7e+1", b"7.00000000000000000001"][..],
+            &[b"0", b"-0", b"0.0"],
+        ] {
+            assert!(same.iter().all(|id| key(id) == key(same[0])), "{same:?}");
+        }
+        let different: &[&[u8]] = &[
+            b"7",
+            b"-7",
+            b"\"7\"",
+            b"\"7.0\"",
+            b"7.5",
+            b"70",
+            b"1e400",
+            b"-1e400",
+            b"null",
+            b"true",
+            b"nan",
+            b"9007199254740992",
+            b"9007199254740993",
+            b"9007199254740995",
+            b"18446744073709551615",
+            b"18446744073709551614",
+        ];
+        let keys: std::collections::BTreeSet<_> = different.iter().map(|id| key(id)).collect();
+        assert_eq!(keys.len(), different.len());
     }
 
     #[test]

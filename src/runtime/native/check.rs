@@ -83,7 +83,7 @@ fn limits() -> StepReport {
                 "npxc may not limit {} by a cgroup; it watches over memory and processes itself",
                 missing.join(", ")
             ),
-            hint: Some("start npxc below a delegated cgroup: `systemd-run --user --scope npxc ...`".into()),
+            hint: Some(super::own_cgroup(super::has_systemd()).into()),
         }
     };
     StepReport { step: "cgroup", outcome }

@@ -8,7 +8,7 @@ mod process;
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -196,13 +196,31 @@ fn required(limits: &Limits, held: Held) -> Result<(), RuntimeError> {
         return Ok(());
     }
     Err(RuntimeError::Unfit {
-        what: format!("no cgroup of one's own limits {} here, and `require_limits` is set", missing.join(", ")),
-        hint: Some(
-            "start npxc with `systemd-run --user --scope`, or let it watch over memory and processes itself: \
-             leave `--require-limits` out (`require_limits = false`)"
-                .into(),
+        what: format!(
+            "no cgroup of one's own limits {} here, and `require_limits` is set",
+            missing.join(", ")
         ),
+        hint: Some(format!(
+            "{}, or let npxc watch over memory and processes itself: leave `--require-limits` out (`require_limits = \
+             false`)",
+            own_cgroup(has_systemd())
+        )),
     })
+}
+
+/// Whether systemd runs this machine, as `sd_booted(3)` asks.
+fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// How npxc gets a cgroup of its own.
+fn own_cgroup(systemd: bool) -> &'static str {
+    if systemd {
+        "start npxc below a delegated cgroup: `systemd-run --user --scope npxc ...`"
+    } else {
+        "start npxc in a cgroup that you may write to, or as root where cgroups are writable; there is no systemd here that \
+         would delegate one"
+    }
 }
 
 /// What the sandbox has to do by itself because no cgroup does it.
@@ -220,11 +238,11 @@ fn without_cgroup(limits: &Limits, cgroup: &Cgroup, warnings: &mut Vec<String>) 
         supervise.pids = Some(limits.pids);
     }
     if limits.chosen && !(held.memory && held.pids) {
-        warnings.push(
-            "no cgroup of one's own here: memory and process limits are watched by npxc, twice a second \
-             (start npxc with `systemd-run --user --scope` for exact ones)"
-                .into(),
-        );
+        warnings.push(format!(
+            "no cgroup of one's own here: memory and process limits are watched by npxc, twice a second (for exact \
+             ones, {})",
+            own_cgroup(has_systemd())
+        ));
     }
     if limits.cpus.is_some() && !held.cpu {
         warnings.push("the CPU limit needs a cgroup of one's own and is not enforced".into());
@@ -254,6 +272,11 @@ fn environment(given: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemd_is_named_only_where_it_runs() {
+        assert!(own_cgroup(true).contains("systemd-run") && !own_cgroup(false).contains("systemd-run"));
+    }
 
     #[test]
     fn required_limits_are_held_or_refused() {

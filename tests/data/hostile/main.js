@@ -214,7 +214,7 @@ const steps = {
         const number = next++;
         const varied = vary ? { ...step, [vary]: String(step[vary]).replace('#', number) } : step;
         const seen = await one(varied);
-        const key = seen.error ?? (seen.connected || seen.addresses || seen.data ? 'ok' : 'nothing');
+        const key = seen.error ?? seen.status ?? (seen.connected || seen.addresses || seen.data ? 'ok' : 'nothing');
         outcomes[key] = (outcomes[key] ?? 0) + 1;
       }
     };

@@ -86,6 +86,28 @@ async fn a_package_that_is_another_one_is_refused() {
     }
 }
 
+/// npm takes them from a directory, and they would stand in titles, logs and hints.
+#[tokio::test]
+async fn a_local_package_whose_version_is_none_is_refused() {
+    let world = World::new();
+    let directory = world.host.cwd.join("local");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("x.js"), "").unwrap();
+    for version in ["hello world", "1.0", "../../x", "1.0.0'; id; '", "1.0.0\u{1b}[2J\u{202e}"] {
+        let json = json!({"name": "local", "version": version, "bin": "x.js"});
+        fs::write(directory.join("package.json"), json.to_string()).unwrap();
+        let error = world.install(&["./local"]).await.unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(&format!("{version:?} is no version")), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said}");
+    }
+    for (version, title) in [(json!("1.0.0-rc.1+b"), "local@1.0.0-rc.1+b"), (json!(null), "local@")] {
+        let json = json!({"name": "local", "version": version, "bin": "x.js"});
+        fs::write(directory.join("package.json"), json.to_string()).unwrap();
+        assert_eq!(world.install(&["./local"]).await.unwrap().manifest.title(), title);
+    }
+}
+
 #[tokio::test]
 async fn dependencies_with_names_that_are_paths_are_refused() {
     let world = World::new();

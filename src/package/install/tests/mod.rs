@@ -146,6 +146,7 @@ async fn a_failing_script_is_named() {
         addresses: vec![],
         reason: Some("no rule allows it".into()),
         hint: Some("--allow a.example".into()),
+        calls: Vec::new(),
     }];
     world.registry.publish(
         &json!({"name": "dep", "version": "1.0.0", "scripts": {"install": "echo no luck >&2; exit 3"}}),

@@ -1,4 +1,4 @@
-//! `npxc doctor --online` where a proxy is the way out: asks it for a registry, as a flow would, and hangs up.
+//! Whether the proxy connects to a registry: asks it, as a flow would, and hangs up. For `npxc doctor --online`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -9,12 +9,12 @@ use crate::net::proxy::{Fault, Handshake, Progress, Proxying, Route};
 use crate::policy::{Destination, Mode, Policy, PolicySpec, Protocol, Request, Tunnel};
 
 /// How a registry is reached, by its rule, `HOST:PORT`.
-pub(super) fn route(proxying: &Proxying, rule: &str) -> Route {
+pub fn route(proxying: &Proxying, rule: &str) -> Route {
     split(rule).map_or(Route::Direct, |(destination, port)| proxying.route(&destination, port))
 }
 
 /// Has the proxy connect to a registry. The error is why not, and what to do about it.
-pub(super) fn through(proxying: &Proxying, rule: &str, patience: Duration) -> Result<(), (String, String)> {
+pub fn through(proxying: &Proxying, rule: &str, patience: Duration) -> Result<(), (String, String)> {
     let failed = |fault: Fault| (fault.to_string(), fault.hint().to_owned());
     let resolution = |what: String| (what, "check DNS: npxc resolves names as this machine does".to_owned());
     let tunnel = tunnel(proxying, rule).map_err(resolution)?;
