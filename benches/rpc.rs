@@ -2,7 +2,8 @@
 //! and prints it again.
 //!
 //! The server sends every line back, as a JSON-RPC server does: whole, when it has read it whole. A request for its tools
-//! gets a long list, and a call that names a file what is to be said of that.
+//! gets a long list, a call that names a file what is to be said of that, and a call that wants an answer its text, by way of a
+//! tree: both ends of a real connection parse what they get, and what that costs is part of what a pipe reaches.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,13 +14,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use memchr::memmem;
-use rustix::thread::{sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 use crate::common::gates::{NPXC, PARSER, PIPE};
 use crate::common::process::Process;
 use crate::common::record::{note, sample};
-use crate::common::scale::{Scale, cores, keep_on};
+use crate::common::scale::Scale;
 
 /// Messages of the large kind, bytes.
 const LARGE: usize = 8 << 20;
@@ -36,14 +36,8 @@ const WARM_UP: usize = 50;
 /// Where a line says what it is.
 const HEAD: usize = 256;
 
-/// The variable that names the core on which a server runs, whatever runs on another one before it.
-pub const CORE: &str = "BENCH_CORE";
-
 /// What the server does.
 pub fn serve() -> Result<()> {
-    if let Ok(core) = std::env::var(CORE) {
-        keep_on(core.parse()?)?;
-    }
     let mut input = BufReader::with_capacity(64 << 10, std::io::stdin().lock());
     let mut output = unbuffered(&std::io::stdout())?;
     let list = tools().to_string();
@@ -57,6 +51,8 @@ pub fn serve() -> Result<()> {
         } else if memmem::find(head, b"\"read\"").is_some() {
             let said = read(&serde_json::from_slice(&line)?)?;
             output.write_all(format!("{said}\n").as_bytes())?;
+        } else if memmem::find(head, b"\"answer\"").is_some() {
+            answer(&mut output, &line)?;
         } else {
             output.write_all(&line)?;
         }
@@ -129,9 +125,24 @@ fn read(call: &Value) -> Result<Value> {
     Ok(json!({"jsonrpc": "2.0", "id": call["id"], "result": {"content": content}}))
 }
 
+/// A text of the large kind.
+fn text() -> String {
+    (0..LARGE).map(|at| char::from(b'a' + (at % 23) as u8)).collect()
+}
+
+/// The answer to a call that has its text come back.
+fn answer(output: &mut File, line: &[u8]) -> Result<()> {
+    let mut call: Value = serde_json::from_slice(line)?;
+    let text = call["params"]["arguments"]["answer"].take();
+    let said =
+        json!({"id": call["id"], "jsonrpc": "2.0", "result": {"content": [{"text": text, "type": "text"}]}});
+    let mut line = serde_json::to_vec(&said)?;
+    line.push(b'\n');
+    Ok(output.write_all(&line)?)
+}
+
 /// Measures and prints records.
 pub fn run(scale: Scale) -> Result<()> {
-    let all = cores()?;
     scale.pin()?;
     // Where the servers start, so that what is in it may be shared.
     let directory = tempfile::tempdir()?;
@@ -141,19 +152,11 @@ pub fn run(scale: Scale) -> Result<()> {
     let contenders = [(PIPE, &["echo"][..]), (PARSER, &["parse"]), (NPXC, &["session", "echo"])];
     let mut servers = Vec::new();
     for (name, arguments) in contenders {
-        match Server::start(arguments, directory.path(), None) {
+        match Server::start(arguments, directory.path()) {
             Ok(server) => servers.push((name, arguments, server)),
             Err(error) => note(format!("{name}: {error:#}")),
         }
     }
-    // Client and server where they are for a pipe, and what stands between on a core of its own.
-    let apart = match all.as_slice() {
-        [between, .., ends] if scale.pinned => Some((*ends, *between)),
-        _ => {
-            note("large messages on two cores: there is one");
-            None
-        }
-    };
     for round in 0..scale.rounds() {
         eprintln!("bench: rpc, round {} of {}", round + 1, scale.rounds());
         servers.rotate_left(1);
@@ -162,25 +165,17 @@ pub fn run(scale: Scale) -> Result<()> {
             let small = server.small(time).with_context(|| format!("{name}, small"))?;
             sample(round, "rpc-small", name, small);
             sample(round, "rpc-large", name, server.large().with_context(|| format!("{name}, large"))?);
+            sample(round, "rpc-bytes", name, server.bytes().with_context(|| format!("{name}, bytes"))?);
             sample(round, "rpc-list", name, server.list(time).with_context(|| format!("{name}, list"))?);
             // Files are new to a new session only.
-            let mut server = Server::start(arguments, directory.path(), None)?;
+            let mut server = Server::start(arguments, directory.path())?;
             let mut files =
                 |metric| server.files(directory.path()).map(|time| sample(round, metric, name, time));
             files("rpc-files").with_context(|| format!("{name}, files"))?;
             files("rpc-files-again").with_context(|| format!("{name}, files again"))?;
             sample(round, "rpc-files-small", name, server.small(time)?);
             // The guest's paths may be in what comes back now: npxc holds it.
-            sample(round, "rpc-files-large", name, server.large().with_context(|| format!("{name}, held"))?);
-            if apart.is_some() {
-                let mut server = Server::start(arguments, directory.path(), apart.filter(|_| *name != PIPE))?;
-                sample(
-                    round,
-                    "rpc-large-apart",
-                    name,
-                    server.large().with_context(|| format!("{name}, apart"))?,
-                );
-            }
+            sample(round, "rpc-files-bytes", name, server.bytes().with_context(|| format!("{name}, held"))?);
         }
     }
     Ok(())
@@ -194,20 +189,12 @@ struct Server {
 }
 
 impl Server {
-    /// This program in another role, in a directory; the server on the first of two cores, and what stands before it on the
-    /// second.
-    fn start(arguments: &[&str], directory: &Path, apart: Option<(usize, usize)>) -> Result<Self> {
+    /// This program in another role, in a directory.
+    fn start(arguments: &[&str], directory: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).current_dir(directory);
-        let here = sched_getaffinity(None)?;
-        if let Some((ends, between)) = apart {
-            command.env(CORE, ends.to_string());
-            // It is inherited.
-            keep_on(between)?;
-        }
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        sched_setaffinity(None, &here)?;
-        let mut child: Child = child?;
+        // What it makes of its own goes with the directory: it is killed in the end.
+        command.args(arguments).current_dir(directory).env("TMPDIR", directory);
+        let mut child: Child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().ok_or_else(|| anyhow!("no stdout"))?;
         let output = BufReader::with_capacity(64 << 10, output);
         let mut server = Self { process: Process(child), output, line: Vec::new() };
@@ -223,10 +210,14 @@ impl Server {
         Ok(())
     }
 
-    fn echo(&mut self, message: &[u8]) -> Result<()> {
+    fn exchange(&mut self, message: &[u8], answer: &[u8]) -> Result<()> {
         self.turn(message)?;
-        ensure!(self.line == message, "another message came back ({} bytes)", self.line.len());
+        ensure!(self.line == answer, "another message came back ({} bytes)", self.line.len());
         Ok(())
+    }
+
+    fn echo(&mut self, message: &[u8]) -> Result<()> {
+        self.exchange(message, message)
     }
 
     /// Microseconds, median. The messages' keys are in the order in which the parsing proxy prints them.
@@ -269,17 +260,34 @@ impl Server {
         Ok(samples[samples.len() / 2])
     }
 
-    /// Megabytes per second, both ways together.
+    /// A call whose text comes back; megabytes per second, both ways together.
     fn large(&mut self) -> Result<f64> {
-        let mut message =
-            b"{\"id\":1,\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":{\"text\":\"".to_vec();
-        message.extend((message.len()..LARGE).map(|at| b'a' + (at % 23) as u8));
-        message.extend_from_slice(b"\"}}\n");
+        let text = text();
+        let call = format!(
+            "{{\"id\":1,\"jsonrpc\":\"2.0\",\"method\":\"tools/call\",\"params\":{{\"name\":\"say\",\
+             \"arguments\":{{\"answer\":\"{text}\"}}}}}}\n"
+        );
+        let answer = format!(
+            "{{\"id\":1,\"jsonrpc\":\"2.0\",\"result\":{{\"content\":[{{\"text\":\"{text}\",\"type\":\"text\"}}]}}}}\n"
+        );
+        self.speed(call.as_bytes(), answer.as_bytes())
+    }
+
+    /// The same between ends that only copy: a message that nobody has to understand.
+    fn bytes(&mut self) -> Result<f64> {
+        let text = text();
+        let message = format!(
+            "{{\"id\":1,\"jsonrpc\":\"2.0\",\"method\":\"echo\",\"params\":{{\"text\":\"{text}\"}}}}\n"
+        );
+        self.speed(message.as_bytes(), message.as_bytes())
+    }
+
+    fn speed(&mut self, message: &[u8], answer: &[u8]) -> Result<f64> {
         let start = Instant::now();
         for _ in 0..LARGE_COUNT {
-            self.echo(&message)?;
+            self.exchange(message, answer)?;
         }
-        let bytes = 2.0 * message.len() as f64 * f64::from(LARGE_COUNT);
+        let bytes = (message.len() + answer.len()) as f64 * f64::from(LARGE_COUNT);
         Ok(bytes / 1e6 / start.elapsed().as_secs_f64())
     }
 

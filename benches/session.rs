@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use npxc::audit::{Event, Log};
 use npxc::egress::resolver::Pinned;
 use npxc::net::dns;
+use npxc::net::router::Journal;
 use npxc::policy::{Mode, Policy, PolicySpec};
 use npxc::rpc::proxy::{GuestEnds, Notice, Proxy};
 use npxc::rpc::translate::{GUEST_DIRECTORY, Translator};
@@ -21,7 +22,6 @@ use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use crate::datapath::topology::{SERVER, SERVER_NAME};
-use crate::rpc::CORE;
 
 /// Where this program stands inside.
 const INSIDE: &str = "/opt/bench";
@@ -33,12 +33,13 @@ pub fn dispatch() {
     npxc_guest::dispatch();
 }
 
-/// Runs this program as `role` in a session, with our standard streams.
-pub fn run(role: &str) -> Result<ExitCode> {
+/// Runs this program as `role` in a session, with our standard streams. npxc never runs without a log; here, to measure what
+/// that costs, nobody may take its events.
+pub fn run(role: &str, logged: bool) -> Result<ExitCode> {
     raise_descriptor_limit();
     give_back_buffers();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(foreground(role))?;
+    let status = runtime.block_on(foreground(role, logged))?;
     // The thread that reads standard input may still be blocked.
     runtime.shutdown_background();
     Ok(match status {
@@ -47,7 +48,7 @@ pub fn run(role: &str) -> Result<ExitCode> {
     })
 }
 
-async fn foreground(role: &str) -> Result<Status> {
+async fn foreground(role: &str, logged: bool) -> Result<Status> {
     let logs = tempfile::tempdir()?;
     let target = npxc::audit::Target::File(logs.path().join("audit.jsonl"));
     let (log, recorder) = Log::create(&target, Uuid::now_v7())?;
@@ -70,7 +71,7 @@ async fn foreground(role: &str) -> Result<Status> {
         pinned: Pinned::from([(SERVER_NAME.parse()?, vec![SERVER.parse()?])]),
         proxy: None,
         published: Vec::new(),
-        journal: Box::new(recorder.clone()),
+        journal: if logged { Box::new(recorder.clone()) } else { Box::new(Nowhere) },
     };
     let (ends, [stdin, stdout, stderr]) = GuestEnds::pipes()?;
     let mut session = Session::start(&Native::new(), parts, Stdio3 { stdin, stdout, stderr })?;
@@ -93,11 +94,24 @@ async fn foreground(role: &str) -> Result<Status> {
     Ok(ended.status)
 }
 
+/// Takes every event, and does nothing with it.
+struct Nowhere;
+
+impl Journal for Nowhere {
+    fn record(&mut self, _: Event) -> bool {
+        true
+    }
+
+    fn healthy(&self) -> bool {
+        true
+    }
+}
+
 fn launch(role: &str, shared: PathBuf) -> Result<Launch> {
     let program = std::env::current_exe()?;
     Ok(Launch {
         command: vec![INSIDE.into(), role.into()],
-        env: std::env::var_os(CORE).map(|core| (CORE.into(), core)).into_iter().collect(),
+        env: Vec::new(),
         cwd: PathBuf::from("/"),
         mounts: vec![
             Mount { host: program, guest: INSIDE.into(), access: Access::ReadOnly },

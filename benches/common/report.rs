@@ -107,7 +107,7 @@ between them, `veth` is the same way without anything between. One core does the
 server and what connects them, so a figure is the whole cost. Every payload byte is compared, not only counted.
 pasta and slirp4netns get an MTU of 65520, npxc's guest has 1500 with segmentation offload. (At that MTU one
 segment fills slirp4netns' window, and its delayed acknowledgements then stall uploads: its figure for them varies.) Policy, sniffing and
-the audit log are on. The WireGuard rows have npxc's link at both ends, the guest's as in a container, or one program at
+the audit log are on; in one column nobody takes the datapath's events. The WireGuard rows have npxc's link at both ends, the guest's as in a container, or one program at
 both ends and the kernel forwarding; the MTU is 1420 but where it says otherwise (an underlay of 65535). TCP's congestion control is reno everywhere. JSON-RPC goes through standard streams alone, beside
 nothing but pipes and a proxy that has serde_json parse and print each message; the calls' files are new to each round's session. Start-up is not pinned, and warm: nothing is downloaded or installed while it is measured,
 but for what is not installed yet: then npxc's store and npm's cache are empty, and the registry and the way there are measured as well.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
 /// Rounds and times of one run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
@@ -26,6 +24,11 @@ impl Scale {
     /// How often npxc and its peers take turns.
     pub fn rounds(self) -> usize {
         if self.quick { 3 } else { 7 }
+    }
+
+    /// How often two take turns that hardly differ.
+    pub fn pairs(self) -> usize {
+        if self.quick { 3 } else { 31 }
     }
 
     /// How long one direction is kept busy.
@@ -67,23 +70,17 @@ impl Scale {
     /// would reach only some of the processes (those that sandboxes put into sessions of their own are scheduled as
     /// groups of their own, sched(7)) and so favour one contender or another.
     pub fn pin(self) -> anyhow::Result<()> {
-        // The last one: the first takes most interrupts.
-        match cores()?.last() {
-            Some(last) if self.pinned => Ok(keep_on(*last)?),
-            Some(_) | None => Ok(()),
+        if !self.pinned {
+            return Ok(());
         }
+        let mut allowed = rustix::thread::sched_getaffinity(None)?;
+        // The last one: the first takes most interrupts.
+        let last = (0..rustix::thread::CpuSet::MAX_CPU).rev().find(|cpu| allowed.is_set(*cpu));
+        if let Some(last) = last {
+            allowed.clear();
+            allowed.set(last);
+            rustix::thread::sched_setaffinity(None, &allowed)?;
+        }
+        Ok(())
     }
-}
-
-/// The cores that this process may run on, in order.
-pub fn cores() -> std::io::Result<Vec<usize>> {
-    let allowed = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect())
-}
-
-/// Keeps this thread, and what it starts from now on, on one core.
-pub fn keep_on(core: usize) -> std::io::Result<()> {
-    let mut only = CpuSet::new();
-    only.set(core);
-    Ok(sched_setaffinity(None, &only)?)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::topology::SERVER;
-use crate::common::gates::{BORINGTUN, KERNEL, NPXC, NPXC_LARGE, PASTA, SLIRP, WIREGUARD_GO};
+use crate::common::gates::{BORINGTUN, KERNEL, NPXC, NPXC_LARGE, NPXC_UNLOGGED, PASTA, SLIRP, WIREGUARD_GO};
 use crate::common::process::{Process, Talker, installed, resident};
 use crate::wireguard::{self, ends::Ends};
 
@@ -18,6 +18,8 @@ const PEER_MTU: &str = "65520";
 pub enum Contender {
     /// The whole of npxc but its command line: sandbox, link, router, policy, sniffing, audit log.
     Npxc,
+    /// The same without a log: what that costs.
+    Unlogged,
     /// pasta, as it is faster than with the defaults.
     Pasta,
     /// slirp4netns.
@@ -49,6 +51,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Self::Npxc | Self::Link(wireguard::MTU) => NPXC,
+            Self::Unlogged => NPXC_UNLOGGED,
             Self::Link(_) => NPXC_LARGE,
             Self::Pasta => PASTA,
             Self::Slirp => SLIRP,
@@ -61,7 +64,7 @@ impl Contender {
     /// Whether it can be measured here.
     pub fn present(self) -> bool {
         match self {
-            Self::Npxc | Self::Kernel | Self::Link(_) => true,
+            Self::Npxc | Self::Unlogged | Self::Kernel | Self::Link(_) => true,
             Self::Boringtun => installed(BORINGTUN),
             Self::WireguardGo => installed(WIREGUARD_GO),
             Self::Pasta => installed("pasta"),
@@ -72,7 +75,7 @@ impl Contender {
     /// Whom a guest asks for names.
     pub fn resolver(self) -> &'static str {
         match self {
-            Self::Npxc | Self::Link(_) => "198.18.0.1",
+            Self::Npxc | Self::Unlogged | Self::Link(_) => "198.18.0.1",
             Self::Pasta | Self::Slirp | Self::Kernel | Self::Boringtun | Self::WireguardGo => SERVER,
         }
     }
@@ -83,6 +86,7 @@ impl Contender {
         let (mut helper, mut ends) = (None, None);
         let talker = match self {
             Self::Npxc => Talker::start(Command::new(&program).args(["session", "guest"]))?,
+            Self::Unlogged => Talker::start(Command::new(&program).args(["unlogged", "guest"]))?,
             Self::Kernel => Talker::start(Command::new(&program).arg("guest"))?,
             Self::Pasta => Talker::start(
                 Command::new("pasta")
@@ -163,7 +167,7 @@ impl Running {
     pub fn resident(&self) -> Option<f64> {
         match (&self.helper, self.contender) {
             (Some(helper), _) => resident(helper.id()),
-            (None, Contender::Npxc | Contender::Pasta) => resident(self.talker.id()),
+            (None, Contender::Npxc | Contender::Unlogged | Contender::Pasta) => resident(self.talker.id()),
             (None, _) => None,
         }
     }

@@ -26,15 +26,24 @@ const CONGESTION_CONTROL: &str = "reno";
 
 /// Measures and prints records.
 pub fn run(scale: Scale) -> Result<()> {
-    in_turn("datapath", &Contender::ALL, scale, Turn::measure)
+    in_turn("datapath", &Contender::ALL, scale.rounds(), scale, Turn::measure)?;
+    // A difference of a hundredth is less than what one round differs from the next.
+    let pairs = [Contender::Npxc, Contender::Unlogged];
+    in_turn("audit log", &pairs, scale.pairs(), scale, Turn::measure_log)
 }
 
 /// The same for contenders with a tunnel.
 pub fn run_tunnels(scale: Scale) -> Result<()> {
-    in_turn("wireguard", &Contender::TUNNELS, scale, Turn::measure_tunnel)
+    in_turn("wireguard", &Contender::TUNNELS, scale.rounds(), scale, Turn::measure_tunnel)
 }
 
-fn in_turn(section: &str, contenders: &[Contender], scale: Scale, measure: fn(&mut Turn)) -> Result<()> {
+fn in_turn(
+    section: &str,
+    contenders: &[Contender],
+    rounds: usize,
+    scale: Scale,
+    measure: fn(&mut Turn),
+) -> Result<()> {
     scale.pin()?;
     let _topology = Topology::build()?;
     let (present, missing): (Vec<Contender>, Vec<Contender>) =
@@ -42,8 +51,8 @@ fn in_turn(section: &str, contenders: &[Contender], scale: Scale, measure: fn(&m
     for missing in missing {
         note(format!("{} is missing (benches/run installs it)", missing.name()));
     }
-    for round in 0..scale.rounds() {
-        eprintln!("bench: {section}, round {} of {}", round + 1, scale.rounds());
+    for round in 0..rounds {
+        eprintln!("bench: {section}, round {} of {rounds}", round + 1);
         // Each round begins with somebody else, so that a drift of the machine favours nobody.
         for turn in 0..present.len() {
             let contender = present[(round + turn) % present.len()];
@@ -115,6 +124,13 @@ impl Turn {
         self.take("wg-download", &format!("download {SERVER} {bulk}"), gigabits);
         self.take("wg-connections", &format!("connections {SERVER} {bulk}"), rate);
         self.take("wg-rtt", &format!("rtt {SERVER} {short}"), first);
+    }
+
+    fn measure_log(&mut self) {
+        let short = self.scale.short().as_millis();
+        self.take("log-upload", &format!("upload {SERVER} {short}"), gigabits);
+        self.take("log-download", &format!("download {SERVER} {short}"), gigabits);
+        self.take("log-connections", &format!("connections {SERVER} {short}"), rate);
     }
 
     fn memory(&self) {
