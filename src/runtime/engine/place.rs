@@ -15,6 +15,9 @@ use crate::runtime::{RuntimeError, directory, etc};
 
 /// Says whose directory it is, and which engine has the rest of the session: `PID START REALM KIND`.
 const OWNER: &str = "owner";
+/// In front of a directory that is being made; its name goes on with the session's id and what [`OWNER`] is going to
+/// say. So there is no moment at which nobody knows whose it is.
+const MAKING: &str = "making-";
 /// The longest path of a unix socket (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
@@ -30,14 +33,18 @@ impl Place {
         let fail = RuntimeError::io("the session's directory");
         let make = || {
             directory::private(root)?;
-            let place = Self { path: root.join(format!("{PREFIX}{id}")) };
-            directory::socket_fits(&place.run().join(CONTROL), LONGEST_SOCKET)?;
+            let path = root.join(format!("{PREFIX}{id}"));
+            directory::socket_fits(&path.join("run").join(CONTROL), LONGEST_SOCKET)?;
+            let owner = format!("{owner} {}", kind.as_str());
+            let mut place = Self { path: root.join(format!("{MAKING}{id} {owner}")) };
             DirBuilder::new().mode(0o700).create(&place.path)?;
-            // First of all, so that whatever is left of it can be recognized.
-            place.put(OWNER, format!("{owner} {}", kind.as_str()).as_bytes(), 0o600)?;
+            place.put(OWNER, owner.as_bytes(), 0o600)?;
             place.directory("run")?;
             place.directory("files")?;
             fs::set_permissions(&place.path, Permissions::from_mode(0o711))?;
+            // One of that name that is there already has something in it: rename(2) then fails.
+            fs::rename(&place.path, &path)?;
+            place.path = path;
             Ok(place)
         };
         make().map_err(fail)
@@ -107,16 +114,24 @@ impl Drop for Place {
 pub(super) fn dead(root: &Path, kind: Kind, most: usize) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten().take(most) {
-        let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
-        // One without a word in it was left between two system calls, or is just being made: its npxc will say.
-        let Ok(text) = fs::read_to_string(entry.path().join(OWNER)) else { continue };
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some((id, text)) = described(&name, &entry.path()) else { continue };
         let Some((owner, engine)) = text.rsplit_once(' ') else { continue };
         if engine == kind.as_str() && owner.parse().is_ok_and(|owner: Owner| owner.is_dead()) {
-            found.push((id.to_owned(), entry.path()));
+            found.push((id, entry.path()));
         }
     }
     found
+}
+
+/// A directory's session, and whose it is: by its name while it is being made, by a file in it after that.
+fn described(name: &str, path: &Path) -> Option<(String, String)> {
+    if let Some(rest) = name.strip_prefix(MAKING) {
+        let (id, owner) = rest.split_once(' ')?;
+        return Some((id.to_owned(), owner.to_owned()));
+    }
+    let id = name.strip_prefix(PREFIX)?;
+    Some((id.to_owned(), fs::read_to_string(path.join(OWNER)).ok()?))
 }
 
 /// Removes the directory of a dead session.
@@ -127,6 +142,8 @@ pub(super) fn remove(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -179,13 +196,23 @@ mod tests {
         let make =
             |kind, id| std::mem::ManuallyDrop::new(Place::create(root.path(), kind, id, gone).unwrap());
         let (left, dockers) = (make(Kind::Podman, "left"), make(Kind::Docker, "dockers"));
-        fs::create_dir(root.path().join("npxc-nobodys")).unwrap();
-        fs::create_dir(root.path().join("other")).unwrap();
-        let found = dead(root.path(), Kind::Podman, 100);
-        assert_eq!(found, vec![("left".to_owned(), left.path.clone())]);
-        assert!(remove(&found[0].1));
+        let bare = |owner, kind| root.path().join(format!("{MAKING}begun {owner} {kind}"));
+        for path in [bare(gone, "podman"), bare(Owner::this(), "podman"), bare(gone, "docker")] {
+            fs::create_dir(path).unwrap();
+        }
+        for name in ["npxc-nobodys", "other", MAKING, "making-x", "making-x 1", "making-x y podman"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let mut found = dead(root.path(), Kind::Podman, 100);
+        found.sort();
+        assert_eq!(
+            found,
+            [("begun".to_owned(), bare(gone, "podman")), ("left".to_owned(), left.path.clone())]
+        );
+        assert!(found.iter().all(|(_, path)| remove(path)));
         assert!(dead(root.path(), Kind::Podman, 100).is_empty() && living.path.exists());
-        let found = dead(root.path(), Kind::Docker, 100);
-        assert_eq!(found, vec![("dockers".to_owned(), dockers.path.clone())]);
+        let found: BTreeSet<_> = dead(root.path(), Kind::Docker, 100).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(found, BTreeSet::from(["begun".to_owned(), "dockers".to_owned()]));
+        drop(std::mem::ManuallyDrop::into_inner(dockers));
     }
 }
