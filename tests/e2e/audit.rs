@@ -229,7 +229,10 @@ fn a_long_session_is_several_files_and_one_log() {
     let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!((list.as_array().unwrap().len(), &list[0]["denied"]), (1, &json!(300)), "{list}");
     assert_eq!(list[0]["state"], "ended");
-    let (_, suggested, _) = own(&["audit", "suggest", "--json", list[0]["session"].as_str().unwrap()]);
+    let session = list[0]["session"].as_str().unwrap();
+    let (_, same, _) = own(&["audit", "list", "--json", &session[24..]]);
+    assert_eq!(serde_json::from_str::<Value>(&same).unwrap(), list, "by a part of its id");
+    let (_, suggested, _) = own(&["audit", "suggest", "--json", session]);
     let suggested: Value = serde_json::from_str(&suggested).unwrap();
     assert_eq!(suggested["rules"].as_array().unwrap().len(), 300);
 

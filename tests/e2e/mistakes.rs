@@ -89,7 +89,8 @@ wrap $W/missing.json
 unwrap $W/package/package.json
 audit verify $W/missing.jsonl
 audit verify $W/changed.jsonl
-audit show $W/words.txt",
+audit show $W/words.txt
+audit report --html cowsay@1.6.0",
     ),
 ];
 

@@ -108,6 +108,7 @@ impl Ground {
         }
         let sessions = fs::read_dir(self.runtime().join("npxc")).into_iter().flatten().flatten();
         let names = sessions.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = names.filter(|name| name.starts_with("npxc-") || name.starts_with("making-"));
         // One that is being made says in its name whose it is, after a blank.
         left.extend(names.map(|name| format!("directory {}", name.split(' ').next().unwrap_or_default())));
         left

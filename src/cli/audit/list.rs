@@ -19,8 +19,8 @@ const HOSTS: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A package, or a directory of logs [default: npxc's own]
-    #[arg(value_name = "PACKAGE|DIRECTORY")]
+    /// A session, a package, or a directory of logs [default: npxc's own]
+    #[arg(value_name = "SESSION|PACKAGE|DIRECTORY")]
     named: Option<String>,
     /// Only of this package; may be given several times
     #[arg(long, value_name = "NAME")]
@@ -63,12 +63,11 @@ struct Row {
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let age = args.since.as_deref().map(|text| crate::cli::store::age("--since", text)).transpose()?;
     let (directory, named) = shelf(args.named.as_deref())?;
-    let packages: Vec<&str> = args.package.iter().map(String::as_str).chain(named).collect();
     let most = if args.last == 0 { usize::MAX } else { args.last };
     let mut sessions = Vec::new();
     let mut more = false;
     for log in which::shelved(&directory)? {
-        if !packages.is_empty() && !packages.iter().any(|name| which::is_package(&log, name)) {
+        if !is_wanted(&log, named, &args.package) {
             continue;
         }
         if age.is_some_and(|age| which::is_older(&log, age)) {
@@ -104,12 +103,20 @@ pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// The directory that is meant, or npxc's own and the package: a word is a package first, as elsewhere.
+/// Whether the word, or one of the packages, means it; every one is, where neither is given.
+fn is_wanted(log: &Shelved, named: Option<&str>, packages: &[String]) -> bool {
+    let is_named = named.is_some_and(|name| which::is_meant(log, name));
+    is_named
+        || packages.iter().any(|name| which::is_package(log, name))
+        || (named.is_none() && packages.is_empty())
+}
+
+/// The directory that is meant, or npxc's own and the session or package: a word is one of these first, as elsewhere.
 fn shelf(named: Option<&str>) -> Result<(PathBuf, Option<&str>), Failure> {
     let own = which::own()?;
     let Some(named) = named else { return Ok((own, None)) };
     let directory = PathBuf::from(named);
-    let known = which::shelved(&own)?.iter().any(|log| which::is_package(log, named));
+    let known = which::shelved(&own)?.iter().any(|log| which::is_meant(log, named));
     let is_package = !which::is_path(named) && (known || named.parse::<PackageSpec>().is_ok());
     if is_package && (known || !directory.is_dir()) {
         return Ok((own, Some(named)));

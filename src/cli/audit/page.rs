@@ -27,6 +27,11 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: &Args) -> Result<ExitStatus, Failure> {
     let (log, markdown) = meant(args);
+    if let Some(file) = args.html.as_deref().filter(|file| !is_html(file)) {
+        let word = file.display();
+        return Err(Failure::new(ExitStatus::Config, format!("--html {word}: a page's name ends in .html"))
+            .hint(format!("npxc audit report --html report.html {word}, if that is the log")));
+    }
     let path = which::one(log)?;
     let (report, verified) = super::believed(&path)?;
     let findings: Vec<_> = verified.findings.iter().map(ToString::to_string).collect();
@@ -65,6 +70,11 @@ fn meant(args: &Args) -> (Option<&str>, Option<Option<&Path>>) {
         Some(log) => (Some(log), Some(None)),
         None => (args.log.as_deref(), markdown),
     }
+}
+
+/// Whether it has a page's name: a session or a package in its place would become a file that nobody wanted.
+fn is_html(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end.eq_ignore_ascii_case("html") || end.eq_ignore_ascii_case("htm"))
 }
 
 fn written(file: &Path, page: &str) -> Result<(), Failure> {
