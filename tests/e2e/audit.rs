@@ -259,18 +259,6 @@ fn a_long_session_is_several_files_and_one_log() {
     assert!(written.iter().all(|file| !file.exists()) && files().len() == 2, "{:?}", files());
 }
 
-/// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-}
-
 fn log_of(audit: &Audit) -> Vec<u8> {
     let files = fs::read_dir(&audit.0).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     files.max_by_key(Vec::len).unwrap()
@@ -288,27 +276,28 @@ fn whatever_is_done_to_a_log_is_found() {
     let lines: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
     let foreign: Vec<&[u8]> = other.split_inclusive(|byte| *byte == b'\n').collect();
     assert!(lines.len() > 5, "{}", String::from_utf8_lossy(&log));
-    let mut numbers = Numbers(0x4e58_2026);
+    // The same in every run.
+    let mut numbers = fastrand::Rng::with_seed(0x4e58_2026);
     for turn in 0..1000 {
-        let (at, line) = (numbers.below(log.len()), numbers.below(lines.len()));
+        let (at, line) = (numbers.usize(..log.len()), numbers.usize(..lines.len()));
         let changed = match turn % 4 {
             0 => {
                 let mut log = log.clone();
-                log[at] ^= u8::try_from(1 + numbers.below(255)).unwrap();
+                log[at] ^= numbers.u8(1..);
                 log
             }
             1 => log[..at].to_vec(),
             2 => {
                 let mut lines = lines.clone();
-                let with = (line + 1 + numbers.below(lines.len() - 1)) % lines.len();
+                let with = (line + 1 + numbers.usize(..lines.len() - 1)) % lines.len();
                 lines.swap(line, with);
                 lines.concat()
             }
             _ => {
                 // Lines of the other log, in the place of some of this one or between them.
-                let from = numbers.below(foreign.len());
-                let to = from + 1 + numbers.below(foreign.len() - from);
-                let end = line + numbers.below(lines.len() - line + 1);
+                let from = numbers.usize(..foreign.len());
+                let to = from + 1 + numbers.usize(..foreign.len() - from);
+                let end = line + numbers.usize(..=lines.len() - line);
                 [&lines[..line], &foreign[from..to], &lines[end..]].concat().concat()
             }
         };

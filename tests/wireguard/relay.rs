@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 /// Of a hundred.
 const LOST: u64 = 5;
 const SWAPPED: u64 = 5;
@@ -18,17 +20,6 @@ pub(super) struct Damage {
     pub(super) passed: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) swapped: AtomicU64,
-}
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % 100
-    }
 }
 
 /// Stands between whoever sends to `at` and `host`, in the calling thread's namespace, until the process ends.
@@ -44,13 +35,13 @@ pub(super) fn start(at: UdpSocket, host: SocketAddr) -> Arc<Damage> {
         at.connect(guest).unwrap();
         towards_host.send(&first[..length]).unwrap();
         let (from, to) = (towards_host.try_clone().unwrap(), at.try_clone().unwrap());
-        thread::spawn(move || pass(&from, &to, Dice(7), &back));
-        pass(&at, &towards_host, Dice(11), &there);
+        thread::spawn(move || pass(&from, &to, Rng::with_seed(7), &back));
+        pass(&at, &towards_host, Rng::with_seed(11), &there);
     });
     damage
 }
 
-fn pass(from: &UdpSocket, to: &UdpSocket, mut dice: Dice, damage: &Damage) {
+fn pass(from: &UdpSocket, to: &UdpSocket, mut dice: Rng, damage: &Damage) {
     // What the relay itself drops should be what it means to drop.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(from, 8 << 20);
     let (mut buffer, mut held) = (vec![0; 65_536], None::<Vec<u8>>);
@@ -63,7 +54,7 @@ fn pass(from: &UdpSocket, to: &UdpSocket, mut dice: Dice, damage: &Damage) {
             }
             continue;
         };
-        let what = dice.roll();
+        let what = dice.u64(..100);
         if what < LOST {
             damage.lost.fetch_add(1, Ordering::Relaxed);
         } else if what < LOST + SWAPPED && held.is_none() {

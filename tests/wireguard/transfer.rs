@@ -19,15 +19,9 @@ const PIECE: usize = 64 << 10;
 const PACE: Duration = Duration::from_millis(50);
 
 static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..PERIOD)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
+    let mut pattern = vec![0; PERIOD];
+    fastrand::Rng::with_seed(0x9e37_79b9_7f4a_7c15).fill(&mut pattern);
+    pattern
 });
 
 /// The bytes from `at` on, up to where the pattern repeats.

@@ -256,18 +256,6 @@ fn one_that_was_cut_off_does_not_run_into_the_next() {
     assert!(found[0].starts_with("log.jsonl, line ") && found[0].contains("cut off"), "{found:?}");
 }
 
-/// Numbers that look random, the same in every run (Marsaglia, "Xorshift RNGs").
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
-}
-
 fn lines(text: &[u8]) -> Vec<Vec<u8>> {
     text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }
@@ -284,20 +272,21 @@ fn whatever_is_done_to_the_files_of_a_log_is_found() {
     };
     let (good, foreign) = (read(&path), read(&other));
     assert!(files.len() >= 3 && foreign.len() >= 3, "{files:?}");
-    let mut numbers = Numbers(0x4e58_2027);
+    // The same in every run.
+    let mut numbers = fastrand::Rng::with_seed(0x4e58_2027);
     for turn in 0..1000 {
         let mut log = good.clone();
-        let file = numbers.below(log.len());
-        let with = (file + 1 + numbers.below(log.len() - 1)) % log.len();
+        let file = numbers.usize(..log.len());
+        let with = (file + 1 + numbers.usize(..log.len() - 1)) % log.len();
         let (mut one, mut two) = (lines(&log[file]), lines(&log[with]));
-        let (from, to) = (numbers.below(one.len()), numbers.below(two.len()));
+        let (from, to) = (numbers.usize(..one.len()), numbers.usize(..two.len()));
         match turn % 8 {
             0 => {
-                let at = numbers.below(log[file].len());
-                log[file][at] ^= u8::try_from(1 + numbers.below(255)).unwrap();
+                let at = numbers.usize(..log[file].len());
+                log[file][at] ^= numbers.u8(1..);
             }
             1 => {
-                let at = numbers.below(log[file].len());
+                let at = numbers.usize(..log[file].len());
                 log[file].truncate(at);
             }
             2 => {
@@ -318,12 +307,12 @@ fn whatever_is_done_to_the_files_of_a_log_is_found() {
                 log[earlier + 1..later].iter_mut().for_each(Vec::clear);
             }
             5 => log.swap(file, with),
-            6 => log[file].clone_from(&foreign[numbers.below(foreign.len())]),
+            6 => log[file].clone_from(&foreign[numbers.usize(..foreign.len())]),
             _ => {
-                let foreign = lines(&foreign[numbers.below(foreign.len())]);
-                let start = numbers.below(foreign.len());
-                let end = start + 1 + numbers.below(foreign.len() - start);
-                one.splice(from..numbers.below(one.len() - from) + from, foreign[start..end].to_vec());
+                let foreign = lines(&foreign[numbers.usize(..foreign.len())]);
+                let start = numbers.usize(..foreign.len());
+                let end = start + 1 + numbers.usize(..foreign.len() - start);
+                one.splice(from..numbers.usize(..one.len() - from) + from, foreign[start..end].to_vec());
                 log[file] = one.concat();
             }
         }
