@@ -49,7 +49,7 @@ pub(crate) fn dns(data: &[u8]) {
                         LookupKind::Address | LookupKind::Known => LookupOutcome::Addresses(Vec::new()),
                         LookupKind::Records(_) => LookupOutcome::NoRecords,
                     };
-                    responder.answered(now, id, outcome, &mut pins)
+                    responder.answered(now, id, outcome, &policy, &mut pins)
                 }
                 Reaction::Wait | Reaction::Drop => Vec::new(),
             };

@@ -160,13 +160,15 @@ impl Responder {
         self.pending.name(id)
     }
 
-    /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more.
+    /// Takes the outcome of a lookup and gives every answer it makes possible; none if nobody waits any more. What the policy
+    /// of now denies is denied, whatever was allowed when it was asked.
     #[allow(clippy::needless_pass_by_value)] // an outcome is used up by being told
     pub fn answered(
         &mut self,
         now: Instant,
         id: LookupId,
         outcome: LookupOutcome,
+        policy: &Policy,
         pins: &mut Pins,
     ) -> Vec<(Origin, Vec<u8>)> {
         let Some((lookup, waiters)) = self.pending.take(id) else {
@@ -177,7 +179,10 @@ impl Responder {
         }
         let mut answers = Vec::with_capacity(waiters.len());
         for Waiter { origin, transport, question } in waiters {
-            let (outcome, denial) = self.settle(now, &lookup.name, question.kind, &outcome, pins);
+            let (outcome, denial) = match decide(policy, &lookup.name, question.kind) {
+                Ok(()) => self.settle(now, &lookup.name, question.kind, &outcome, pins),
+                Err(reason) => (Outcome::NotFound, Some(reason)),
+            };
             if let Some(message) = self.reply(now, &question, transport, outcome, denial) {
                 answers.push((origin, message));
             }

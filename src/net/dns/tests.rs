@@ -81,7 +81,7 @@ impl World {
     }
 
     fn answered(&mut self, id: LookupId, outcome: LookupOutcome) -> Vec<(Origin, Message)> {
-        let answers = self.responder.answered(self.now, id, outcome, &mut self.pins);
+        let answers = self.responder.answered(self.now, id, outcome, &self.policy, &mut self.pins);
         answers.into_iter().map(|(origin, message)| (origin, Message::from_vec(&message).unwrap())).collect()
     }
 

@@ -52,7 +52,7 @@ impl Router {
         out: &mut dyn Transmit,
     ) {
         let outcome = self.revealed(id, outcome);
-        let answers = self.responder.answered(now, id, outcome, &mut self.pins);
+        let answers = self.responder.answered(now, id, outcome, &self.policy, &mut self.pins);
         self.record_questions();
         for (origin, answer) in answers {
             let Some(question) = self.questions.remove(&origin.0) else { continue };
@@ -119,12 +119,12 @@ impl Router {
             // A name that is asked for leaves the host, and that would not be recorded.
             Reaction::Lookup(id, _) if !self.journal.healthy() => {
                 let failed = LookupOutcome::Failed(DenyReason::AuditUnavailable.to_string());
-                let answers = self.responder.answered(now, id, failed, &mut self.pins);
+                let answers = self.responder.answered(now, id, failed, &self.policy, &mut self.pins);
                 answers.into_iter().next().map(|(_, answer)| (question, answer))
             }
             Reaction::Lookup(id, lookup) if self.needs_no_lookup(&lookup) => {
                 let taken = LookupOutcome::Addresses(Vec::new());
-                let answers = self.responder.answered(now, id, taken, &mut self.pins);
+                let answers = self.responder.answered(now, id, taken, &self.policy, &mut self.pins);
                 self.record_questions();
                 answers.into_iter().next().map(|(_, answer)| (question, answer))
             }

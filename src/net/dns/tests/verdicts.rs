@@ -22,6 +22,19 @@ fn an_allowed_name_that_exists_gets_its_virtual_address() {
 }
 
 #[test]
+fn a_name_that_is_denied_while_it_is_looked_up_is_not_answered() {
+    for (kind, outcome) in [(A, exists()), (AAAA, exists()), (TXT_, LookupOutcome::Records(Vec::new()))] {
+        let mut world = virtual_world();
+        let (id, _) = world.lookup("example.com", kind);
+        world.policy = Policy::new(PolicySpec { mode: Mode::Allowlist, ..PolicySpec::default() }).unwrap();
+        let (_, message) = world.answered(id, outcome).remove(0);
+        assert!(code(&message) == ResponseCode::NXDomain && message.answers.is_empty(), "{kind}: {message}");
+        let denied = |event: &Event| matches!(event, Event::Dns { reason: Some(_), .. });
+        assert!(world.events().iter().any(denied), "{kind}");
+    }
+}
+
+#[test]
 fn aaaa_is_empty_unless_ipv6_is_on() {
     let mut world = world(Options::default());
     assert!(is_empty(&world.answer("example.com", AAAA)));
