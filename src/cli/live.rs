@@ -86,7 +86,8 @@ pub(super) fn ps(args: &PsArgs) -> Result<ExitStatus, Failure> {
 }
 
 pub(super) fn allow(args: &AllowArgs) -> Result<ExitStatus, Failure> {
-    change(&args.session, &args.rule, if args.private { Change::AllowPrivate } else { Change::Allow })
+    let to_change = if args.private { Change::AllowPrivate } else { Change::Allow };
+    change("allow", &args.session, &args.rule, to_change)
 }
 
 pub(super) fn deny(args: &DenyArgs) -> Result<ExitStatus, Failure> {
@@ -95,17 +96,22 @@ pub(super) fn deny(args: &DenyArgs) -> Result<ExitStatus, Failure> {
         return Err(Failure::new(ExitStatus::Config, what)
             .hint(format!("npxc deny {} 0.0.0.0/0 '[::]/0' denies every address", args.session)));
     }
-    change(&args.session, &args.rule, Change::Deny)
+    change("deny", &args.session, &args.rule, Change::Deny)
 }
 
 fn change(
+    command: &str,
     session: &str,
     rules: &[String],
     to_change: impl Fn(Rule) -> Change,
 ) -> Result<ExitStatus, Failure> {
+    let directory = sockets()?;
+    if let Some(named) = exchanged(&running(&directory)?.sessions, session, rules) {
+        let what = format!("`{named}` is a session, and stands where a rule does: the session comes first");
+        return Err(Failure::new(ExitStatus::Config, what).hint(format!("npxc {command} {named} {session}")));
+    }
     // All of them are rules before the first one holds.
     let rules = crate::config::options::rules("RULE", rules)?;
-    let directory = sockets()?;
     let status = one(&directory, Some(session))?;
     for rule in rules {
         let change = to_change(rule);
@@ -168,6 +174,13 @@ fn one(directory: &Path, named: Option<&str>) -> Result<Status, Failure> {
             )
         }
     }
+}
+
+/// The word among the rules that is a running session, where the session's own is none: some ids and packages would be rules.
+fn exchanged<'a>(running: &[Status], session: &str, rules: &'a [String]) -> Option<&'a str> {
+    let is_running = |text: &str| running.iter().any(|status| is_meant(status, text));
+    let named = rules.iter().find(|text| is_running(text))?;
+    (!is_running(session)).then_some(named)
 }
 
 fn is_meant(status: &Status, text: &str) -> bool {

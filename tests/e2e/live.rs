@@ -148,6 +148,7 @@ fn a_change_that_cannot_be_is_refused_and_changes_nothing() {
         (&["allow", &id, "example.com"][..], "this session has no network", "--allow"),
         (&["allow", &id, "exa mple.com"], "RULE", ""),
         (&["deny", &id, "@nothing"], "there is no preset @nothing", "@npm"),
+        (&["allow", "example.com", &id], "the session comes first", "npxc allow"),
         (&["allow", "00000000", "example.com"], "no session of `00000000` runs", "npxc ps"),
         (&["watch", "no-such-package"], "no session of `no-such-package` runs", "npxc ps"),
     ] {
