@@ -66,6 +66,35 @@ impl<'a> Opening<'a> {
     }
 }
 
+/// The log of an install's step, once it has its first line: it gets its last one however the step ends. A step that is dropped
+/// was interrupted.
+pub(super) struct Closing {
+    log: Option<Log>,
+    recorder: Recorder,
+}
+
+impl Closing {
+    pub(super) fn new(log: Log, recorder: Recorder) -> Self {
+        Self { log: Some(log), recorder }
+    }
+
+    pub(super) fn finish(mut self, ended: &Result<Ended, SessionError>) -> Result<(), AuditError> {
+        self.close(end(ended, Cause::Itself, &self.recorder))
+    }
+
+    fn close(&mut self, end: Event) -> Result<(), AuditError> {
+        self.log.take().map_or(Ok(()), |log| log.finish(end))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let how = Cause::Interrupted.as_str().to_owned();
+        // Nobody is left who could be told.
+        let _ = self.close(last(None, None, how, &self.recorder));
+    }
+}
+
 /// Opens the log, and lets go of those that are older than anybody wants.
 pub(super) fn open(resolved: &Resolved, session: Uuid) -> Result<(Log, Recorder), AuditError> {
     let path = resolved.directories.audit_key();
@@ -127,7 +156,6 @@ pub(super) fn over(mut start: Event, used: &str) -> Event {
 
 /// `session.end`. A limit is the reason only for an end that nobody asked for.
 pub(super) fn end(ended: &Result<Ended, SessionError>, cause: Cause, recorder: &Recorder) -> Event {
-    let totals = recorder.totals();
     let (status, signal) = match ended.as_ref().map(|ended| ended.status) {
         Ok(Status::Exited(code)) => (Some(code), None),
         Ok(Status::Signaled(signal)) => (None, Some(signal)),
@@ -140,6 +168,11 @@ pub(super) fn end(ended: &Result<Ended, SessionError>, cause: Cause, recorder: &
         Ok(_) => cause.as_str().to_owned(),
         Err(error) => error.to_string(),
     };
+    last(status, signal, how, recorder)
+}
+
+fn last(status: Option<i32>, signal: Option<i32>, how: String, recorder: &Recorder) -> Event {
+    let totals = recorder.totals();
     Event::SessionEnd { status, signal, how, denied: totals.denied, allowed: totals.allowed }
 }
 

@@ -8,14 +8,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
-use super::foreground::Cause;
 use super::network::{install_proxy, pinned, presets};
-use super::record::{self, Subject};
+use super::record::{self, Closing, Subject};
 use super::refusals::Telling;
-use super::{Parts, Session};
+use super::{Parts, Said, Session, SessionError};
 use crate::audit::{Event, Recorder};
 use crate::config::Resolved;
 use crate::net::dns;
@@ -89,30 +88,21 @@ impl<'a> Steps<'a> {
             published: Vec::new(),
             journal: Box::new(Telling::new(overheard, say)),
         };
-        let failed = |error: super::SessionError| StepError::new(error.to_string(), error.hint());
+        let failed = |error: SessionError| StepError::new(error.to_string(), error.hint());
         self.lend(step).map_err(failed)?;
         let stdio = Stdio3 { stdin, stdout: stdout.into(), stderr: stderr.into() };
+        let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
         let session = Session::start(self.runtime, parts, stdio);
         let used = session.as_ref().map_or_else(|_| self.runtime.link(), Session::link);
         recorder
             .begin(record::over(start, used))
             .map_err(|_| StepError::new("the audit log cannot be written", None))?;
-        let mut session = session.map_err(failed)?;
-        let (out, err) = (tail(out.into()).map_err(plain)?, tail(err.into()).map_err(plain)?);
-        session.release().map_err(failed)?;
-        let ended = loop {
-            tokio::select! {
-                ended = session.wait() => break ended,
-                Some(said) = said.recv() => said.tell(self.words),
-            }
+        let closing = Closing::new(log, recorder);
+        let ended = match session {
+            Ok(session) => self.see_through(step, session, &mut said).await,
+            Err(error) => Err(error),
         };
-        session.finish();
-        while let Ok(said) = said.try_recv() {
-            said.tell(self.words);
-        }
-        self.take_back(step).map_err(failed)?;
-        let end = record::end(&ended, Cause::Itself, &recorder);
-        log.finish(end).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
+        closing.finish(&ended).map_err(|error| StepError::new(error.to_string(), error.hint()))?;
         let ended = ended.map_err(failed)?;
         Ok(StepOutcome {
             success: ended.status == Status::Exited(0),
@@ -123,23 +113,44 @@ impl<'a> Steps<'a> {
         })
     }
 
+    /// From the moment its sandbox stands until it has ended.
+    async fn see_through(
+        &self,
+        step: &Step,
+        mut session: Session,
+        said: &mut UnboundedReceiver<Said>,
+    ) -> Result<Ended, SessionError> {
+        session.release()?;
+        let ended = loop {
+            tokio::select! {
+                ended = session.wait() => break ended,
+                Some(said) = said.recv() => said.tell(self.words),
+            }
+        };
+        session.finish();
+        while let Ok(said) = said.try_recv() {
+            said.tell(self.words);
+        }
+        self.take_back(step)?;
+        ended
+    }
+
     /// Gives what the step may write to whom its runtime lets write.
-    fn lend(&self, step: &Step) -> Result<(), super::SessionError> {
+    fn lend(&self, step: &Step) -> Result<(), SessionError> {
         let Some(owner) = self.runtime.owner()? else { return Ok(()) };
         give(step, owner)
     }
 
     /// Makes it npxc's own again, with what the step has written.
-    fn take_back(&self, step: &Step) -> Result<(), super::SessionError> {
+    fn take_back(&self, step: &Step) -> Result<(), SessionError> {
         let Some(_) = self.runtime.owner()? else { return Ok(()) };
         give(step, (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()))
     }
 }
 
-fn give(step: &Step, (user, group): (u32, u32)) -> Result<(), super::SessionError> {
+fn give(step: &Step, (user, group): (u32, u32)) -> Result<(), SessionError> {
     for mount in step.mounts.iter().filter(|mount| mount.access == Access::ReadWrite) {
-        tree::give(&mount.host, user, group)
-            .map_err(|error| super::SessionError::Owner(error.to_string()))?;
+        tree::give(&mount.host, user, group).map_err(|error| SessionError::Owner(error.to_string()))?;
     }
     Ok(())
 }

@@ -151,12 +151,36 @@ fn an_interrupted_install_leaves_nothing_half() {
         assert_eq!(finished, 0);
         // Nobody is left to clean up after SIGKILL: the next npxc does it.
         assert!(under_way == 0 || how == Signal::KILL, "{how:?} left {under_way}");
+        let ends: Vec<_> =
+            audit.events().into_iter().filter(|event| event["event"] == "session.end").collect();
+        let interrupted = ends.last().is_some_and(|end| end["how"] == "interrupted");
+        assert_eq!(interrupted, how != Signal::KILL, "{ends:?}");
     }
     fs::write(package.join("install.js"), BUILDS).unwrap();
     let (child, _) = spawn(&package, &data);
     let (status, out, err) = finish(child);
     assert_eq!((status, out.as_str()), (Some(0), "built\n"), "{err}");
     assert_eq!(store(&data), (1, 0));
+}
+
+#[test]
+fn an_install_whose_sandbox_cannot_stand_closes_its_log() {
+    let (package, state) = (package("closed", BUILDS), world().scratch("state"));
+    let mut command = Command::new("unshare");
+    world().environment(&mut command);
+    let done = command
+        .args(["-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$@\"", "sh"])
+        .arg(world().command(&[]).get_program())
+        .arg("install")
+        .arg(&package)
+        .env("XDG_STATE_HOME", &state)
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(2), "{}", said(&done));
+    let events = Audit(state.join("npxc/audit")).events();
+    let last = &events[events.len() - 1];
+    assert_eq!((&events[0]["event"], &last["event"]), (&"session.start".into(), &"session.end".into()));
+    assert!(last["how"].as_str().unwrap().starts_with("cannot create"), "{last}");
 }
 
 fn runs(child: &Child, word: &str) -> bool {
