@@ -26,26 +26,25 @@ const CONGESTION_CONTROL: &str = "reno";
 
 /// Measures and prints records.
 pub fn run(scale: Scale) -> Result<()> {
-    in_turn("datapath", &Contender::ALL, scale.rounds(), scale, Turn::measure)?;
+    scale.pin()?;
+    // One for both: its interfaces stay in this process's namespace.
+    let _topology = Topology::build()?;
+    in_turn("datapath", &Contender::ALL, scale.rounds(), scale, Turn::measure);
     // A difference of a hundredth is less than what one round differs from the next.
     let pairs = [Contender::Npxc, Contender::Unlogged];
-    in_turn("audit log", &pairs, scale.pairs(), scale, Turn::measure_log)
+    in_turn("audit log", &pairs, scale.pairs(), scale, Turn::measure_log);
+    Ok(())
 }
 
 /// The same for contenders with a tunnel.
 pub fn run_tunnels(scale: Scale) -> Result<()> {
-    in_turn("wireguard", &Contender::TUNNELS, scale.rounds(), scale, Turn::measure_tunnel)
-}
-
-fn in_turn(
-    section: &str,
-    contenders: &[Contender],
-    rounds: usize,
-    scale: Scale,
-    measure: fn(&mut Turn),
-) -> Result<()> {
     scale.pin()?;
     let _topology = Topology::build()?;
+    in_turn("wireguard", &Contender::TUNNELS, scale.rounds(), scale, Turn::measure_tunnel);
+    Ok(())
+}
+
+fn in_turn(section: &str, contenders: &[Contender], rounds: usize, scale: Scale, measure: fn(&mut Turn)) {
     let (present, missing): (Vec<Contender>, Vec<Contender>) =
         contenders.iter().partition(|contender| contender.present());
     for missing in missing {
@@ -66,7 +65,6 @@ fn in_turn(
             }
         }
     }
-    Ok(())
 }
 
 /// For this network namespace.
